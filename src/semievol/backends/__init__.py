@@ -1,0 +1,54 @@
+"""Every word a model says comes through here."""
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from typing import Protocol
+
+from semievol.config import Config
+from semievol.records import Request, Response
+from semievol.seams import Table, implementation
+
+BACKENDS: Table = {
+    "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),
+    "fake": ("semievol.backends.fake:FakeBackend", None),
+}
+
+
+class Backend(Protocol):
+    """An engine that holds a base model and its trained weights."""
+
+    def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
+        """Holds on to what it needs; loads at the first request.
+
+        Args:
+            weights: where the weights lie that requests name: an adapter folder, or a model name of a service.
+                `base` is always known and not among them.
+        """
+
+    def generate(self, requests: Sequence[Request], finished: Container[str] = ()) -> Iterator[Response]:
+        """One response for each request that is not `finished`, in the order they become ready.
+
+        An engine whose arithmetic depends on how requests are batched forms its batches from all `requests`, so
+        that a resumed run gives the bytes of an uninterrupted one. Responses that become ready together are
+        yielded one after another; none is computed after the caller stops iterating.
+
+        A request with `response` set is scored: the response comes back with its token log-probabilities.
+
+        Raises:
+            BackendError: the engine does not start or has died. A request that fails alone is a `Response`
+                with `finish="error"`.
+        """
+
+    def prompt_tokens(self, request: Request) -> int:
+        """Number of tokens of the request's prompt, its given response included."""
+
+    def max_length(self) -> int:
+        """The most tokens that prompt and response may have together."""
+
+    def close(self) -> None:
+        """Frees the engine; calling it twice is harmless."""
+
+
+def open_backend(config: Config, weights: Mapping[str, str]) -> Backend:
+    """The backend that `config.backend.kind` names."""
+    backend: Backend = implementation("backend.kind", config.backend.kind, BACKENDS)(config, weights)
+    return backend

@@ -1,0 +1,40 @@
+"""The errors a user can meet.
+
+    SemiEvolError                 everything below; the command line prints it without a traceback
+    ├── ConfigError (ValueError)      an option that is unknown, impossible or contradicts another
+    ├── DataError (ValueError)        a file, row or column that cannot be used; names the place
+    ├── MissingExtraError (ImportError)   an optional dependency; names the `pip install` that brings it
+    ├── RunDirError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
+    ├── BackendError (RuntimeError)   an engine that does not start or stops answering
+    └── TrainingError (RuntimeError)  a training that cannot start or diverges
+
+Each message says what is wrong, where, and what to do.
+"""
+
+
+class SemiEvolError(Exception):
+    """Any error that is the user's to mend."""
+
+
+class ConfigError(SemiEvolError, ValueError):
+    """An option is unknown, impossible or contradicts another."""
+
+
+class DataError(SemiEvolError, ValueError):
+    """A file, row or column cannot be used."""
+
+
+class MissingExtraError(SemiEvolError, ImportError):
+    """An optional dependency is not installed."""
+
+
+class RunDirError(SemiEvolError, RuntimeError):
+    """A run folder belongs to another config, is in use or is damaged."""
+
+
+class BackendError(SemiEvolError, RuntimeError):
+    """An engine does not start or stops answering."""
+
+
+class TrainingError(SemiEvolError, RuntimeError):
+    """A training cannot start or diverges."""

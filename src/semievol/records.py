@@ -1,0 +1,142 @@
+"""What flows through the stages: examples in, responses of models, pseudo-labels out."""
+
+from dataclasses import dataclass
+from typing import Literal, TypedDict
+
+
+class Message(TypedDict):
+    """One turn of a chat, in the shape that chat templates and hosted APIs take."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One row of the user's data."""
+
+    id: str
+    """Unique within labeled, unlabeled and test together."""
+    prompt: str
+    """The question, story or input as the user wrote it, without instruction."""
+    answer: str | None = None
+    """The canonical answer (a letter, a name, a number, a text); `None` where there is no label."""
+    response: str | None = None
+    """The whole text that trains the model, where it is more than the answer (worked solutions)."""
+    options: tuple[str, ...] = ()
+    """The choices of a multiple-choice question, in order; A is the first."""
+    context: tuple[Message, ...] = ()
+    """Earlier turns of a chat, system message included, before `prompt`."""
+    category: str | None = None
+    """The subject or group that results are broken down by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a response is drawn."""
+
+    temperature: float = 0.0
+    """0 is greedy."""
+    top_p: float = 1.0
+    """Nucleus size; 1 leaves the distribution as it is."""
+    max_tokens: int = 16
+    """The longest response, in tokens."""
+    seed: int = 0
+    """Seeds this request alone, so that its answer does not depend on its neighbours."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to one model; with `response` set, a text to score instead."""
+
+    id: str
+    """Unique in the stage; comes back on the response."""
+    messages: tuple[Message, ...]
+    """The chat up to and without the answer."""
+    weights: str
+    """The name of the weights that answer: `base`, `warm`, `evolved`."""
+    sampling: Sampling = Sampling()
+    response: str | None = None
+    """A given response: nothing is generated, its token log-probabilities are computed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """What a model said to one request."""
+
+    id: str
+    text: str
+    logprobs: tuple[float, ...] | None
+    """log P of each token of `text` under the unmodified distribution (temperature 1), without the
+    end-of-turn token; `None` where the engine gives none."""
+    finish: Literal["stop", "length", "scored", "error"]
+    prompt_tokens: int
+    completion_tokens: int
+    error: str | None = None
+    """Why there is no answer, where `finish` is `error`."""
+
+    @property
+    def mean_nll(self) -> float | None:
+        """Mean negative log-likelihood per token, in nats (Eq. 6); `None` without log-probabilities or tokens."""
+        return -sum(self.logprobs) / len(self.logprobs) if self.logprobs else None
+
+
+@dataclass(frozen=True, slots=True)
+class Collaborator:
+    """One configuration that answers every unlabeled prompt (Eq. 4)."""
+
+    weights: Literal["base", "warm"]
+    examples: int
+    """How many retrieved labeled examples it is shown."""
+
+    @property
+    def name(self) -> str:
+        """For example `warm+2`."""
+        return f"{self.weights}+{self.examples}"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One collaborator's answer to one unlabeled prompt."""
+
+    collaborator: str
+    text: str
+    answer: str | None
+    """The answer read from `text`; `None` where it has none."""
+    mean_nll: float | None
+    """Under the collaborator's own weights and prompt, in nats per token."""
+    references: tuple[str, ...]
+    """Ids of the labeled examples it was shown, nearest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabel:
+    """The fate of one unlabeled row, kept or not, with everything that led to it."""
+
+    id: str
+    answer: str | None
+    response: str | None
+    """The pseudo-response that would train the model (y in Eq. 9)."""
+    origin: Literal["unanimous", "justified", "majority", "single", "none"]
+    """How the answer was settled: all agreed, self-justification, a vote, one collaborator only, or no answer."""
+    agreement: float
+    """Share of the collaborators that gave `answer`, 0 to 1."""
+    mean_nll: float | None
+    """H of Eq. 6: mean negative log-likelihood per token of `response` under M_warm given the plain prompt."""
+    kept: bool
+    reason: str
+    """Why the row was kept or dropped, in words."""
+    candidates: tuple[Candidate, ...]
+    justification: str | None
+    """What M_warm said when shown the candidates; `None` where it was not asked."""
+    round: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingExample:
+    """One chat that trains a model; the loss is on `response` alone."""
+
+    id: str
+    messages: tuple[Message, ...]
+    response: str
+    weight: float = 1.0

@@ -1,0 +1,59 @@
+"""How a kind of question is asked, and how its answer is read."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from semievol.config import TaskConfig
+from semievol.records import Example, Message
+from semievol.seams import Table, implementation
+
+TASKS: Table = {
+    "multiple_choice": ("semievol.tasks.multiple_choice:MultipleChoice", None),
+    "label": ("semievol.tasks.label:Label", None),
+    "number": ("semievol.tasks.number:Number", None),
+    "free_text": ("semievol.tasks.free_text:FreeText", None),
+}
+
+
+class Task(Protocol):
+    """One kind of question."""
+
+    def __init__(self, config: TaskConfig, labeled: Sequence[Example]) -> None:
+        """Learns what it needs from the labeled examples as they were read, such as the set of labels.
+
+        Raises:
+            DataError: the labeled examples do not make such a task.
+        """
+
+    def normalize(self, example: Example) -> Example:
+        """The example with its answer in canonical form (a letter, a known label, a plain number, a text).
+
+        An example without an answer comes back checked for the rest, such as its options.
+
+        Raises:
+            DataError: its answer or options cannot be; the message does not name the row, the caller does.
+        """
+
+    def messages(self, example: Example, references: Sequence[Example] = ()) -> tuple[Message, ...]:
+        """The chat that asks the question, up to and without the answer, nearest reference first (Eq. 3)."""
+
+    def justify(self, example: Example, candidates: Sequence[str]) -> tuple[Message, ...]:
+        """The chat that shows the candidate answers and asks for the final one (Eq. 5)."""
+
+    def response(self, example: Example) -> str:
+        """The text that trains a model to answer the example."""
+
+    def parse(self, text: str, example: Example) -> str | None:
+        """The canonical answer in a response to the example; `None` where there is none. Never raises."""
+
+    def equal(self, one: str, other: str) -> bool:
+        """Whether two canonical answers mean the same; also what makes an answer right."""
+
+    def answers(self) -> tuple[str, ...] | None:
+        """The closed set of canonical answers, shared by all examples; `None` where there is none."""
+
+
+def open_task(config: TaskConfig, labeled: Sequence[Example]) -> Task:
+    """The task that `task.kind` names."""
+    task: Task = implementation("task.kind", config.kind, TASKS)(config, labeled)
+    return task
