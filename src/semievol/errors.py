@@ -6,7 +6,8 @@
     ├── MissingExtraError (ImportError)   an optional dependency; names the `pip install` that brings it
     ├── RunDirError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
     ├── BackendError (RuntimeError)   an engine that does not start or stops answering
-    └── TrainingError (RuntimeError)  a training that cannot start or diverges
+    ├── TrainingError (RuntimeError)  a training that cannot start or diverges
+    └── Stopped                       the user asked to stop; not a failure
 
 Each message says what is wrong, where, and what to do.
 """
@@ -38,3 +39,7 @@ class BackendError(SemiEvolError, RuntimeError):
 
 class TrainingError(SemiEvolError, RuntimeError):
     """A training cannot start or diverges."""
+
+
+class Stopped(SemiEvolError):
+    """The user asked to stop; everything finished is saved and the same command goes on."""

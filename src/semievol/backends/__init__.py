@@ -1,6 +1,6 @@
 """Every word a model says comes through here."""
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from semievol.config import Config
@@ -24,12 +24,18 @@ class Backend(Protocol):
                 `base` is always known and not among them.
         """
 
-    def generate(self, requests: Sequence[Request], finished: Container[str] = ()) -> Iterator[Response]:
+    def generate(
+        self,
+        requests: Sequence[Request],
+        finished: Container[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Response]:
         """One response for each request that is not `finished`, in the order they become ready.
 
         An engine whose arithmetic depends on how requests are batched forms its batches from all `requests`, so
         that a resumed run gives the bytes of an uninterrupted one. Responses that become ready together are
-        yielded one after another; none is computed after the caller stops iterating.
+        yielded one after another. `stop` is asked before work is begun; once it says yes, what is in flight is
+        finished and yielded, and nothing more is begun.
 
         A request with `response` set is scored: the response comes back with its token log-probabilities.
 

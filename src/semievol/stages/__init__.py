@@ -1,0 +1,1 @@
+"""The six stages of the method, one file each."""

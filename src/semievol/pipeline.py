@@ -1,0 +1,220 @@
+"""The method, start to finish: six stages in the paper's order."""
+
+import dataclasses
+import importlib.metadata
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semievol.config import Config, ModelConfig, dump
+from semievol.data import Dataset, load, read_answers
+from semievol.errors import ConfigError
+from semievol.progress import Reporter
+from semievol.records import Example
+from semievol.run_dir import STAGES, RunDir, StageDir, read_json, write_text
+from semievol.stages.collaborate import collaborate
+from semievol.stages.context import Round
+from semievol.stages.evaluate import evaluate
+from semievol.stages.evolve import evolve, pseudo_labeled
+from semievol.stages.justify import justify
+from semievol.stages.select import select
+from semievol.stages.warmup import warmup
+from semievol.stages.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+PACKAGES = ("semievol", "torch", "transformers", "peft", "trl", "sentence-transformers", "faiss-cpu", "bm25s", "numpy")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to."""
+
+    path: Path
+    """The run folder."""
+    weights: str | None
+    """The evolved model's adapter folder, or its name at a service; `None` where the run stopped earlier."""
+    metrics: dict[str, Any] | None
+    """The content of `evaluate/metrics.json`: figures of each model, and of the pseudo-labels if the truth is known;
+    `None` without test rows or where the run stopped earlier."""
+
+
+def run(
+    config: Config,
+    *,
+    until: str = "evaluate",
+    redo: str | None = None,
+    reporter: Reporter | None = None,
+    dataset: Dataset | None = None,
+) -> RunResult:
+    """Runs the stages up to `until`; those that are done under the same settings are not run again.
+
+    Args:
+        config: the whole run; `semievol.config.load` reads it from a file.
+        until: the last stage to run.
+        redo: forget this stage and the later ones first.
+        reporter: told how far the run has come.
+        dataset: the rows, where they are loaded already.
+
+    Raises:
+        SemiEvolError: see `semievol.errors`; everything finished is kept, and the same call goes on.
+    """
+    for name in (until, redo):
+        if name is not None and name not in STAGES:
+            raise ConfigError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}")
+    reporter = reporter or Reporter()
+    folder = RunDir(config.output)
+    with folder.lock():
+        if redo is not None:
+            folder.redo(redo)
+        config = _pinned(config, folder)
+        dataset = dataset or load(config)
+        worker = Worker(config, dataset.task, dataset.labeled, {}, reporter)
+        session = _session_started(folder)
+        write_text(folder.config_path, dump(config))
+        try:
+            _rounds(config, folder, dataset, worker, reporter, until)
+        finally:
+            worker.close()
+            _session_ended(folder, session)
+    return result(folder)
+
+
+def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, reporter: Reporter, until: str) -> None:
+    """The loop of 4.3.7; one round of it is the method."""
+    last = STAGES.index(until)
+    labeled: list[Example] = list(dataset.labeled)
+    unlabeled: Sequence[Example] = dataset.unlabeled
+    weights: dict[str, str] = {}
+    selections: list[StageDir] = []
+    for number in range(1, config.rounds + 1):
+        round_ = Round(number, config, folder, dataset.task, labeled, unlabeled, worker, reporter)
+        round_ = _warm(round_, weights)
+        if last < STAGES.index("collaborate"):
+            return
+        if unlabeled:
+            evolved = _propagate(round_, last, selections)
+            if evolved is None:
+                return
+            worker.weights["evolved"] = str(evolved.adapter_path)
+            weights["evolved"] = evolved.digest
+            labeled, unlabeled = _next(round_, selections[-1])
+            worker.labeled = labeled
+            worker.close()
+        if not unlabeled:
+            break
+    if last >= STAGES.index("evaluate") and dataset.test:
+        if config.warmup.enabled:  # later rounds lent the name to newer weights
+            worker.weights["warm"] = str(folder.stage("warmup").adapter_path)
+        truth = read_answers(config, dataset.task) if config.evaluate.unlabeled_answers and selections else None
+        first = Round(1, config, folder, dataset.task, dataset.labeled, unlabeled, worker, reporter)
+        evaluate(first, dataset.test, weights, selections, truth)
+
+
+def _warm(round_: Round, weights: dict[str, str]) -> Round:
+    """The round with M_warm ready.
+
+    From the second round on, M_warm is the last round's M_evol where that was trained as Eq. 1 would train it now:
+    from the base model, with the same recipe, on labeled ∪ selected.
+    """
+    config, worker = round_.config, round_.worker
+    if not config.warmup.enabled:
+        return dataclasses.replace(round_, warm_digest="base")
+    same = config.evolve.start_from == "base" and config.evolve.include_labeled
+    if round_.number > 1 and same and config.recipe("warmup") == config.recipe("evolve"):
+        worker.weights["warm"] = worker.weights["evolved"]
+        return dataclasses.replace(round_, warm_digest=weights["evolved"])
+    stage = warmup(round_)
+    worker.weights["warm"] = str(stage.adapter_path)
+    if round_.number == 1:
+        weights["warm"] = stage.digest
+    return dataclasses.replace(round_, warm_digest=stage.digest)
+
+
+def _propagate(round_: Round, last: int, selections: list[StageDir]) -> StageDir | None:
+    """Stages two to five; `None` where the run was to end before evolution."""
+    collaborated = collaborate(round_)
+    if last < STAGES.index("justify"):
+        return None
+    justified = justify(round_, collaborated)
+    if last < STAGES.index("select"):
+        return None
+    selections.append(select(round_, justified))
+    if last < STAGES.index("evolve"):
+        return None
+    return evolve(round_, selections[-1])
+
+
+def _next(round_: Round, selection: StageDir) -> tuple[list[Example], list[Example]]:
+    """Labeled ∪ selected, and the rejected rows."""
+    pseudo = pseudo_labeled(round_, selection)
+    taken = {example.id for example in pseudo}
+    return [*round_.labeled, *pseudo], [example for example in round_.unlabeled if example.id not in taken]
+
+
+def result(folder: RunDir) -> RunResult:
+    """What lies in a run folder."""
+    evolved = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
+    evaluated = folder.stage("evaluate")
+    return RunResult(
+        path=folder.path,
+        weights=str(evolved[-1].adapter_path) if evolved else None,
+        metrics=read_json(evaluated.metrics_path) if evaluated.is_done else None,
+    )
+
+
+def _pinned(config: Config, folder: RunDir) -> Config:
+    """The config with the weights' type decided: once per run folder, for it is measured."""
+    if config.model.dtype != "auto" or config.backend.kind != "transformers":
+        return config
+    facts = folder.facts()
+    if "dtype" not in facts:
+        from semievol.models import resolve_dtype
+
+        facts["dtype"] = resolve_dtype(config.model)
+        folder.write_facts(facts)
+    model = ModelConfig.model_validate({**config.model.model_dump(), "dtype": facts["dtype"]})
+    return config.model_copy(update={"model": model})
+
+
+def _session_started(folder: RunDir) -> dict[str, Any]:
+    """One process' part of `run.json`: versions, machine, command, times."""
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "clock": time.monotonic(),
+        "python": platform.python_version(),
+        "versions": versions,
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+    }
+
+
+def _session_ended(folder: RunDir, session: dict[str, Any]) -> None:
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    session["seconds"] = round(time.monotonic() - session.pop("clock"), 1)
+    session["peak_memory_mb"] = round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
+    facts = folder.facts()
+    facts.setdefault("sessions", []).append(session)
+    folder.write_facts(facts)
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

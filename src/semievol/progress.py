@@ -1,0 +1,122 @@
+"""How far a run has come, for a person: bars on a terminal, plain lines elsewhere, always a log."""
+
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger("semievol")
+
+
+class Reporter:
+    """Tells nothing to anybody but the log; the base of those that do."""
+
+    stopping: bool = False
+    """Set from outside: stages finish what is in flight, save it and stop."""
+
+    @contextmanager
+    def stage(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[None]:
+        """Frames a stage of `total` units of work, `done` of which were finished by an earlier process."""
+        logger.info("%s: %d %s%s", title, total, unit, f", {done} already there" if done else "")
+        started = time.monotonic()
+        self._begin(title, total, unit, done)
+        try:
+            yield
+        finally:
+            self._end()
+            logger.info("%s: %.1f s", title, time.monotonic() - started)
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Counts finished units; `note` is a figure to show, such as the loss."""
+
+    def say(self, line: str) -> None:
+        """One line for the person and the log."""
+        logger.info("%s", line)
+
+    def _begin(self, title: str, total: int, unit: str, done: int) -> None:
+        pass
+
+    def _end(self) -> None:
+        pass
+
+
+class PlainReporter(Reporter):
+    """Lines on standard error, at most one every few seconds."""
+
+    every = 15.0
+    """Seconds between two lines of one stage."""
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Prints a line where the last is old enough, and at the end."""
+        self._done += count
+        now = time.monotonic()
+        if now - self._last < self.every and self._done < self._total:
+            return
+        self._last = now
+        rate = (self._done - self._first) / max(now - self._start, 1e-9)
+        left = (self._total - self._done) / rate if rate else 0.0
+        self.say(
+            f"  {self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f} a second, "
+            f"{_clock(left)} left{', ' + note if note else ''}"
+        )
+
+    def say(self, line: str) -> None:
+        """Prints the line and logs it."""
+        super().say(line)
+        print(line, file=sys.stderr, flush=True)
+
+    def _begin(self, title: str, total: int, unit: str, done: int) -> None:
+        self._title, self._total, self._unit = title, total, unit
+        self._done = self._first = done
+        self._start = self._last = time.monotonic()
+
+
+class RichReporter(Reporter):
+    """A bar for each stage, with rate and time left."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self._bars: Progress | None = None
+        self._bar: TaskID | None = None
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Moves the bar."""
+        if self._bars is not None and self._bar is not None:
+            self._bars.update(self._bar, advance=count, **({"note": note} if note else {}))
+            task = self._bars.tasks[0]
+            if task.speed:
+                self._bars.update(self._bar, rate=f"{task.speed:.1f}/s")
+
+    def say(self, line: str) -> None:
+        """Prints the line above the bar and logs it."""
+        super().say(line)
+        self.console.print(line, highlight=False, markup=False)
+
+    def _begin(self, title: str, total: int, unit: str, done: int) -> None:
+        self._bars = Progress(
+            TextColumn("{task.description:<12}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn(unit),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+        )
+        self._bars.start()
+        self._bar = self._bars.add_task(title, total=total, completed=done, rate="", note="")
+
+    def _end(self) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+        self._bars = self._bar = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

@@ -1,0 +1,301 @@
+"""Everything a run leaves on disk; the only module that knows the layout.
+
+    <run>/
+      config.yaml   run.json   report.html   README.md   logs/run.log   .lock
+      warmup/  collaborate/  justify/  select/  evolve/  evaluate/      round 1
+      round-02/collaborate/ ...                                         further rounds
+
+A stage's folder holds `key.json` (what its result depends on, written first), its results, and `done.json` (written
+last). Files appear whole: they are written beside their place and renamed. Answers of a shard under way are in
+`part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes.
+"""
+
+import dataclasses
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from semievol.errors import RunDirError
+from semievol.records import Response
+
+logger = logging.getLogger(__name__)
+
+STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
+
+
+class RunDir:
+    """The folder of one run."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Holds the folder for this process, and creates it.
+
+        Raises:
+            RunDirError: another process holds it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            handle = self.path.joinpath(".lock").open("w")
+        except OSError as error:
+            raise RunDirError(f"{self.path}: cannot be written: {error.strerror}") from error
+        with handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise RunDirError(f"{self.path}: another process is running here; wait for it or stop it") from error
+            yield
+
+    def stage(self, name: str, round_: int = 1) -> "StageDir":
+        """The folder of a stage in a round (from 1)."""
+        below = self.path if round_ == 1 else self.path / f"round-{round_:02d}"
+        return StageDir(below / name)
+
+    def stages(self) -> list[tuple[int, "StageDir"]]:
+        """Every stage folder there is, with its round, in the order of the method."""
+        rounds = [1, *sorted(int(p.name[6:]) for p in self.path.glob("round-[0-9]*") if p.name[6:].isdigit())]
+        found = [(r, self.stage(name, r)) for r in rounds for name in STAGES if name != "evaluate"]
+        found.append((1, self.stage("evaluate")))
+        return [(r, stage) for r, stage in found if stage.path.exists()]
+
+    def redo(self, first: str) -> None:
+        """Forgets `first` and every later stage, in all rounds."""
+        index = STAGES.index(first)
+        for round_, stage in self.stages():
+            if STAGES.index(stage.name) >= index or (round_ > 1 and first != "evaluate"):
+                shutil.rmtree(stage.path)
+
+    @property
+    def config_path(self) -> Path:
+        """The config as resolved."""
+        return self.path / "config.yaml"
+
+    @property
+    def log_path(self) -> Path:
+        """The log of every process that worked here."""
+        return self.path / "logs" / "run.log"
+
+    @property
+    def facts_path(self) -> Path:
+        """Versions, machine, times and tokens."""
+        return self.path / "run.json"
+
+    @property
+    def report_path(self) -> Path:
+        """The page a person reads."""
+        return self.path / "report.html"
+
+    @property
+    def card_path(self) -> Path:
+        """The model card."""
+        return self.path / "README.md"
+
+    def facts(self) -> dict[str, Any]:
+        """What `run.json` holds; empty where there is none yet."""
+        return read_json(self.facts_path) if self.facts_path.exists() else {}
+
+    def write_facts(self, facts: Mapping[str, Any]) -> None:
+        """Replaces `run.json`."""
+        write_text(self.facts_path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+class StageDir:
+    """The folder of one stage."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    @property
+    def adapter_path(self) -> Path:
+        """The weights that a training stage leaves."""
+        return self.path / "adapter"
+
+    @property
+    def rows_path(self) -> Path:
+        """Every unlabeled row, kept or not (select)."""
+        return self.path / "pseudo_labels.parquet"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The measured figures (evaluate)."""
+        return self.path / "metrics.json"
+
+    def answers_path(self, model: str) -> Path:
+        """A model's answers to the test rows (evaluate)."""
+        return self.path / f"{model}.parquet"
+
+    def begin(self, key: Mapping[str, Any]) -> bool:
+        """Whether there is work left; a stage that is done under the same key has none.
+
+        Raises:
+            RunDirError: the folder holds results of another key; the fields that differ are named.
+        """
+        plain = json.loads(json.dumps(key))
+        key_path = self.path / "key.json"
+        if key_path.exists():
+            fields = _differences(read_json(key_path), plain)
+            if fields:
+                raise RunDirError(
+                    f"{self.path} holds results made with other settings:\n  "
+                    + "\n  ".join(fields)
+                    + f"\nAdd --redo {self.name} to make this stage and the later ones anew, or choose another output."
+                )
+        else:
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_text(key_path, json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+        return not self.is_done
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stage has finished."""
+        return (self.path / "done.json").exists()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Marks the stage as done, with the figures that `status` and the report show."""
+        write_text(self.path / "done.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the key: what a later stage's result depends on instead of this one's."""
+        return hashlib.sha256((self.path / "key.json").read_bytes()).hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of a finished stage."""
+        return read_json(self.path / "done.json")
+
+    def part_path(self, index: int) -> Path:
+        """A shard's finished rows."""
+        return self.path / f"part-{index:05d}.parquet"
+
+    def journal(self, index: int) -> "Journal":
+        """The answers of a shard under way."""
+        return Journal(self.path / f"part-{index:05d}.jsonl")
+
+    def parts(self) -> list[Path]:
+        """The finished shards in order."""
+        return sorted(self.path.glob("part-*.parquet"))
+
+    def progress(self) -> tuple[int, int]:
+        """Finished shards, and answers in the journals of shards under way."""
+        return len(self.parts()), sum(1 for p in self.path.glob("part-*.jsonl") for _ in p.open("rb"))
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of all shards in order."""
+        for path in self.parts():
+            yield from read_rows(path)
+
+
+class Journal:
+    """Answers on disk as they arrive; survives a kill at any byte."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Response]:
+        """Finished responses by request id; a torn last line counts as not answered and is cut off."""
+        if not self.path.exists():
+            return {}
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with self.path.open("r+b") as handle:
+                handle.truncate(whole)
+        responses = (_response(json.loads(line)) for line in data[:whole].splitlines())
+        return {response.id: response for response in responses if response.finish != "error"}
+
+    @contextmanager
+    def writer(self) -> Iterator[Callable[[Response], None]]:
+        """A function that appends a response; it is with the operating system when the function returns."""
+        with self.path.open("ab", buffering=0) as handle:
+
+            def write(response: Response) -> None:
+                handle.write(json.dumps(dataclasses.asdict(response), ensure_ascii=False).encode() + b"\n")
+
+            yield write
+
+    def remove(self) -> None:
+        """Forgets the journal, once its shard is on disk."""
+        self.path.unlink(missing_ok=True)
+
+
+def _response(fields: dict[str, Any]) -> Response:
+    logprobs = fields.pop("logprobs")
+    return Response(**fields, logprobs=None if logprobs is None else tuple(logprobs))
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for name in sorted({*old, *new}):
+        before, now = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            lines += _differences(before, now, f"{prefix}{name}.")
+        elif before != now:
+            lines.append(f"{prefix}{name}: was {_short(before)}, is now {_short(now)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Writes rows as one Parquet file that appears whole; the same rows give the same bytes."""
+    table = pa.Table.from_pylist(list(rows), schema=schema)
+    with _whole(path) as beside:
+        pq.write_table(table, beside, compression="zstd")
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a Parquet file."""
+    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file that appears whole."""
+    with _whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        RunDirError: it holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunDirError(f"{path}: damaged: {error}; remove the stage's folder to make it anew") from error
+    if not isinstance(content, dict):
+        raise RunDirError(f"{path}: damaged: not an object; remove the stage's folder to make it anew")
+    return content
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path to write to; renamed to `path` when the block ends, synced to the disk."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield beside
+        with beside.open("rb") as handle:
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

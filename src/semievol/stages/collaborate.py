@@ -1,0 +1,155 @@
+"""Collaborative learning (Eq. 3, 4): several configurations of the model answer every unlabeled prompt."""
+
+import dataclasses
+import random
+from collections import Counter
+from collections.abc import Sequence
+from typing import Literal
+
+import pyarrow as pa
+
+from semievol.config import Config
+from semievol.data import digest
+from semievol.records import Candidate, Collaborator, Example, Request, Response, Sampling
+from semievol.run_dir import StageDir, write_rows
+from semievol.stages.context import Round
+from semievol.stages.worker import Shard, Worker, seed_of
+
+CANDIDATE = pa.struct(
+    [
+        ("collaborator", pa.string()),
+        ("text", pa.string()),
+        ("answer", pa.string()),
+        ("mean_nll", pa.float64()),
+        ("references", pa.list_(pa.string())),
+    ]
+)
+SCHEMA = pa.schema([("id", pa.string()), ("candidates", pa.list_(CANDIDATE))])
+
+
+def collaborate(round_: Round) -> StageDir:
+    """The stage folder with one row for each unlabeled prompt: its id and the candidates."""
+    config = round_.config
+    crew = collaborators(config)
+    stage = round_.stage("collaborate")
+    key = round_.key(
+        "collaborate",
+        warm=round_.warm_digest,
+        labeled=digest(round_.labeled),
+        unlabeled=digest(round_.unlabeled),
+        collaborators=[one.name for one in crew],
+        sampling=dataclasses.asdict(_sampling(config, 0)),
+        retrieval=config.retrieval.model_dump(mode="json"),
+        engine=round_.engine_key(),
+    )
+    if stage.begin(key):
+        before = dataclasses.replace(round_.worker.usage)
+        round_.run_shards(
+            stage,
+            round_.unlabeled,
+            lambda shard: answer_shard(round_, stage, crew, shard),
+            title="collaborate",
+            requests=len(round_.unlabeled) * len(crew),
+        )
+        stage.finish(
+            {
+                "rows": len(round_.unlabeled),
+                "collaborators": [one.name for one in crew],
+                **round_.worker.usage.since(before),
+            }
+        )
+    return stage
+
+
+def collaborators(config: Config) -> list[Collaborator]:
+    """The collaborators of a run: those listed, or `n` drawn from {base, warm} × {0..k} by the seed (B.1).
+
+    Without in-weight propagation all are the base model, without in-context propagation none sees examples;
+    without collaborative learning there is one, the warm model with the plain prompt.
+    """
+    section = config.collaborate
+    most = config.retrieval.k if config.retrieval.enabled else 0
+    weights: tuple[Literal["base", "warm"], ...] = ("base", "warm") if config.warmup.enabled else ("base",)
+    if not section.enabled:
+        return [Collaborator(weights[-1], 0)]
+    if section.collaborators:
+        return [
+            Collaborator(one.weights if config.warmup.enabled else "base", min(one.examples, most))
+            for one in section.collaborators
+        ]
+    pool = [Collaborator(name, k) for name in weights for k in range(most + 1)]
+    drawn: list[Collaborator] = []
+    rng = random.Random(f"{config.seed}/collaborators")
+    while len(drawn) < section.n:
+        drawn += rng.sample(pool, len(pool))
+    return drawn[: section.n]
+
+
+def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], shard: Shard) -> None:
+    """Answers one shard and writes its part."""
+    worker, journal = round_.worker, stage.journal(shard.index)
+    names = _names(crew)
+    references = _references(worker, shard.rows, max(one.examples for one in crew))
+    requests = [
+        Request(
+            id=f"{example.id}/{name}",
+            messages=round_.task.messages(example, near[: one.examples]),
+            weights=one.weights,
+            sampling=_sampling(round_.config, seed_of(round_.config.seed, round_.number, example.id, name)),
+        )
+        for example, near in zip(shard.rows, references, strict=True)
+        for one, name in zip(crew, names, strict=True)
+    ]
+    responses = worker.answer(requests, journal)
+    rows = [
+        {
+            "id": example.id,
+            "candidates": [
+                dataclasses.asdict(_candidate(round_, example, near, one, name, responses[f"{example.id}/{name}"]))
+                for one, name in zip(crew, names, strict=True)
+            ],
+        }
+        for example, near in zip(shard.rows, references, strict=True)
+    ]
+    write_rows(stage.part_path(shard.index), rows, SCHEMA)
+    journal.remove()
+
+
+def _candidate(
+    round_: Round, example: Example, near: Sequence[Example], one: Collaborator, name: str, response: Response
+) -> Candidate:
+    return Candidate(
+        collaborator=name,
+        text=response.text,
+        answer=None if response.finish == "error" else round_.task.parse(response.text, example),
+        mean_nll=response.mean_nll,
+        references=tuple(reference.id for reference in near[: one.examples]),
+    )
+
+
+def _references(worker: Worker, rows: Sequence[Example], k: int) -> list[list[Example]]:
+    """The k nearest labeled examples of each row, nearest first (Eq. 2)."""
+    if k == 0:
+        return [[] for _ in rows]
+    found = worker.retriever.nearest([example.prompt for example in rows], k)
+    return [[worker.labeled[position] for position in positions] for positions in found]
+
+
+def _names(crew: Sequence[Collaborator]) -> list[str]:
+    """`warm+2`, and `warm+2#2` for a second one of the same kind."""
+    seen: Counter[str] = Counter()
+    names = []
+    for one in crew:
+        seen[one.name] += 1
+        names.append(one.name if seen[one.name] == 1 else f"{one.name}#{seen[one.name]}")
+    return names
+
+
+def _sampling(config: Config, seed: int) -> Sampling:
+    section = config.collaborate
+    return Sampling(
+        temperature=section.temperature if section.enabled else 0.0,
+        top_p=section.top_p,
+        max_tokens=section.max_tokens,
+        seed=seed,
+    )

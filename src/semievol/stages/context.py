@@ -1,0 +1,91 @@
+"""What every stage of a round is given."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semievol.config import Config
+from semievol.executors import open_executor
+from semievol.progress import Reporter
+from semievol.records import Example
+from semievol.run_dir import RunDir, StageDir
+from semievol.stages.worker import Shard, Worker, shards
+from semievol.tasks import Task
+
+
+@dataclass(frozen=True)
+class Round:
+    """One pass through the method."""
+
+    number: int
+    """From 1."""
+    config: Config
+    run: RunDir
+    task: Task
+    labeled: Sequence[Example]
+    unlabeled: Sequence[Example]
+    worker: Worker
+    reporter: Reporter
+    warm_digest: str = ""
+    """Stands for M_warm in the keys of later stages."""
+
+    def stage(self, name: str) -> StageDir:
+        """The folder of a stage in this round."""
+        return self.run.stage(name, self.number)
+
+    @property
+    def has_solutions(self) -> bool:
+        """Whether labeled rows come with worked solutions, so that pseudo-responses are whole solutions too."""
+        return any(example.response for example in self.labeled)
+
+    def key(self, name: str, **inputs: Any) -> dict[str, Any]:
+        """What a stage's result depends on, beside the `inputs`: model, task, seed and the stage's code."""
+        config = self.config
+        return {
+            "code": CODE_VERSION[name],
+            "seed": config.seed,
+            "round": self.number,
+            "model": config.model.model_dump(mode="json"),
+            "task": config.task.model_dump(mode="json"),
+            **inputs,
+        }
+
+    def engine_key(self) -> dict[str, Any]:
+        """What answers depend on beside model and prompt: the engine, and how its work is cut."""
+        backend = self.config.backend.model_dump(mode="json")
+        return {"backend": backend, "shard_rows": self.config.executor.shard_rows}
+
+    def run_shards(
+        self,
+        stage: StageDir,
+        rows: Sequence[Any],
+        function: Callable[[Shard], None],
+        title: str,
+        requests: int,
+        unit: str = "answers",
+    ) -> None:
+        """Calls `function` for each shard of `rows` that has no part file yet.
+
+        Args:
+            title: what the progress bar says.
+            requests: how many answers the whole stage expects, for the progress bar.
+        """
+        every = shards(rows, self.config.executor.shard_rows)
+        open_ = [shard for shard in every if not stage.part_path(shard.index).exists()]
+        finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
+        per_row = requests / max(len(rows), 1)
+        done = round(finished_rows * per_row) + sum(len(stage.journal(s.index).read()) for s in open_)
+        with self.reporter.stage(title, requests, unit, done=min(done, requests)):
+            for _ in open_executor(self.config.executor).map(function, open_):
+                pass
+
+
+CODE_VERSION: Mapping[str, int] = {
+    "warmup": 1,
+    "collaborate": 1,
+    "justify": 1,
+    "select": 1,
+    "evolve": 1,
+    "evaluate": 1,
+}
+"""Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""

@@ -1,0 +1,188 @@
+"""Evaluation: every model answers the test rows by generation; pseudo-labels are held against the truth if known."""
+
+import dataclasses
+import json
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from semievol import metrics
+from semievol.data import digest
+from semievol.records import Example, Request, Response, Sampling
+from semievol.run_dir import StageDir, read_rows, write_rows, write_text
+from semievol.stages.baselines import BASELINES
+from semievol.stages.context import Round
+from semievol.stages.worker import Shard, seed_of
+from semievol.tasks import Task
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("truth", pa.string()),
+        ("answer", pa.string()),
+        ("right", pa.bool_()),
+        ("category", pa.string()),
+        ("text", pa.string()),
+        ("mean_nll", pa.float64()),
+        ("probability", pa.float64()),
+    ]
+)
+
+
+def evaluate(
+    round_: Round,
+    test: Sequence[Example],
+    weights_digests: Mapping[str, str],
+    selections: Sequence[StageDir] = (),
+    unlabeled_truth: Mapping[str, str | None] | None = None,
+) -> StageDir:
+    """The stage folder with each model's answers and `metrics.json`.
+
+    Args:
+        round_: the last round, whose worker holds every model.
+        test: the rows to answer.
+        weights_digests: what each model but `base` was made from.
+        selections: the selections of all rounds, to be held against the truth.
+        unlabeled_truth: canonical answers of unlabeled rows by id, where they are known after the fact.
+    """
+    config = round_.config
+    models = [m for m in config.evaluate.models if m == "base" or m in weights_digests]
+    stage = round_.run.stage("evaluate")
+    key = round_.key(
+        "evaluate",
+        test=digest(test),
+        labeled=digest(round_.labeled) if config.evaluate.baselines else "",
+        weights=dict(weights_digests),
+        models=models,
+        baselines=list(config.evaluate.baselines),
+        max_tokens=_max_tokens(round_),
+        embedder=config.retrieval.embedder if config.evaluate.baselines else "",
+        truth=unlabeled_truth is not None,
+        selections=[selection.digest for selection in selections],
+        engine=round_.engine_key(),
+    )
+    if stage.begin(key):
+        before = dataclasses.replace(round_.worker.usage)
+        found = {model: _measure(round_, stage, model, test) for model in models}
+        for name in config.evaluate.baselines:
+            found[name] = _measure_baseline(round_, stage, name, test)
+        result: dict[str, Any] = {"models": found}
+        if unlabeled_truth is not None:
+            rows = [row for selection in selections for row in read_rows(selection.rows_path)]
+            result["pseudo_labels"] = pseudo_label_metrics(round_.task, rows, unlabeled_truth)
+        write_text(stage.metrics_path, _json(result))
+        stage.finish({"rows": len(test), "models": list(found), **round_.worker.usage.since(before)})
+    return stage
+
+
+def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Example]) -> list[dict[str, Any]]:
+    """A model's greedy answers to `rows`, in their order, from the stage's shards."""
+
+    def answer(shard: Shard) -> None:
+        journal = below.journal(shard.index)
+        requests = [_request(round_, example, model) for example in shard.rows]
+        responses = round_.worker.answer(requests, journal)
+        written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in shard.rows]
+        write_rows(below.part_path(shard.index), written, SCHEMA)
+        journal.remove()
+
+    below = StageDir(stage.path / model)
+    below.path.mkdir(parents=True, exist_ok=True)
+    round_.run_shards(below, rows, answer, title=f"evaluate {model}", requests=len(rows))
+    return list(below.rows())
+
+
+def answer_row(task: Task, example: Example, response: Response) -> dict[str, Any]:
+    """One answer with its confidence; `right` is `None` where the truth is not known."""
+    answer = None if response.finish == "error" else task.parse(response.text, example)
+    right = None
+    if example.answer is not None:
+        right = answer is not None and task.equal(answer, example.answer)
+    return {
+        "id": example.id,
+        "truth": example.answer,
+        "answer": answer,
+        "right": right,
+        "category": example.category,
+        "text": response.text,
+        "mean_nll": response.mean_nll,
+        "probability": None if response.logprobs is None else math.exp(sum(response.logprobs)),
+    }
+
+
+def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Accuracy, macro-F1 where answers are a closed set, AUROC of the confidence, accuracy by category."""
+    right = [bool(row["right"]) for row in rows]
+    result = metrics.accuracy(right)
+    result["no_answer"] = sum(row["answer"] is None for row in rows)
+    if task.answers() is not None:
+        result["macro_f1"] = metrics.macro_f1([row["truth"] for row in rows], [row["answer"] for row in rows])
+    if rows and all(row["probability"] is not None for row in rows):
+        result["auroc"] = metrics.auroc([row["probability"] for row in rows], right)
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for row, verdict in zip(rows, right, strict=True):
+        if row["category"] is not None:
+            groups[row["category"]].append(verdict)
+    if groups:
+        result["categories"] = {name: metrics.accuracy(groups[name]) for name in sorted(groups)}
+    return result
+
+
+def pseudo_label_metrics(
+    task: Task, rows: Sequence[Mapping[str, Any]], truth: Mapping[str, str | None]
+) -> dict[str, Any]:
+    """True accuracy of the pseudo-labels: all, kept, by origin; and how well -H ranks right above wrong."""
+
+    def right(row: Mapping[str, Any]) -> bool:
+        known = truth[row["id"]]
+        return row["answer"] is not None and known is not None and task.equal(row["answer"], known)
+
+    known = [row for row in rows if truth.get(row["id"]) is not None]
+    scored = [row for row in known if row["mean_nll"] is not None]
+    return {
+        "all": metrics.accuracy([right(row) for row in known]),
+        "kept": metrics.accuracy([right(row) for row in known if row["kept"]]),
+        "by_origin": {
+            origin: metrics.accuracy([right(row) for row in known if row["origin"] == origin])
+            for origin in sorted({row["origin"] for row in known})
+        },
+        "auroc_of_h": metrics.auroc([-row["mean_nll"] for row in scored], [right(row) for row in scored]),
+    }
+
+
+def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]) -> dict[str, Any]:
+    rows = answer_rows(round_, stage, model, test)
+    write_rows(stage.answers_path(model), rows, SCHEMA)
+    return summarize(round_.task, rows)
+
+
+def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[Example]) -> dict[str, Any]:
+    with round_.reporter.stage(f"evaluate {name}", 1, "models"):
+        answers = BASELINES[name](round_.config, round_.labeled, test)
+        round_.reporter.advance()
+    rows = [
+        answer_row(round_.task, example, Response(example.id, answer, (math.log(p),), "stop", 0, 0))
+        for example, (answer, p) in zip(test, answers, strict=True)
+    ]
+    write_rows(stage.answers_path(name), rows, SCHEMA)
+    return summarize(round_.task, rows)
+
+
+def _request(round_: Round, example: Example, model: str) -> Request:
+    return Request(
+        id=f"{example.id}/{model}",
+        messages=round_.task.messages(example),
+        weights=model,
+        sampling=Sampling(max_tokens=_max_tokens(round_), seed=seed_of(round_.config.seed, example.id, model)),
+    )
+
+
+def _max_tokens(round_: Round) -> int:
+    return round_.config.evaluate.max_tokens or round_.config.collaborate.max_tokens
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"

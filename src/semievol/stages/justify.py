@@ -1,0 +1,206 @@
+"""Self-justification (Eq. 5): M_warm settles disagreements; then H of each pseudo-response (Eq. 6).
+
+H is computed here and not in `select` because it needs the engine: another θ then costs nothing.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from semievol.records import Candidate, Example, Request, Response, Sampling
+from semievol.run_dir import StageDir, read_rows, write_rows
+from semievol.stages.collaborate import CANDIDATE
+from semievol.stages.context import Round
+from semievol.stages.worker import Shard, seed_of
+from semievol.tasks import Task
+
+Origin = Literal["unanimous", "justified", "majority", "single", "none"]
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("answer", pa.string()),
+        ("response", pa.string()),
+        ("origin", pa.string()),
+        ("agreement", pa.float64()),
+        ("mean_nll", pa.float64()),
+        ("justification", pa.string()),
+        ("candidates", pa.list_(CANDIDATE)),
+    ]
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Settled:
+    """The final answer to one unlabeled prompt."""
+
+    answer: str | None
+    response: str | None
+    origin: Origin
+    justification: str | None = None
+
+
+def justify(round_: Round, collaborated: StageDir) -> StageDir:
+    """The stage folder with one row for each unlabeled prompt: the final answer, its agreement and its H."""
+    stage = round_.stage("justify")
+    key = round_.key("justify", collaborate=collaborated.digest, justify=round_.config.justify.model_dump(mode="json"))
+    if stage.begin(key):
+        before = dataclasses.replace(round_.worker.usage)
+        round_.run_shards(
+            stage,
+            round_.unlabeled,
+            lambda shard: _settle_shard(round_, stage, collaborated, shard),
+            title="justify",
+            requests=_expected(round_, collaborated),
+        )
+        origins = [row["origin"] for row in stage.rows()]
+        stage.finish(
+            {
+                "rows": len(origins),
+                **{origin: origins.count(origin) for origin in sorted(set(origins))},
+                **round_.worker.usage.since(before),
+            }
+        )
+    return stage
+
+
+def _expected(round_: Round, collaborated: StageDir) -> int:
+    """How many answers the stage needs at most: a justification where it is asked, and a score for each row."""
+    asked = 0
+    examples = {example.id: example for example in round_.unlabeled}
+    for row in collaborated.rows():
+        candidates = _candidates(row)
+        asked += _asks(round_, candidates, examples[row["id"]])
+    return asked + len(round_.unlabeled)
+
+
+def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard: Shard) -> None:
+    parts = read_rows(collaborated.part_path(shard.index))
+    rows = [(e, _candidates(part)) for e, part in zip(shard.rows, parts, strict=True)]
+    journal = stage.journal(shard.index)
+    asked = [_justification_request(round_, e, candidates) for e, candidates in rows if _asks(round_, candidates, e)]
+    said = round_.worker.answer(asked, journal)
+    settled = [_settle(round_, e, candidates, said.get(f"{e.id}/justify")) for e, candidates in rows]
+    scores = round_.worker.answer(
+        [
+            _score_request(round_, e, final.response)
+            for (e, _), final in zip(rows, settled, strict=True)
+            if final.response
+        ],
+        journal,
+    )
+    written = [
+        _row(round_.task, e, candidates, final, scores.get(f"{e.id}/score"))
+        for (e, candidates), final in zip(rows, settled, strict=True)
+    ]
+    write_rows(stage.part_path(shard.index), written, SCHEMA)
+    journal.remove()
+
+
+def agreement(task: Task, answer: str | None, candidates: Sequence[Candidate]) -> float:
+    """Share of the candidates whose answer equals `answer`; 0 where it is `None`."""
+    if answer is None:
+        return 0.0
+    return sum(c.answer is not None and task.equal(c.answer, answer) for c in candidates) / len(candidates)
+
+
+def distinct(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The first candidate of each different answer, in the collaborators' order."""
+    found: list[Candidate] = []
+    for candidate in candidates:
+        answer = candidate.answer
+        if answer is not None and not any(task.equal(answer, other.answer) for other in found if other.answer):
+            found.append(candidate)
+    return found
+
+
+def _asks(round_: Round, candidates: Sequence[Candidate], example: Example) -> bool:
+    """Whether M_warm is asked for the final answer."""
+    mode = round_.config.justify.mode
+    if mode == "majority" or len(candidates) == 1:
+        return False
+    different = distinct(round_.task, candidates)
+    unanimous = len(different) == 1 and agreement(round_.task, different[0].answer, candidates) == 1
+    return bool(different) and (mode == "all" or not unanimous)
+
+
+def _settle(round_: Round, example: Example, candidates: Sequence[Candidate], said: Response | None) -> Settled:
+    task = round_.task
+    if said is not None:
+        answer = None if said.finish == "error" else task.parse(said.text, example)
+        if answer is None:
+            return Settled(None, None, "none", said.text)
+        return Settled(answer, _response(round_, example, answer, candidates, said.text), "justified", said.text)
+    different = distinct(task, candidates)
+    if not different:
+        return Settled(None, None, "none")
+    # max() takes the first of equals: ties go to the earlier collaborator.
+    answer = max((c.answer for c in different if c.answer), key=lambda a: agreement(task, a, candidates))
+    origin: Origin = "single" if len(candidates) == 1 else "majority"
+    if len(candidates) > 1 and agreement(task, answer, candidates) == 1:
+        origin = "unanimous"
+    return Settled(answer, _response(round_, example, answer, candidates, None), origin)
+
+
+def _response(
+    round_: Round, example: Example, answer: str, candidates: Sequence[Candidate], justification: str | None
+) -> str:
+    """The text that would train a model: the answer's standard form, or the worked solution that led to it.
+
+    Where labeled examples are worked solutions, the most likely one with this answer is taken, the justification
+    only where no collaborator gave the answer.
+    """
+    if not round_.has_solutions:
+        return round_.task.response(dataclasses.replace(example, answer=answer, response=None))
+    agreeing = [c for c in candidates if c.answer is not None and round_.task.equal(c.answer, answer)]
+    best = min(agreeing, key=lambda c: float("inf") if c.mean_nll is None else c.mean_nll, default=None)
+    return best.text if best else (justification or answer)
+
+
+def _justification_request(round_: Round, example: Example, candidates: Sequence[Candidate]) -> Request:
+    config = round_.config
+    shown = [c.text if round_.has_solutions else c.answer for c in distinct(round_.task, candidates)]
+    return Request(
+        id=f"{example.id}/justify",
+        messages=round_.task.justify(example, [text for text in shown if text]),
+        weights=_warm(round_),
+        sampling=Sampling(
+            temperature=config.justify.temperature,
+            max_tokens=config.collaborate.max_tokens,
+            seed=seed_of(config.seed, round_.number, example.id, "justify"),
+        ),
+    )
+
+
+def _score_request(round_: Round, example: Example, response: str | None) -> Request:
+    return Request(
+        id=f"{example.id}/score",
+        messages=round_.task.messages(example),
+        weights=_warm(round_),
+        response=response,
+    )
+
+
+def _warm(round_: Round) -> str:
+    return "warm" if round_.config.warmup.enabled else "base"
+
+
+def _candidates(row: dict[str, Any]) -> list[Candidate]:
+    return [Candidate(**{**fields, "references": tuple(fields["references"])}) for fields in row["candidates"]]
+
+
+def _row(
+    task: Task, example: Example, candidates: Sequence[Candidate], final: Settled, score: Response | None
+) -> dict[str, Any]:
+    return {
+        "id": example.id,
+        "answer": final.answer,
+        "response": final.response,
+        "origin": final.origin,
+        "agreement": agreement(task, final.answer, candidates),
+        "mean_nll": score.mean_nll if score else None,
+        "justification": final.justification,
+        "candidates": [dataclasses.asdict(c) for c in candidates],
+    }

@@ -1,0 +1,96 @@
+"""In-weight propagation (Eq. 1): M_warm = FT(M_base, D_labeled)."""
+
+import dataclasses
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+from semievol.config import TrainingConfig
+from semievol.errors import Stopped
+from semievol.progress import Reporter
+from semievol.records import Example, TrainingExample
+from semievol.run_dir import StageDir
+from semievol.stages.context import Round
+from semievol.tasks import Task
+from semievol.training import open_trainer
+
+
+def warmup(round_: Round) -> StageDir:
+    """The stage folder with the warm model's adapter."""
+    rows = training_rows(round_.task, round_.labeled)
+    recipe = round_.config.recipe("warmup")
+    stage = round_.stage("warmup")
+    key = round_.key("warmup", recipe=recipe.model_dump(mode="json"), rows=rows_digest(rows))
+    if stage.begin(key):
+        train(round_, stage, rows, recipe, title="warmup")
+    return stage
+
+
+def training_rows(task: Task, examples: Sequence[Example]) -> list[TrainingExample]:
+    """The chats that train a model to answer `examples`, which have answers, with the plain prompt."""
+    return [TrainingExample(e.id, task.messages(e), task.response(e)) for e in examples]
+
+
+def rows_digest(rows: Sequence[TrainingExample]) -> str:
+    """Stands for training rows in a key."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(json.dumps(dataclasses.asdict(row), sort_keys=True).encode() + b"\n")
+    return total.hexdigest()
+
+
+def train(
+    round_: Round,
+    stage: StageDir,
+    rows: Sequence[TrainingExample],
+    recipe: TrainingConfig,
+    title: str,
+    start_from: str | None = None,
+) -> None:
+    """Trains on `rows` and leaves the weights in the stage's folder; the engine gives way to the training."""
+    round_.worker.close()
+    config = round_.config
+    started = time.monotonic()
+    # A training that was killed left a partial folder; it is one unit of work and starts again.
+    partial = stage.path / "adapter.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    shutil.rmtree(stage.adapter_path, ignore_errors=True)
+    with StepProgress(round_.reporter, title, len(rows)) as progress:
+        trained = open_trainer(recipe).train(config.model, rows, recipe, partial, config.seed, start_from, progress)
+    partial.rename(stage.adapter_path)
+    stage.finish(
+        {
+            "rows": len(rows),
+            "steps": trained.steps,
+            "tokens": trained.tokens,
+            "losses": [round(loss, 5) for loss in trained.losses],
+            "seconds": round(time.monotonic() - started, 1),
+        }
+    )
+
+
+class StepProgress:
+    """Passes a trainer's steps on to the reporter; stops the training when the user asks."""
+
+    def __init__(self, reporter: Reporter, title: str, rows: int) -> None:
+        self._reporter, self._title, self._rows = reporter, title, rows
+        self._frame: AbstractContextManager[None] | None = None
+
+    def __enter__(self) -> "StepProgress":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._frame is not None:
+            self._frame.__exit__(None, None, None)
+
+    def __call__(self, step: int, steps: int, loss: float | None) -> None:
+        """Called by the trainer after each optimizer step."""
+        if self._frame is None:
+            self._frame = self._reporter.stage(f"{self._title} ({self._rows} rows)", steps, "steps")
+            self._frame.__enter__()
+        self._reporter.advance(note="" if loss is None else f"loss {loss:.3f}")
+        if self._reporter.stopping:
+            raise Stopped("stopped as asked; the training under way starts again next time")

@@ -1,0 +1,112 @@
+"""Answers the requests of one shard after another; what an executor sends to the machines."""
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from semievol.backends import Backend, open_backend
+from semievol.config import Config
+from semievol.errors import Stopped
+from semievol.progress import Reporter
+from semievol.records import Example, Request, Response
+from semievol.retrieval import Retriever, open_retriever
+from semievol.run_dir import Journal
+from semievol.tasks import Task
+
+
+@dataclass
+class Usage:
+    """What answering cost."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    failed: int = 0
+    seconds: float = 0.0
+
+    def add(self, response: Response) -> None:
+        """Counts a response."""
+        self.requests += 1
+        self.prompt_tokens += response.prompt_tokens
+        self.completion_tokens += response.completion_tokens
+        self.failed += response.finish == "error"
+
+    def since(self, before: "Usage") -> dict[str, float]:
+        """The difference to an earlier state, as figures of a stage."""
+        return {
+            name: round(value - getattr(before, name), 1) if name == "seconds" else value - getattr(before, name)
+            for name, value in asdict(self).items()
+        }
+
+
+class Worker:
+    """One engine and one index over the labeled examples, opened when first used."""
+
+    def __init__(
+        self, config: Config, task: Task, labeled: Sequence[Example], weights: dict[str, str], reporter: Reporter
+    ) -> None:
+        self.config, self.task, self.labeled, self.weights = config, task, labeled, weights
+        self.reporter = reporter
+        self.usage = Usage()
+
+    @cached_property
+    def backend(self) -> Backend:
+        """The engine."""
+        return open_backend(self.config, self.weights)
+
+    @cached_property
+    def retriever(self) -> Retriever:
+        """The index over the labeled examples."""
+        retriever = open_retriever(self.config.retrieval)
+        retriever.fit(self.labeled)
+        return retriever
+
+    def close(self) -> None:
+        """Frees the engine; it is opened again when it is needed."""
+        if "backend" in self.__dict__:
+            self.backend.close()
+            del self.__dict__["backend"]
+
+    def answer(self, requests: Sequence[Request], journal: Journal) -> dict[str, Response]:
+        """All responses by request id; each is in the journal before the next is counted.
+
+        Raises:
+            Stopped: the user asked to stop; what was in flight is in the journal.
+        """
+        responses = journal.read()
+        started = time.monotonic()
+        with journal.writer() as write:
+            for response in self.backend.generate(requests, responses.keys(), self._stopping):
+                write(response)
+                responses[response.id] = response
+                self.usage.add(response)
+                self.reporter.advance()
+        self.usage.seconds += time.monotonic() - started
+        if self._stopping():
+            raise Stopped("stopped as asked; the same command goes on from here")
+        return responses
+
+    def _stopping(self) -> bool:
+        return self.reporter.stopping
+
+
+def seed_of(*parts: object) -> int:
+    """A seed that depends on the parts alone: the run's seed, the row, the collaborator, never the clock."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some rows of a stage: the unit of work, of resume and of distribution."""
+
+    index: int
+    rows: Sequence[Any]
+
+
+def shards(rows: Sequence[Any], size: int) -> list[Shard]:
+    """The rows in order, `size` at a time."""
+    return [Shard(i, rows[start : start + size]) for i, start in enumerate(range(0, len(rows), size))]

@@ -1,0 +1,42 @@
+"""Trains the fake backend's model: counts which words stand with which response."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from semievol.backends.fake import VOTES_FILE
+from semievol.config import ModelConfig, TrainingConfig
+from semievol.errors import TrainingError
+from semievol.records import TrainingExample
+from semievol.training import Trained
+
+
+class FakeTrainer:
+    """Counts instead of training."""
+
+    def train(
+        self,
+        model: ModelConfig,
+        examples: Sequence[TrainingExample],
+        recipe: TrainingConfig,
+        out: Path,
+        seed: int,
+        start_from: str | None = None,
+        progress: Callable[[int, int, float | None], None] = lambda step, steps, loss: None,
+    ) -> Trained:
+        """Weights that hold the counts of `examples`, on top of those of `start_from`."""
+        if not examples:
+            raise TrainingError("there is nothing to train on")
+        votes: dict[str, Counter[str]] = defaultdict(Counter)
+        if start_from is not None:
+            for word, counts in json.loads(Path(start_from, VOTES_FILE).read_text(encoding="utf-8")).items():
+                votes[word].update(counts)
+        for done, example in enumerate(examples, 1):
+            for word in set(example.messages[-1]["content"].lower().split()):
+                votes[word][example.response] += 1
+            progress(done, len(examples), None)
+        out.mkdir(parents=True, exist_ok=True)
+        out.joinpath(VOTES_FILE).write_text(json.dumps(votes, sort_keys=True), encoding="utf-8")
+        tokens = sum(len(example.messages[-1]["content"].split()) for example in examples)
+        return Trained(weights=str(out), steps=len(examples), tokens=tokens, losses=())
