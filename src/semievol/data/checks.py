@@ -1,0 +1,133 @@
+"""What can be told of the rows before anything is trained: leaks, duplicates, imbalance, lengths."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from semievol.data.dataset import Dataset
+from semievol.errors import DataError
+from semievol.records import Example
+
+QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
+"""Of the prompt lengths."""
+_SHOWN = 3
+"""Pairs of rows named in an overlap."""
+_IMBALANCED = 10.0
+"""From so many times the rarest answer on, the most frequent one is worth a warning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Prompts that stand in two splits."""
+
+    splits: tuple[str, str]
+    rows: int
+    """Rows of the second split whose prompt stands in the first."""
+    pairs: tuple[tuple[str, str], ...]
+    """The ids of the first few: in the first split, in the second."""
+
+    def __str__(self) -> str:
+        first, second = self.splits
+        named = ", ".join(f"{one} = {other}" for one, other in self.pairs)
+        more = ", ..." if self.rows > len(self.pairs) else ""
+        return f"{self.rows} {second} rows have a prompt of {first} rows ({named}{more})"
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What `examine` found."""
+
+    rows: Mapping[str, int]
+    """Split -> rows."""
+    answers: Mapping[str, int]
+    """Labeled answer -> rows, most frequent first; a label of a closed set that no row has is there with 0."""
+    duplicates: Mapping[str, int]
+    """Split -> rows whose prompt stood in the split before."""
+    overlaps: tuple[Overlap, ...]
+    """Of labeled, unlabeled and test, two by two; pairs without any are left out."""
+    words: Mapping[str, tuple[float, ...]]
+    """Split -> prompt lengths in words, at `QUANTILES`."""
+    imbalance: float | None
+    """Rows of the most frequent labeled answer over those of the rarest that occurs; `None` where the answers are
+    no closed set."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of, a line each."""
+        lines = [f"{count} {split} rows repeat a prompt" for split, count in self.duplicates.items() if count]
+        lines += [str(overlap) for overlap in self.overlaps]
+        lines += [f"no labeled row has the answer {answer!r}" for answer, count in self.answers.items() if not count]
+        if self.imbalance is not None and self.imbalance >= _IMBALANCED:
+            lines.append(f"the most frequent labeled answer has {self.imbalance:.0f} times the rows of the rarest")
+        return tuple(lines)
+
+
+def examine(dataset: Dataset) -> Report:
+    """The checks of loaded rows; nothing is refused here."""
+    splits = _splits(dataset)
+    keys = {name: [_identity(example) for example in examples] for name, examples in splits.items()}
+    closed = dataset.task.answers()
+    found = Counter(example.answer for example in dataset.labeled if example.answer is not None)
+    answers = dict(found.most_common()) | {label: 0 for label in closed or () if label not in found}
+    bounded = closed is not None or any(example.options for example in dataset.labeled)
+    return Report(
+        rows={name: len(examples) for name, examples in splits.items()},
+        answers=answers,
+        duplicates={name: len(each) - len(set(each)) for name, each in keys.items()},
+        overlaps=_overlaps(splits),
+        words={name: _quantiles(examples) for name, examples in splits.items() if examples},
+        imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
+    )
+
+
+def refuse_leaks(dataset: Dataset) -> None:
+    """Nothing, if no test prompt stands in the training rows.
+
+    Raises:
+        DataError: one does; names rows and the option that lets it pass.
+    """
+    leaks = _overlaps(_splits(dataset), onto=("test",))
+    if leaks:
+        found = "\n".join(f"  {leak}" for leak in leaks)
+        raise DataError(
+            "test prompts stand in the training rows, which makes the test look better than it is:\n"
+            f"{found}\n  Remove them from one side, or set data.allow_leaks to go on."
+        )
+
+
+def _splits(dataset: Dataset) -> dict[str, tuple[Example, ...]]:
+    return {"labeled": dataset.labeled, "unlabeled": dataset.unlabeled, "test": dataset.test}
+
+
+def _overlaps(
+    splits: Mapping[str, Sequence[Example]], onto: Sequence[str] = ("unlabeled", "test")
+) -> tuple[Overlap, ...]:
+    names = list(splits)
+    pairs = [(one, other) for other in onto for one in names[: names.index(other)]]
+    return tuple(found for one, other in pairs if (found := _overlap((one, other), splits[one], splits[other])).rows)
+
+
+def _overlap(names: tuple[str, str], one: Iterable[Example], other: Sequence[Example]) -> Overlap:
+    wanted = {_identity(example) for example in other}
+    owners: dict[bytes, str] = {}
+    for example in one:
+        key = _identity(example)
+        if key in wanted:
+            owners.setdefault(key, example.id)
+    shared = [(owners[key], example.id) for example in other if (key := _identity(example)) in owners]
+    return Overlap(names, len(shared), tuple(shared[:_SHOWN]))
+
+
+def _identity(example: Example) -> bytes:
+    """Equal for two rows that ask the same: earlier turns, prompt and options, whitespace and case aside."""
+    parts = [turn["content"] for turn in example.context] + [example.prompt, *example.options]
+    plain = "\0".join(" ".join(part.split()).casefold() for part in parts)
+    return hashlib.blake2b(plain.encode(), digest_size=16).digest()
+
+
+def _quantiles(examples: Sequence[Example]) -> tuple[float, ...]:
+    lengths = [len(example.prompt.split()) for example in examples]
+    return tuple(float(each) for each in np.quantile(lengths, QUANTILES))

@@ -1,0 +1,127 @@
+"""The config's sources, opened, and the rows that each split takes from them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from semievol.config import Config, DataConfig
+from semievol.data.cells import options, text
+from semievol.data.draw import Ranks
+from semievol.data.layouts import Layout, layout_of
+from semievol.data.sources import Source, resolve
+from semievol.data.table import Row, Table, located
+from semievol.errors import ConfigError, DataError
+from semievol.records import Example
+
+SplitName = Literal["labeled", "unlabeled", "test"]
+
+_DRAWN: tuple[SplitName, ...] = ("test", "labeled", "unlabeled")
+"""The order in which splits of one source take their rows: test rows stay the same whatever else is wanted, and
+labeled ones whatever is unlabeled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A source that is opened, and the rows of it that one split takes."""
+
+    name: SplitName
+    table: Table
+    layout: Layout
+    ranks: Ranks
+    config: DataConfig
+    seed: int
+
+    def examples(self, answers: Layout | None) -> Iterator[tuple[str, Example]]:
+        """Each drawn row's place, and its example with the raw answer, in the order of the source.
+
+        Args:
+            answers: the layout that says where the answer stands; `None` leaves it unread.
+
+        Raises:
+            DataError: a column is missing, or a row cannot be used.
+        """
+        wanted = set(self._required(answers)) | set(self.layout.optional_columns)
+        for row in self.ranks.draw(self.table.rows(wanted), self.seed, self.table.name):
+            place = self.table.place(row)
+            with located(place):
+                example = self._example(row)
+                if answers is not None:
+                    example = replace(example, answer=answers.answer(row.cells).strip() or None)
+            yield place, example
+
+    def _required(self, answers: Layout | None) -> Iterable[str]:
+        """The columns that must be there, after a check that they are."""
+        named = self.config.columns
+        required = dict.fromkeys(self.layout.prompt_columns, f"data.layout {self.layout.name}")
+        if self.layout.name == "columns":
+            required[named.prompt] = "data.columns.prompt"
+        for part in ("id", "options", "category"):
+            column = getattr(named, part)
+            if column is not None:
+                required[column] = f"data.columns.{part}"
+        if answers is not None:
+            required.setdefault(answers.answer_column, answers.answer_option)
+        for column, option in required.items():
+            self.table.require(column, option)
+        return required
+
+    def _example(self, row: Row) -> Example:
+        """The example without its answer."""
+        named = self.config.columns
+        context, prompt = self.layout.prompt(row.cells)
+        if not prompt.strip():
+            raise DataError("the prompt is empty")
+        identity = f"{self.name}-{row.index}" if named.id is None else text(row.cells.get(named.id)).strip()
+        if not identity:
+            raise DataError(f"the id in {named.id!r} is empty")
+        return Example(
+            id=identity,
+            prompt=_first_words(prompt, self.config.max_prompt_words),
+            options=() if named.options is None else options(row.cells.get(named.options)),
+            context=context,
+            category=None if named.category is None else text(row.cells.get(named.category)).strip() or None,
+        )
+
+
+def open_splits(config: Config) -> dict[SplitName, Split]:
+    """The splits that the config has sources for; no row is read yet but what tells the columns.
+
+    Raises:
+        DataError: a source does not exist or cannot be read, or leaves nothing for a split that shares it.
+        ConfigError: the answer column is at once another column.
+    """
+    data = config.data
+    sources = {
+        name: resolve(f"data.{name}", candidates) for name in _DRAWN if (candidates := getattr(data, name)) is not None
+    }
+    ranks = _ranks(data, sources)
+    tables = {name: source.open(streaming=ranks[name].take is not None) for name, source in sources.items()}
+    layout = layout_of(data, tables["labeled"])
+    truth, read = config.evaluate.unlabeled_answers, data.columns
+    if truth is not None and truth in (read.id, read.options, read.category):
+        raise ConfigError(f"evaluate.unlabeled_answers: {truth!r} is also in data.columns, and would be read before")
+    return {name: Split(name, tables[name], layout, ranks[name], data, config.seed) for name in sources}
+
+
+def _ranks(data: DataConfig, sources: dict[SplitName, Source]) -> dict[SplitName, Ranks]:
+    """The places of each split in its source's shuffle; those of splits that share a source do not overlap."""
+    ranks: dict[SplitName, Ranks] = {}
+    for name, source in sources.items():
+        skip = 0
+        for earlier, taken in ranks.items():
+            if sources[earlier].identity != source.identity:
+                continue
+            if taken.take is None:
+                raise DataError(
+                    f"data.{earlier} and data.{name} are one source, {source.name}; set data.{earlier}_rows, so that "
+                    f"rows are left for data.{name}"
+                )
+            skip += taken.take
+        ranks[name] = Ranks(skip, getattr(data, f"{name}_rows"))
+    return ranks
+
+
+def _first_words(prompt: str, limit: int | None) -> str:
+    """The prompt up to the end of its word number `limit`, its inner whitespace as it was."""
+    parts = prompt.split(None, limit) if limit else []
+    return prompt[: len(prompt) - len(parts[limit])].rstrip() if limit and len(parts) > limit else prompt

@@ -1,0 +1,62 @@
+"""Rows as they stand in a source, before anything is made of them."""
+
+import difflib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from semievol.errors import DataError
+
+Cells = Mapping[str, Any]
+"""Column name -> what stands in it; a column that is missing in the row is missing here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a source."""
+
+    index: int
+    """Counts from 0, header and blank lines left out."""
+    cells: Cells
+    line: int | None = None
+    """The line of the file where the row starts, from 1; `None` where the format has no lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """An opened source: its columns are known, its rows are read when they are asked for."""
+
+    name: str
+    """The source in the user's words, for messages."""
+    columns: tuple[str, ...]
+    rows: Callable[[Collection[str]], Iterator[Row]]
+    """Reads from the start, with the wanted columns alone; an unwanted column is not even decoded where the
+    format allows it."""
+
+    def place(self, row: Row) -> str:
+        """Where a row stands, as a person counts: `labeled.csv row 17 (line 21)`."""
+        line = "" if row.line is None else f" (line {row.line})"
+        return f"{self.name} row {row.index + 1}{line}"
+
+    def require(self, column: str, option: str) -> None:
+        """Nothing, if the column is there.
+
+        Raises:
+            DataError: it is not; names the option that asked for it, the columns that are there and the nearest.
+        """
+        if column in self.columns:
+            return
+        near = difflib.get_close_matches(column, self.columns, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        known = ", ".join(repr(name) for name in self.columns)
+        raise DataError(f"{self.name}: no column {column!r} ({option}); the columns are {known}.{hint}")
+
+
+@contextmanager
+def located(place: str) -> Iterator[None]:
+    """A context in which a DataError gets its place put in front."""
+    try:
+        yield
+    except DataError as error:
+        raise DataError(f"{place}: {error}") from error

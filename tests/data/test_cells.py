@@ -1,0 +1,72 @@
+import pytest
+
+from semievol.data.cells import options, text, turns
+from semievol.errors import DataError
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (["a", "b"], ("a", "b")),
+        ('["a", "it\'s"]', ("a", "it's")),
+        ("['a', \"it's\"]", ("a", "it's")),
+        ("['a' \"it's\"\n 'c']", ("a", "it's", "c")),
+        ("array(['a)', 'b'], dtype=object)", ("a)", "b")),
+        (r"['a\n', 'b, c']", ("a\n", "b, c")),
+        ("('a', 'b')", ("a", "b")),
+        ("[1, 2.5]", ("1", "2.5")),
+        ([1, 2.5], ("1", "2.5")),
+        ('["", "b"]', ("", "b")),
+    ],
+)
+def test_options_are_read_from_every_way_of_writing_a_list(cell, expected):
+    assert options(cell) == expected
+
+
+@pytest.mark.parametrize(
+    "cell", ['[NaN, "One"]', "[nan, 'One']", "[None, 'One']", [None, "One"], [float("nan"), "One"]]
+)
+def test_an_option_that_pandas_lost_is_the_option_none(cell):
+    assert options(cell) == ("None", "One")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["yes or no", "", None, 3, {"A": "x"}, "[a, b]", "['a', ['b']]", "['a''b']", "['a' ... 'b']", "[]", [["a"]],
+     "[__import__('os').getcwd()]"],
+)  # fmt: skip
+def test_options_that_are_no_list_are_refused(cell):
+    with pytest.raises(DataError, match="option"):
+        options(cell)
+
+
+def test_a_missing_text_is_empty_and_a_number_is_written_out():
+    assert [text(each) for each in (None, float("nan"), 3, 2.5, True, " a ")] == ["", "", "3", "2.5", "True", " a "]
+
+
+@pytest.mark.parametrize("cell", [["a"], b"a", "half \ud83d"])
+def test_what_is_no_text_is_refused(cell):
+    with pytest.raises(DataError):
+        text(cell)
+
+
+def test_a_chat_is_read_from_a_list_or_its_json():
+    chat = [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "u"}]}]
+    expected = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    assert turns(chat) == expected
+    assert turns('[{"role": "user", "content": "u"}]') == expected[1:]
+
+
+@pytest.mark.parametrize(
+    ("chat", "message"),
+    [
+        ("hello", "a list of turns is expected"),
+        (None, "a list of turns is expected"),
+        (["hello"], "turn 1 of the chat is 'hello'"),
+        ([{"role": "tool", "content": "x"}], "turn 1 of the chat is of 'tool'"),
+        ([{"role": "user", "content": [{"type": "image_url"}]}], "holds more than text"),
+    ],
+)
+def test_what_is_no_chat_is_refused(chat, message):
+    with pytest.raises(DataError, match=message):
+        turns(chat)
