@@ -1,0 +1,267 @@
+"""The base model and its tokenizer, the same for inference and for training.
+
+What a chat looks like in tokens is decided here, once: `prompt_ids`, `response_ids` and `end_of_turn`. Importing this
+module loads neither torch nor transformers.
+"""
+
+import functools
+import hashlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from semievol.config import ModelConfig
+from semievol.data.pypi import cache_folder, fetch
+from semievol.errors import BackendError, ConfigError, SemiEvolError
+from semievol.records import Message
+
+_log = logging.getLogger(__name__)
+
+PLAIN_TEMPLATE = (
+    "{{ bos_token or '' }}"
+    "{% for message in messages %}{{ message['role'] | capitalize }}:\n{{ message['content'] }}\n\n{% endfor %}"
+    "{% if add_generation_prompt %}Assistant:\n{% endif %}"
+)
+"""The chat of a model that comes without a template of its own, as pretrained-only models do."""
+
+BFLOAT16_GAIN = 1.3
+"""How many times faster than float32 bfloat16 must be on a CPU to be chosen. With AVX512-BF16 it is 2 to 3 times
+faster; a CPU without such instructions emulates it and is slower."""
+
+
+def resolve_model(config: ModelConfig) -> str:
+    """The folder or hub id that serves transformers, PEFT and vLLM alike.
+
+    A GGUF file is converted on its first use; the safetensors stay in the user's cache.
+
+    Raises:
+        ConfigError: the name is a path at which no model lies.
+        DataError: a `pypi://` source that cannot be had.
+    """
+    name = config.name
+    path = fetch(name) if name.startswith("pypi://") else Path(os.path.expandvars(name)).expanduser()
+    if path.is_file() and path.suffix == ".gguf":
+        stat = path.stat()
+        return _converted(path, stat.st_size, stat.st_mtime_ns)
+    if path.is_dir():
+        if not (path / "config.json").exists():
+            raise ConfigError(
+                f"model.name: {path} has no config.json; a model folder, a GGUF file or a hub id is needed"
+            )
+        return str(path)
+    if path.exists() or path.suffix == ".gguf" or path.is_absolute() or name.startswith((".", "~", "$")):
+        raise ConfigError(f"model.name: {path} is neither a model folder nor a GGUF file")
+    return name
+
+
+def resolve_device(config: ModelConfig) -> str:
+    """The torch device that `model.device` stands for."""
+    import torch
+
+    if config.device != "auto":
+        return config.device
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def resolve_dtype(config: ModelConfig) -> str:
+    """The type of the weights: `float32`, `bfloat16` or `float16`.
+
+    On a CPU `auto` is measured, so two runs of one machine may differ; record the result and set it on resume.
+    """
+    import torch
+
+    if config.dtype != "auto":
+        return config.dtype
+    device = resolve_device(config)
+    if device.startswith("cuda"):
+        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
+    if device.startswith("mps"):
+        return "bfloat16" if torch.backends.mps.is_macos_or_newer(14, 0) else "float32"
+    return "bfloat16" if _bfloat16_gain() >= BFLOAT16_GAIN else "float32"
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The tokenizer, with a chat template and a padding token in any case.
+
+    Raises:
+        ConfigError: there is none, or the hub cannot be reached.
+    """
+    from transformers import AutoTokenizer
+
+    with _loading(config):
+        tokenizer = AutoTokenizer.from_pretrained(
+            resolve_model(config), revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    if tokenizer.chat_template is None:
+        _log.warning("%s has no chat template; prompts are written as `User:` and `Assistant:` lines", config.name)
+        tokenizer.chat_template = PLAIN_TEMPLATE
+    if tokenizer.eos_token_id is None:
+        raise ConfigError(f"model.name: the tokenizer of {config.name} has no end-of-text token")
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def load_model(config: ModelConfig) -> Any:
+    """The base model on its device in its resolved type, ready for inference.
+
+    Raises:
+        ConfigError: there is none, its weights are not safetensors, or the hub cannot be reached.
+        BackendError: it does not fit in memory.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with _loading(config), out_of_memory(f"loading {config.name}", "take a smaller model or model.dtype bfloat16"):
+        model = AutoModelForCausalLM.from_pretrained(
+            resolve_model(config),
+            revision=config.revision,
+            trust_remote_code=config.trust_remote_code,
+            dtype=getattr(torch, resolve_dtype(config)),
+            use_safetensors=True,
+        )
+        return model.to(resolve_device(config)).eval()
+
+
+def model_limit(config: ModelConfig) -> int:
+    """The most tokens that prompt and response may have together: the model's limit, or less where the user says so."""
+    from transformers import AutoConfig
+
+    with _loading(config):
+        loaded = AutoConfig.from_pretrained(
+            resolve_model(config), revision=config.revision, trust_remote_code=config.trust_remote_code
+        )
+    own = getattr(loaded.get_text_config(), "max_position_embeddings", None)
+    return min(limit for limit in (own, config.max_length, 2**31) if limit is not None)
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """Token ids of the chat up to where the answer begins."""
+    ids: list[int] = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
+    return ids
+
+
+def response_ids(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of an answer, without the end of the turn."""
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids
+
+
+def end_of_turn(tokenizer: Any) -> int:
+    """The token that ends an answer: the special token the chat template writes there, else the end of text.
+
+    They differ in some models: Qwen's base models end a turn with <|im_end|> and a text with <|endoftext|>.
+    """
+    chat = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
+    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition("answer")[2]
+    ids = response_ids(tokenizer, after)
+    special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return ids[0] if ids and ids[0] in special else int(tokenizer.eos_token_id)
+
+
+@contextmanager
+def out_of_memory(doing: str, advice: str) -> Iterator[None]:
+    """Turns torch's out-of-memory errors, which differ by device, into a BackendError with `advice`."""
+    import torch
+
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU allocator raises the bare class
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise BackendError(f"{doing}: out of memory; {advice}") from error
+        raise
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Switches the progress bars of transformers off; the command line draws its own."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
+
+
+@contextmanager
+def _loading(config: ModelConfig) -> Iterator[None]:
+    try:
+        with quiet():
+            yield
+    except (OSError, ValueError) as error:  # transformers reports all that can be wrong with a model as one of them
+        if isinstance(error, SemiEvolError):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(
+            f"model.name: {config.name} could not be loaded: {reason}\n"
+            "  Check the name, the network and HF_TOKEN; a local folder, a GGUF file or a pypi:// source needs no hub."
+        ) from error
+
+
+@functools.lru_cache
+def _converted(gguf: Path, size: int, modified: int) -> str:
+    """The folder with the safetensors of a GGUF file; `size` and `modified` are there to notice a changed file."""
+    import transformers
+
+    with gguf.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    folder = cache_folder() / "models" / f"{gguf.stem}-{digest[:16]}-transformers-{transformers.__version__}"
+    if folder.is_dir():
+        return str(folder)
+    _log.info("converting %s to safetensors, once", gguf.name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as scratch:
+        with quiet():
+            _convert(gguf, Path(scratch) / "model")
+        try:
+            (Path(scratch) / "model").rename(folder)
+        except OSError:
+            if not folder.is_dir():  # otherwise another process was first, with the same bytes
+                raise
+    return str(folder)
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
+    try:
+        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(**source)
+    except (ImportError, KeyError, ValueError, RuntimeError) as error:
+        raise ConfigError(f"model.name: transformers cannot read {gguf}: {error}") from error
+    # The tensors are plain float32 now, but transformers refuses to save a model that is marked as quantized.
+    del model.config.quantization_config
+    del model.hf_quantizer
+    model.is_quantized = False
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+@functools.lru_cache(maxsize=1)
+def _bfloat16_gain() -> float:
+    """How many times faster than float32 a bfloat16 matrix product is on this CPU; takes about 0.1 s."""
+    import torch
+
+    def seconds(dtype: torch.dtype) -> float:
+        left = torch.ones(512, 1024, dtype=dtype)
+        right = torch.ones(1024, 1024, dtype=dtype)
+        best = float("inf")
+        for _ in range(7):
+            start = time.perf_counter()
+            left @ right
+            best = min(best, time.perf_counter() - start)
+        return best
+
+    return seconds(torch.float32) / seconds(torch.bfloat16)
