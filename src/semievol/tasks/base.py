@@ -1,0 +1,211 @@
+"""What all kinds of questions share: the layout of the prompt, and where in a text the answer is looked for.
+
+A task of your own subclasses `BaseTask` in any file of yours and is named in the config as `my_package.module:Class`.
+It needs one method, `read`; everything else has a default::
+
+    class YesNo(BaseTask):
+        default_instruction = "Answer yes or no."
+
+        def read(self, text, example):
+            word = text.strip(" .").lower()
+            return word if word in ("yes", "no") else None
+
+The prompt is one user message. The instruction stands first, so that engines can share its computed prefix between
+rows; then come the references, the nearest last, because small models lean on what stands next to the question; then
+the question, in the form of the references. The response is the bare answer: where training rows are few, no step is
+spent on learning a phrase around it, and the mean NLL of a response (Eq. 6) is that of the answer alone.
+"""
+
+import re
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from semievol.config import TaskConfig
+from semievol.errors import ConfigError, DataError
+from semievol.records import Example, Message
+from semievol.tasks import Task
+
+CLAIM_CHARS = 2000
+"""How much text after an "Answer:" is looked at."""
+CLAIMS = 50
+"""How many "Answer:" of a response are looked at, from the last."""
+
+
+class BaseTask(Task):
+    """A task that needs `read`, and may replace any of the rest."""
+
+    default_instruction: str = "Answer the question. Give the answer only."
+    """Stands first in the prompt, unless `task.instruction` replaces it."""
+    heading: str = "Question"
+    """Stands before the prompt text."""
+    claim_words: tuple[str, ...] = ("answer",)
+    """A response says "the X is ..." or "X: ..." with one of these words for X."""
+
+    def __init__(self, config: TaskConfig, labeled: Sequence[Example]) -> None:
+        self.config = config
+        self._pattern = _compiled(config.answer_pattern)
+        self._ending = self._solution_ending(labeled)
+        words = "|".join(map(re.escape, self.claim_words))
+        self._claim = re.compile(
+            rf"\b(?:{words})\b(?:\s(?:to|for|of|the|this|that|question|problem|text|option|choice)\b){{0,5}}"
+            r"[\s*_]{0,4}(?:\b(?:is|would be|should be|must be)\b|[:=])[\s*_:=]{0,8}",
+            re.IGNORECASE,
+        )
+
+    @abstractmethod
+    def read(self, text: str, example: Example) -> str | None:
+        """The canonical answer in a text that holds the answer and nothing else; `None` if it is no answer."""
+
+    def find(self, text: str, example: Example) -> str | None:
+        """The canonical answer in a whole response, which may be chatty; `None` where there is none."""
+        for claim in self.claims(text):
+            if (answer := self.read(claim.splitlines()[0], example)) is not None:
+                return answer
+        return self.read(text, example)
+
+    def gold(self, text: str, example: Example) -> str:
+        """The canonical answer in a cell of the answer column.
+
+        Raises:
+            DataError: there is none.
+        """
+        answer = self.read(text, example)
+        if answer is None:
+            raise DataError(f"answer {shortened(text)} cannot be read as an answer of a {self.config.kind} task")
+        return answer
+
+    def question(self, example: Example) -> str:
+        """The question as the model sees it, without instruction."""
+        return f"{self.heading}: {example.prompt.strip()}"
+
+    @property
+    def instruction(self) -> str:
+        """What the model is told first: `task.instruction`, or the words of the task."""
+        if self.config.instruction is not None:
+            return self.config.instruction.strip()
+        if self._ending is not None:
+            return f'Solve the problem step by step, then end with "{self._ending}".'
+        return self.default_instruction
+
+    def normalize(self, example: Example) -> Example:
+        """The example with its canonical answer.
+
+        Where `task.answer_pattern` finds the answer inside a longer text, a worked solution, that text becomes the
+        example's response.
+        """
+        if example.answer is None:
+            return example
+        given = example.answer.strip()
+        if not given:
+            raise DataError("answer is empty")
+        marked = self._marked(given)
+        response = example.response
+        if response is None and marked is not None and marked != given:
+            response = self.solution(given)
+        answer = self.gold(given if marked is None else marked, example)
+        return replace(example, answer=answer, response=response)
+
+    def solution(self, text: str) -> str:
+        """The worked solution as it trains the model; here, as it stands in the answer column."""
+        return text
+
+    def messages(self, example: Example, references: Sequence[Example] = ()) -> tuple[Message, ...]:
+        """The example's context, then one user message: instruction, references (the nearest last), question.
+
+        The earlier turns of a reference are not shown.
+        """
+        solved = [f"{self._asked(one)} {self.response(one)}" for one in reversed(references)]
+        return self._chat(example, *solved, self._asked(example))
+
+    def justify(self, example: Example, candidates: Sequence[str]) -> tuple[Message, ...]:
+        """The chat of the plain question, with the distinct candidates between question and answer."""
+        distinct: list[str] = []
+        for one in candidates:
+            if one and not any(self.equal(one, other) for other in distinct):
+                distinct.append(one)
+        long = any("\n" in one or len(one) > 40 for one in distinct)
+        shown = "".join(f"\n- {one}" for one in distinct) if long else " " + "; ".join(distinct)
+        suggested = f"Suggested answers, which may be wrong:{shown}\nGive the final answer."
+        return self._chat(example, f"{self.question(example)}\n{suggested}\n{self._cue}")
+
+    def response(self, example: Example) -> str:
+        """The worked solution where the example has one, else the bare answer.
+
+        Raises:
+            ValueError: the example has neither.
+        """
+        if example.response is not None:
+            return example.response
+        if example.answer is None:
+            raise ValueError(f"example {example.id} has no answer to train on")
+        if self._ending is not None:
+            return self._ending.replace("<answer>", example.answer)
+        return example.answer
+
+    def parse(self, text: str, example: Example) -> str | None:
+        """The answer that `task.answer_pattern` marks, else the one that `find` finds."""
+        marked = self._marked(text)
+        if marked is not None and (answer := self.read(marked, example)) is not None:
+            return answer
+        return self.find(text, example)
+
+    def equal(self, one: str, other: str) -> bool:
+        """Whether the answers are the same text."""
+        return one == other
+
+    def answers(self) -> tuple[str, ...] | None:
+        """No closed set."""
+        return None
+
+    def claims(self, text: str) -> Iterator[str]:
+        """What stands after each "Answer:" or "the answer is", from the last; never empty."""
+        for match in reversed(deque(self._claim.finditer(text), maxlen=CLAIMS)):
+            if claim := text[match.end() : match.end() + CLAIM_CHARS].strip():
+                yield claim
+
+    @property
+    def _cue(self) -> str:
+        return "Answer:" if self._ending is None else "Solution:"
+
+    def _asked(self, example: Example) -> str:
+        return f"{self.question(example)}\n{self._cue}"
+
+    def _chat(self, example: Example, *parts: str) -> tuple[Message, ...]:
+        content = "\n\n".join(part for part in (self.instruction, *parts) if part)
+        return (*example.context, Message(role="user", content=content))
+
+    def _marked(self, text: str) -> str | None:
+        """What the last match of `task.answer_pattern` captured; `None` without pattern or match."""
+        if self._pattern is None:
+            return None
+        last = deque(self._pattern.finditer(text), maxlen=1)
+        return (last[0][1] or "").strip() or None if last else None
+
+    def _solution_ending(self, labeled: Sequence[Example]) -> str | None:
+        """How worked solutions end, such as `#### <answer>`; `None` where the labeled rows hold bare answers."""
+        for example in labeled if self._pattern is not None else ():
+            text = (example.response or example.answer or "").strip()
+            for match in deque(self._pattern.finditer(text), maxlen=1) if self._pattern else ():
+                if text[: match.start()].strip() and match[1]:
+                    start, end = match.start(1) - match.start(), match.end(1) - match.start()
+                    return f"{match[0][:start]}<answer>{match[0][end:]}".strip()
+        return None
+
+
+def shortened(text: str) -> str:
+    """The text quoted for an error message, at most 60 characters of it."""
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _compiled(pattern: str | None) -> re.Pattern[str] | None:
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise ConfigError(f"task.answer_pattern: {pattern!r} is not a regular expression: {error}") from error
+    if not compiled.groups:
+        raise ConfigError(f"task.answer_pattern: {pattern!r} has no group; put the answer's part in parentheses")
+    return compiled
