@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -86,10 +87,11 @@ class RichReporter(Reporter):
     def advance(self, count: int = 1, note: str = "") -> None:
         """Moves the bar."""
         if self._bars is not None and self._bar is not None:
-            self._bars.update(self._bar, advance=count, **({"note": note} if note else {}))
-            task = self._bars.tasks[0]
-            if task.speed:
-                self._bars.update(self._bar, rate=f"{task.speed:.1f}/s")
+            self._bars.update(self._bar, advance=count)
+            if note:
+                self._bars.update(self._bar, note=note)
+            if speed := self._bars.tasks[0].speed:
+                self._bars.update(self._bar, rate=f"{speed:.1f}/s")
 
     def say(self, line: str) -> None:
         """Prints the line above the bar and logs it."""
@@ -120,3 +122,25 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+def console(stderr: bool = False) -> Console:
+    """A console for tables; wide enough for a log file where there is no terminal."""
+    made = Console(stderr=stderr)
+    return made if made.is_terminal else Console(stderr=stderr, width=120)
+
+
+def reporter_for_terminal() -> Reporter:
+    """Bars where standard error is a terminal, lines elsewhere."""
+    on_stderr = Console(stderr=True)
+    return RichReporter(on_stderr) if on_stderr.is_terminal else PlainReporter()
+
+
+def log_to(path: Path) -> None:
+    """Sends the log of this package, and warnings of the libraries, to a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger().addHandler(handler)
+    logging.captureWarnings(True)
+    logger.setLevel(logging.INFO)

@@ -54,10 +54,7 @@ class FakeBackend:
 
     def _answer(self, request: Request) -> Response:
         shares = self._load(request.weights).shares(request.messages[-1]["content"])
-        if request.response is not None:
-            text = request.response
-        else:
-            text = self._draw(request, shares)
+        text = self._draw(request, shares) if request.response is None else request.response
         tokens = max(1, len(text.split()))
         share = shares.get(text, 0.5 / (len(shares) + 1))
         return Response(
@@ -108,7 +105,7 @@ class FakeWeights:
     def shares(self, text: str) -> dict[str, float]:
         """Each known response's share of the votes of the words in `text`; sums to 1."""
         totals = dict(self._responses)
-        for word in set(text.lower().split()):
+        for word in dict.fromkeys(text.lower().split()):  # a set would add floats in an order of its own
             if found := self._best.get(word):
                 totals[found[0]] += found[1] ** 2  # words that stand with every response hardly count
         whole = sum(totals.values())

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import shutil
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -66,7 +67,7 @@ def evaluate(
     )
     if stage.begin(key):
         before = dataclasses.replace(round_.worker.usage)
-        found = {model: _measure(round_, stage, model, test) for model in models}
+        found: dict[str, dict[str, Any]] = {model: _measure(round_, stage, model, test) for model in models}
         for name in config.evaluate.baselines:
             found[name] = _measure_baseline(round_, stage, name, test)
         result: dict[str, Any] = {"models": found}
@@ -154,9 +155,11 @@ def pseudo_label_metrics(
 
 
 def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]) -> dict[str, Any]:
-    rows = answer_rows(round_, stage, model, test)
-    write_rows(stage.answers_path(model), rows, SCHEMA)
-    return summarize(round_.task, rows)
+    path = stage.answers_path(model)
+    if not path.exists():
+        write_rows(path, answer_rows(round_, stage, model, test), SCHEMA)
+        shutil.rmtree(stage.path / model)
+    return summarize(round_.task, read_rows(path))
 
 
 def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[Example]) -> dict[str, Any]:

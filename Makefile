@@ -1,0 +1,36 @@
+# The commands a newcomer guesses. Each does its own set-up.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench format lock clean
+
+demo: $(VENV)/.installed  ## the method on real data: about a quarter of an hour on 2 cores
+	$(BIN)/semievol run configs/demo.yaml
+
+test: $(VENV)/.installed  ## the test suite
+	$(BIN)/pytest
+
+check: $(VENV)/.installed  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/.installed  ## the demo over three seeds; keeps the figures under benchmarks/results
+	$(BIN)/python benchmarks/demo.py
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[local,dev]'
+	touch $@
+
+lock: $(VENV)/.installed  ## writes what is installed as the tested versions
+	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//' > constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,90 @@
+"""Looks at a run before it costs anything."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+from semievol.config import Config
+from semievol.data import Dataset, Report, examine, load
+from semievol.plan import Plan, make_plan
+
+SHOWN_ANSWERS = 12
+"""Answers in the histogram; free text has as many as rows."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found."""
+
+    dataset: Dataset
+    report: Report
+    plan: Plan
+
+
+def check(config: Config, *, measure: bool = True) -> Checked:
+    """The data, what is remarkable about it, and what the run will do.
+
+    Args:
+        config: the whole run.
+        measure: load the model and time it for a few seconds.
+
+    Raises:
+        SemiEvolError: the run cannot be; says why.
+    """
+    dataset = load(config)
+    return Checked(dataset, examine(dataset), make_plan(config, dataset, measure=measure))
+
+
+def show(console: Console, checked: Checked) -> None:
+    """Prints what was found."""
+    report, plan = checked.report, checked.plan
+    data = Table("rows", "count", "words: median", "95 %", "longest", title="Data", title_justify="left")
+    for split, count in report.rows.items():
+        words = report.words.get(split)
+        numbers = [f"{words[i]:.0f}" for i in (2, 4, 5)] if words else ["", "", ""]
+        data.add_row(split, str(count), *numbers)
+    console.print(data)
+    console.print(f"labeled answers: {_histogram(report)}", highlight=False, markup=False)
+    median, longest = plan.prompt_tokens
+    console.print(
+        f"prompts: {median} tokens in the middle, {longest} at most; the model takes {plan.limit}", highlight=False
+    )
+    for warning in report.warnings:
+        console.print(f"note: {warning}", highlight=False, markup=False)
+    console.print(_plan_table(plan))
+
+
+def _plan_table(plan: Plan) -> Table:
+    timed = plan.seconds is not None
+    title = f"What the run will do, at most{f': about {_minutes(plan.seconds)} here' if plan.seconds else ''}"
+    table = Table("stage", "rows or requests", "prompt tokens", "steps", title=title, title_justify="left")
+    if timed:
+        table.add_column("time")
+    for step in plan.steps:
+        cells = [step.stage, f"{step.requests:,}", f"{step.tokens:,}", f"{step.steps:,}" if step.steps else ""]
+        table.add_row(*cells, *([_minutes(step.seconds)] if timed else []))
+    return table
+
+
+def _histogram(report: Report) -> str:
+    items = list(report.answers.items())
+    shown = ", ".join(f"{_short(answer)} {count}" for answer, count in items[:SHOWN_ANSWERS])
+    return shown + (f", ... {len(items) - SHOWN_ANSWERS} more" if len(items) > SHOWN_ANSWERS else "")
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= 30 else line[:27] + "..."
+
+
+def _minutes(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    return (
+        f"{seconds:.0f} s"
+        if seconds < 90
+        else f"{seconds / 60:.0f} min"
+        if seconds < 5400
+        else f"{seconds / 3600:.1f} h"
+    )

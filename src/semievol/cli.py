@@ -1,0 +1,243 @@
+"""The program `semievol`: each command parses, makes one call and prints."""
+
+import argparse
+import errno
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semievol.errors import SemiEvolError, Stopped
+
+if TYPE_CHECKING:
+    from semievol.config import Config
+    from semievol.progress import Reporter
+
+STAGE_NAMES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
+
+EPILOG = """\
+  semievol init my-task.yaml        write a commented config
+  semievol check my-task.yaml       look at the data, say what a run will do
+  semievol run my-task.yaml         run it; the same command resumes
+  semievol predict my-task.yaml --input new.csv
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0, 1 for an error that is the user's to mend, 130 when stopped."""
+    arguments = _parser().parse_args(argv)
+    try:
+        command: Callable[[argparse.Namespace], None] = arguments.command
+        command(arguments)
+    except Stopped as stopped:
+        print(f"semievol: {stopped}", file=sys.stderr)
+        return 130
+    except KeyboardInterrupt:
+        print("semievol: stopped; finished answers are saved, the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; nothing is left to say
+        return 1
+    except SemiEvolError as error:
+        print(f"semievol: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print("semievol: the disk is full; nothing finished is lost, the same command goes on", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="semievol",
+        description="Few labels and many unlabeled prompts in, a better language model out.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=_version())
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(name: str, call: Callable[[argparse.Namespace], None], help_: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=help_, description=help_)
+        sub.set_defaults(command=call)
+        return sub
+
+    init = add("init", _init, "write a commented config for your own files")
+    init.add_argument("path", nargs="?", default="semievol.yaml", help="where to write it (semievol.yaml)")
+    init.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    for name, call, text in (
+        ("check", _check, "look at the data and say what a run will do; nothing is trained"),
+        ("run", _run, "run all stages; a second run resumes"),
+        ("evaluate", _evaluate, "measure the run's models on the test rows"),
+    ):
+        sub = add(name, call, text)
+        _takes_config(sub)
+        if name == "run":
+            _takes_redo(sub)
+    check = commands.choices["check"]
+    check.add_argument("--no-timing", action="store_true", help="do not load the model to estimate the time")
+    stage = add("stage", _stage, "run one stage, and those before it that are not done")
+    stage.add_argument("name", choices=STAGE_NAMES)
+    _takes_config(stage)
+    _takes_redo(stage)
+    status = add("status", _status, "say how far a run has come")
+    _takes_config(status, "config file or run folder")
+    predict = add("predict", _predict, "answer new prompts with a run's model; JSON Lines with confidence come out")
+    _takes_config(predict, "config file or run folder")
+    predict.add_argument("--input", "-i", default="-", help="file of prompts, as in the config; - reads lines of stdin")
+    predict.add_argument("--output", "-o", default="-", help="JSON Lines file; - prints")
+    predict.add_argument("--model", choices=("base", "warm", "evolved"), default="evolved")
+    shown = add("config", _config, "show the resolved config, check it, or print its JSON schema")
+    shown.add_argument("what", choices=("show", "check", "schema"))
+    shown.add_argument("config", nargs="?", help="config file; the defaults where it is left out")
+    _takes_set(shown)
+    return parser
+
+
+def _takes_config(parser: argparse.ArgumentParser, help_: str = "config file") -> None:
+    parser.add_argument("config", help=help_)
+    _takes_set(parser)
+
+
+def _takes_set(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="SECTION.OPTION=VALUE",
+        help="override an option of the file",
+    )
+
+
+def _takes_redo(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--redo", choices=STAGE_NAMES, help="make this stage and the later ones anew")
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"semievol {version('semievol')}"
+
+
+def _load(arguments: argparse.Namespace) -> "Config":
+    from semievol import config
+
+    path = Path(arguments.config)
+    return config.load(path / "config.yaml" if path.is_dir() else path, arguments.overrides)
+
+
+def _init(arguments: argparse.Namespace) -> None:
+    from semievol.init import write_config
+
+    write_config(Path(arguments.path), force=arguments.force)
+    print(f"{arguments.path} written: fill in the files and columns, then\n  semievol check {arguments.path}")
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from semievol.check import check, show
+    from semievol.progress import console
+
+    show(console(), check(_load(arguments), measure=not arguments.no_timing))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    from semievol.check import check, show
+    from semievol.progress import console
+    from semievol.report import finish, print_results
+
+    config = _load(arguments)
+    with _session(config.output) as reporter:
+        checked = check(config, measure=False)
+        show(console(stderr=True), checked)
+        from semievol.pipeline import run
+
+        result = run(config, redo=arguments.redo, reporter=reporter, dataset=checked.dataset)
+    finish(result.path)
+    print_results(result.path)
+
+
+def _evaluate(arguments: argparse.Namespace) -> None:
+    arguments.name, arguments.redo = "evaluate", None
+    _stage(arguments)
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    from semievol.pipeline import run
+    from semievol.report import finish, print_results
+    from semievol.status import print_status
+
+    config = _load(arguments)
+    with _session(config.output) as reporter:
+        result = run(config, until=arguments.name, redo=arguments.redo, reporter=reporter)
+    finish(result.path)
+    if result.metrics is not None and arguments.name == "evaluate":
+        print_results(result.path)
+    else:
+        print_status(result.path)
+
+
+def _status(arguments: argparse.Namespace) -> None:
+    from semievol.status import print_status
+
+    path = Path(arguments.config)
+    print_status(path if path.is_dir() else Path(_load(arguments).output))
+
+
+def _predict(arguments: argparse.Namespace) -> None:
+    from semievol.predict import predict, read_prompts
+
+    config = _load(arguments)
+    rows = predict(config, arguments.model, lambda task: read_prompts(config, task, arguments.input))
+    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    if arguments.output == "-":
+        sys.stdout.writelines(lines)
+    else:
+        with Path(arguments.output).open("w", encoding="utf-8") as handle:
+            handle.writelines(lines)
+
+
+def _config(arguments: argparse.Namespace) -> None:
+    from semievol import config
+
+    if arguments.what == "schema":
+        print(json.dumps(config.schema(), indent=2))
+        return
+    resolved = _load(arguments) if arguments.config else config.build({}, arguments.overrides)
+    if arguments.what == "show":
+        print(config.dump(resolved), end="")
+    else:
+        print(f"{arguments.config or 'the default config'}: no errors")
+
+
+class _session:
+    """Progress on the terminal, a log in the run folder, and Ctrl-C that lets the stages save."""
+
+    def __init__(self, output: str) -> None:
+        self._output = output
+
+    def __enter__(self) -> "Reporter":
+        from semievol.progress import log_to, reporter_for_terminal
+        from semievol.run_dir import RunDir
+
+        log_to(RunDir(self._output).log_path)
+        self._reporter = reporter_for_terminal()
+        self._before: Any = signal.signal(signal.SIGINT, self._interrupted)
+        return self._reporter
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _interrupted(self, *_: object) -> None:
+        if self._reporter.stopping:
+            raise KeyboardInterrupt
+        self._reporter.stopping = True
+        self._reporter.say("stopping: what is in flight is finished and saved; Ctrl-C again stops at once")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

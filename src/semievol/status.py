@@ -1,0 +1,47 @@
+"""How far a run has come."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from semievol.errors import RunDirError
+from semievol.progress import console
+from semievol.run_dir import STAGES, RunDir, StageDir
+
+
+def print_status(path: Path) -> None:
+    """Prints a line for each stage of the run in `path`.
+
+    Raises:
+        RunDirError: there is no run.
+    """
+    folder = RunDir(path)
+    if not folder.config_path.exists():
+        raise RunDirError(f"{path}: no run here yet; semievol run starts one")
+    table = Table("round", "stage", "state", "figures", title=str(path), title_justify="left")
+    found = folder.stages()
+    for round_, stage in found:
+        table.add_row(str(round_), stage.name, *_state(stage))
+    for name in STAGES:
+        if not any(stage.name == name for _, stage in found):
+            table.add_row("", name, "not begun", "")
+    console().print(table)
+
+
+def _state(stage: StageDir) -> tuple[str, str]:
+    if not stage.is_done:
+        parts, answers = stage.progress()
+        return "under way", f"{parts} shards done, {answers} answers beyond"
+    return "done", ", ".join(f"{name} {_figure(value)}" for name, value in stage.summary().items() if _is_small(value))
+
+
+def _is_small(value: Any) -> bool:
+    return not isinstance(value, list | dict) or len(json.dumps(value)) <= 60
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("'", "")

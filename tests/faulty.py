@@ -1,0 +1,50 @@
+"""A fake engine and trainer that count what they are asked and kill their process on demand."""
+
+import os
+import signal
+from collections.abc import Callable, Container, Iterator, Sequence
+from pathlib import Path
+
+from semievol.backends.fake import FakeBackend
+from semievol.records import Request, Response
+from semievol.training.fake import FakeTrainer
+
+
+def _killed_after(variable: str, count: int) -> None:
+    if os.environ.get(variable) == str(count):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CountingBackend(FakeBackend):
+    """Writes the id of each request it computes to $ASKED; dies before computing number $KILL_AT."""
+
+    computed = 0
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        finished: Container[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Response]:
+        for request in requests:
+            if request.id in finished:
+                continue
+            if stop():
+                return
+            _killed_after("KILL_AT", CountingBackend.computed)
+            CountingBackend.computed += 1
+            with Path(os.environ["ASKED"]).open("a") as handle:
+                handle.write(f"{request.id}\n")
+            yield from super().generate([request])
+
+
+class DyingTrainer(FakeTrainer):
+    """Dies after the weights of training number $KILL_TRAINING are written and before the stage is marked as done."""
+
+    trained = 0
+
+    def train(self, *args, **kwargs):
+        result = super().train(*args, **kwargs)
+        _killed_after("KILL_TRAINING", DyingTrainer.trained)
+        DyingTrainer.trained += 1
+        return result
