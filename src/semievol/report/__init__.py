@@ -1,0 +1,1 @@
+"""What a run came to, for a person: a table, a page and a model card."""

@@ -1,0 +1,104 @@
+"""README.md of a run: the model card of the evolved adapter, as the Hugging Face hub shows it."""
+
+import os.path
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from semievol.config import Config
+from semievol.config import load as load_config
+from semievol.data import Dataset, load
+from semievol.errors import SemiEvolError
+from semievol.records import Example
+from semievol.report.headline import headline, remarks
+from semievol.report.page import environment
+from semievol.report.table import evolved_adapter, markdown
+from semievol.run_dir import RunDir, write_text
+
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def write_card(folder: RunDir, dataset: Dataset | None = None) -> None:
+    """Writes the model card from whatever stages there are.
+
+    Args:
+        dataset: the run's rows, where they are loaded already; the prompt is shown only where they can be read.
+
+    Raises:
+        ConfigError: there is no run in the folder.
+    """
+    config = load_config(folder.config_path)
+    adapter = evolved_adapter(folder)
+    content = (
+        environment()
+        .get_template("card.md")
+        .render(
+            base_model=_hub_id(config),
+            front=yaml.safe_dump(_front(config), sort_keys=False, allow_unicode=True),
+            name=folder.path.resolve().name,
+            config=config,
+            recipe=config.recipe("evolve"),
+            adapter=os.path.relpath(adapter, folder.path) if adapter else None,
+            version=_version(folder),
+            trained=_trained(folder),
+            headline=headline(folder),
+            remarks=remarks(folder),
+            table=markdown(folder),
+            prompt=_prompt(config, dataset),
+        )
+    )
+    write_text(folder.card_path, content)
+
+
+def _front(config: Config) -> dict[str, Any]:
+    """The front matter. `base_model` must be a hub id, or the hub refuses the card; the license is the user's."""
+    front: dict[str, Any] = {"library_name": "peft", "pipeline_tag": "text-generation"}
+    if base_model := _hub_id(config):
+        front["base_model"] = base_model
+    front["tags"] = ["semievol", "lora", "semi-supervised", "pseudo-labels"]
+    return front
+
+
+def _hub_id(config: Config) -> str | None:
+    """The base model's id on the hub; `None` where it comes from elsewhere."""
+    name = config.model.name
+    return name if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
+
+
+def _trained(folder: RunDir) -> dict[str, int] | None:
+    """Rows of the last training: all, labeled by the user, and pseudo-labeled; `None` before there is one."""
+    stages = [(round_, stage) for round_, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
+    if not stages:
+        return None
+    kept = [
+        stage.summary()["kept"]
+        for round_, stage in folder.stages()
+        if stage.name == "select" and stage.is_done and round_ <= stages[-1][0]
+    ]
+    config = load_config(folder.config_path)
+    total = int(stages[-1][1].summary()["rows"])
+    # Without the labeled rows, each round trains on its own pseudo-labels; with them, also on those of earlier rounds.
+    pseudo = sum(kept) if config.evolve.include_labeled else kept[-1]
+    return {"rows": total, "labeled": total - pseudo, "pseudo": pseudo, "unlabeled": _unlabeled(folder)}
+
+
+def _unlabeled(folder: RunDir) -> int:
+    return int(folder.stage("select").summary()["rows"])
+
+
+def _version(folder: RunDir) -> str:
+    sessions = folder.facts().get("sessions") or [{}]
+    return str(sessions[-1].get("versions", {}).get("semievol", ""))
+
+
+def _prompt(config: Config, dataset: Dataset | None) -> str | None:
+    """The chat that the model was trained on, with a stand-in for the row; `None` where the data is gone."""
+    try:
+        task = (dataset or load(config)).task
+    except SemiEvolError:
+        return None
+    options = ("first option", "second option") if config.data.columns.options else ()
+    messages = task.messages(Example("example", "YOUR TEXT", options=options))
+    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)

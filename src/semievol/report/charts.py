@@ -1,0 +1,141 @@
+"""The geometry of the page's charts; templates/charts.html draws it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+WIDTH, HEIGHT = 640.0, 220.0
+"""The plot area, in the units of the SVG."""
+BINS = 32
+_SHOWN_SHARE = 0.99
+"""The histogram ends at this quantile of H; its last bin holds the rest, or a few outliers would flatten it."""
+_MOST_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A mark on an axis."""
+
+    at: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One bin of the histogram, dropped rows on top of kept ones."""
+
+    x: float
+    width: float
+    kept_y: float
+    kept_height: float
+    dropped_y: float
+    dropped_height: float
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How H is distributed."""
+
+    bars: tuple[Bar, ...]
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    tau: float | None
+    """Where τ stands, in the units of the SVG; `None` where there is not one τ."""
+    tau_label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """Accuracy of the pseudo-labels with the lowest H, over the share of rows taken."""
+
+    points: str
+    """For `<polyline points>`."""
+    x_ticks: tuple[Tick, ...]
+    y_ticks: tuple[Tick, ...]
+    rows: tuple[tuple[float, float, int], ...]
+    """Coverage, accuracy and rows at each tenth, for those who read numbers."""
+
+
+def histogram(kept: Sequence[float], dropped: Sequence[float], tau: float | None) -> Histogram | None:
+    """The histogram of H in nats per token; `None` without values."""
+    values = np.asarray([*kept, *dropped], dtype=float)
+    if not len(values):
+        return None
+    low = float(values.min())
+    high = max(float(np.quantile(values, _SHOWN_SHARE)), tau if tau is not None and math.isfinite(tau) else low)
+    high = high if high > low else low + 1.0
+    edges = np.linspace(low, high, BINS + 1)
+    counts = [np.histogram(np.clip(np.asarray(each, dtype=float), low, high), edges)[0] for each in (kept, dropped)]
+    top = max(1, int((counts[0] + counts[1]).max()))
+    width = WIDTH / BINS
+    bars = []
+    for index, (one, other) in enumerate(zip(*counts, strict=True)):
+        one_height, other_height = HEIGHT * int(one) / top, HEIGHT * int(other) / top
+        beyond = " and more" if index == BINS - 1 else ""
+        bars.append(
+            Bar(
+                x=round(index * width, 2),
+                width=round(width - 1, 2),
+                kept_y=round(HEIGHT - one_height, 2),
+                kept_height=round(one_height, 2),
+                dropped_y=round(HEIGHT - one_height - other_height, 2),
+                dropped_height=round(other_height, 2),
+                title=f"H {edges[index]:.3g} to {edges[index + 1]:.3g}{beyond}: {one} kept, {other} dropped",
+            )
+        )
+    shows_tau = tau is not None and low <= tau <= high
+    return Histogram(
+        bars=tuple(bars),
+        x_ticks=tuple(Tick(round(WIDTH * (t - low) / (high - low), 2), f"{t:g}") for t in ticks(low, high)),
+        y_ticks=tuple(Tick(round(HEIGHT * (1 - t / top), 2), f"{t:g}") for t in ticks(0, top) if t == int(t)),
+        tau=round(WIDTH * (tau - low) / (high - low), 2) if shows_tau and tau is not None else None,
+        tau_label=f"τ = {tau:.3g}" if tau is not None else "",
+    )
+
+
+def coverage(mean_nlls: Sequence[float], right: Sequence[bool]) -> Curve | None:
+    """The accuracy of the rows with the lowest H, at growing shares of the rows; `None` under ten rows.
+
+    Rows with one H are taken together, or their order in the file would show.
+    """
+    total = len(mean_nlls)
+    if total < 10:
+        return None
+    order = np.argsort(np.asarray(mean_nlls), kind="stable")
+    sorted_h = np.asarray(mean_nlls)[order]
+    hits = np.cumsum(np.asarray(right, dtype=int)[order])
+    ends = [i for i in range(total) if i + 1 == total or sorted_h[i] != sorted_h[i + 1]]
+    ends = [i for i in ends if i + 1 >= min(10, total // 10)]
+    shown = ends[:: max(1, len(ends) // _MOST_POINTS)]
+    shown = shown if shown[-1] == ends[-1] else [*shown, ends[-1]]
+    shares = [float(hits[i]) / (i + 1) for i in shown]
+    bottom = max(0.0, math.floor(min(shares) * 10 - 1e-9) / 10 - 0.1)
+    points = [
+        f"{WIDTH * (i + 1) / total:.1f},{HEIGHT * (1 - (share - bottom) / (1 - bottom)):.1f}"
+        for i, share in zip(shown, shares, strict=True)
+    ]
+    tenths = sorted({_nearest(ends, total * tenth / 10) for tenth in range(1, 11)})
+    return Curve(
+        points=" ".join(points),
+        x_ticks=tuple(Tick(WIDTH * t / 100, f"{t} %") for t in range(0, 101, 20)),
+        y_ticks=tuple(
+            Tick(round(HEIGHT * (1 - (t - bottom) / (1 - bottom)), 2), f"{100 * t:.0f} %") for t in ticks(bottom, 1.0)
+        ),
+        rows=tuple(((i + 1) / total, float(hits[i]) / (i + 1), i + 1) for i in tenths),
+    )
+
+
+def _nearest(ends: Sequence[int], rows: float) -> int:
+    return min(ends, key=lambda end: abs(end + 1 - rows))
+
+
+def ticks(low: float, high: float, count: int = 5) -> list[float]:
+    """About `count` round numbers from `low` to `high`."""
+    raw = (high - low) / count
+    unit = 10.0 ** math.floor(math.log10(raw))
+    step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw * 0.999)
+    start = math.ceil(low / step - 1e-9)
+    return [round(i * step, 12) for i in range(start, math.floor(high / step + 1e-9) + 1)]

@@ -1,0 +1,83 @@
+"""The result in a sentence that claims no more than the figures do."""
+
+from semievol.report.table import Measured, percent, results_table
+from semievol.run_dir import STAGES, RunDir, read_rows
+
+SURE = 0.05
+"""Below this p-value a difference is called one."""
+
+
+def headline(folder: RunDir) -> str:
+    """SemiEvol against SFT: the difference, whether the intervals overlap, and what the paired test says."""
+    models = {row.key: row for row in results_table(folder) if row.kind == "model" and row.rows}
+    evolved, warm = models.get("evolved"), models.get("warm")
+    if evolved and warm:
+        return _compared(folder, evolved, warm)
+    shown = evolved or warm or next(iter(models.values()), None)
+    if shown:
+        return f"{shown.name} answers {_share(shown)} of {shown.rows} test rows right; there is no SFT to compare with."
+    done = [stage.name for _, stage in folder.stages() if stage.is_done]
+    reached = max(done, key=STAGES.index, default=None)
+    if reached == STAGES[-1]:
+        return "No model was measured: evaluate.models is empty."
+    return f"Nothing is measured yet: the run has {f'finished {reached}' if reached else 'finished no stage'}."
+
+
+def remarks(folder: RunDir) -> list[str]:
+    """What belongs to the result and does not stand in the headline."""
+    models = {row.key: row for row in results_table(folder) if row.kind == "model" and row.rows}
+    lines = []
+    evolved, simple = models.get("evolved"), models.get("logistic_regression")
+    if evolved and simple and evolved.accuracy is not None and simple.accuracy is not None:
+        relation = "more" if simple.accuracy > evolved.accuracy else "no more"
+        lines.append(
+            f"Logistic regression on embeddings, trained on the same labeled rows, reaches {_share(simple)}: "
+            f"{relation} than SemiEvol."
+        )
+    unread = [f"{row.no_answer} of {row.name}" for row in models.values() if row.no_answer]
+    if unread:
+        lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")
+    if evolved:
+        lines.append("This is one run with one seed. Another seed draws other rows and gives other figures.")
+    return lines
+
+
+def paired(folder: RunDir, one: str, other: str) -> tuple[int, int, float] | None:
+    """Test rows that only `one` has right, rows that only `other` has, and the exact McNemar p-value.
+
+    `None` where the answers are not there.
+    """
+    from scipy.stats import binomtest
+
+    paths = [folder.stage("evaluate").answers_path(model) for model in (one, other)]
+    if not all(path.exists() for path in paths):
+        return None
+    first, second = ({row["id"]: bool(row["right"]) for row in read_rows(path)} for path in paths)
+    only_one = sum(right and not second[id_] for id_, right in first.items())
+    only_other = sum(right and not first[id_] for id_, right in second.items())
+    total = only_one + only_other
+    return only_one, only_other, float(binomtest(only_one, total).pvalue) if total else 1.0
+
+
+def _compared(folder: RunDir, evolved: Measured, warm: Measured) -> str:
+    difference = 100 * ((evolved.accuracy or 0.0) - (warm.accuracy or 0.0))
+    points = f"{abs(difference):.1f} points {'more' if difference > 0 else 'less'}" if difference else "the same"
+    overlap = evolved.low <= warm.high and warm.low <= evolved.high
+    sentence = (
+        f"SemiEvol answers {_share(evolved)} of {evolved.rows} test rows right and SFT on the labeled rows alone "
+        f"{_share(warm)}: {points}; their 95 % intervals {'overlap' if overlap else 'do not overlap'}"
+    )
+    counted = paired(folder, "evolved", "warm")
+    if counted is None or not difference:
+        return f"{sentence}."
+    ahead, behind, p = counted
+    verdict = "which chance does not explain well" if p < SURE else "which chance alone may explain"
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return (
+        f"{sentence}, and of the {ahead + behind} rows that just one of them has right SemiEvol has {ahead}, {verdict} "
+        f"(exact McNemar test, {shown})."
+    )
+
+
+def _share(row: Measured) -> str:
+    return f"{percent(row.accuracy)} %"

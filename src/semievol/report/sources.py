@@ -1,0 +1,51 @@
+"""What the page takes from the user's data: prompts, labeled answers and, after the fact, the truth."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from semievol.config import Config
+from semievol.data import Dataset, load, read_answers
+from semievol.errors import SemiEvolError
+from semievol.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The data of a run, as far as it can still be read."""
+
+    prompts: Mapping[str, str]
+    """Unlabeled row id -> prompt."""
+    labeled: tuple[str, ...]
+    """The answers of the labeled rows."""
+    truth: Mapping[str, str]
+    """Unlabeled row id -> true answer, where it is known after the fact."""
+    task: Task | None
+    missing: str | None
+    """Why the data could not be read; `None` where it could."""
+
+    def right(self, id_: str, answer: str | None) -> bool | None:
+        """Whether a pseudo-label is right; `None` where the truth is not known."""
+        known = self.truth.get(id_)
+        if known is None or self.task is None:
+            return None
+        return answer is not None and self.task.equal(answer, known)
+
+
+def read_sources(config: Config, dataset: Dataset | None = None) -> Sources:
+    """The data that `config` names; a run folder outlives its data, so what cannot be read is left out.
+
+    Args:
+        dataset: the rows, where they are loaded already.
+    """
+    try:
+        dataset = dataset or load(config)
+        answers = read_answers(config, dataset.task) if config.evaluate.unlabeled_answers else {}
+    except SemiEvolError as error:
+        return Sources({}, (), {}, None, str(error))
+    return Sources(
+        prompts={example.id: example.prompt for example in dataset.unlabeled},
+        labeled=tuple(example.answer for example in dataset.labeled if example.answer is not None),
+        truth={id_: answer for id_, answer in answers.items() if answer is not None},
+        task=dataset.task,
+        missing=None,
+    )

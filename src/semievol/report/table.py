@@ -1,0 +1,124 @@
+"""The table of results, on the terminal and as Markdown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from semievol.run_dir import RunDir, read_json
+
+NAMES: Mapping[str, str] = {
+    "base": "vanilla",
+    "warm": "SFT (labeled only)",
+    "evolved": "SemiEvol",
+    "logistic_regression": "logistic regression on embeddings",
+}
+"""A model of `metrics.json` -> what a person calls it."""
+PSEUDO_NAMES: Mapping[str, str] = {"kept": "pseudo-labels, kept", "all": "pseudo-labels, all"}
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One row of the table: a share of right answers."""
+
+    kind: Literal["model", "pseudo_labels"]
+    key: str
+    """The name in `metrics.json`."""
+    name: str
+    """The name for a person."""
+    rows: int
+    accuracy: float | None
+    """From 0 to 1; `None` without rows."""
+    low: float
+    high: float
+    """The 95 % interval."""
+    macro_f1: float | None = None
+    no_answer: int = 0
+    """Rows in whose response no answer was found; they count as wrong."""
+
+
+def results_table(folder: RunDir) -> list[Measured]:
+    """The models that answered the test rows, then the pseudo-labels where their truth is known; empty before."""
+    stage = folder.stage("evaluate")
+    if not stage.is_done:
+        return []
+    found = read_json(stage.metrics_path)
+    rows = [_measured("model", key, NAMES.get(key, key), figures) for key, figures in found["models"].items()]
+    known = found.get("pseudo_labels") or {}
+    return rows + [
+        _measured("pseudo_labels", key, name, known[key]) for key, name in PSEUDO_NAMES.items() if key in known
+    ]
+
+
+def evolved_adapter(folder: RunDir) -> str | None:
+    """Where the last round's evolved weights lie; `None` before there are any."""
+    done = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
+    return str(done[-1].adapter_path) if done else None
+
+
+def terminal(folder: RunDir) -> RenderableType:
+    """The table for a terminal, and where the model and the run lie."""
+    rows = results_table(folder)
+    parts: list[RenderableType] = []
+    if rows:
+        with_f1 = any(row.macro_f1 is not None for row in rows)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("")
+        for heading in ("accuracy %", "95 % interval", *(["macro-F1 %"] if with_f1 else []), "rows"):
+            table.add_column(heading, justify="right")
+        for before, row in zip([None, *rows], rows, strict=False):
+            if before is not None and before.kind != row.kind:
+                table.add_section()
+            cells = [row.name, percent(row.accuracy), between(row)]
+            cells += [percent(row.macro_f1)] if with_f1 else []
+            table.add_row(*cells, str(row.rows), style="bold" if row.key == "evolved" else "")
+        parts.append(table)
+    # Text, not markup: a path may hold brackets.
+    parts += [Text(f"{what}: {where}") for what, where in _places(folder)]
+    return Group(*parts)
+
+
+def markdown(folder: RunDir) -> str:
+    """The table as Markdown; empty before evaluation."""
+    rows = results_table(folder)
+    if not rows:
+        return ""
+    with_f1 = any(row.macro_f1 is not None for row in rows)
+    lines = ["| | accuracy % | 95 % interval |" + (" macro-F1 % |" if with_f1 else "") + " rows |"]
+    lines.append("|---|---:|---:|" + ("---:|" if with_f1 else "") + "---:|")
+    for row in rows:
+        f1 = f" {percent(row.macro_f1)} |" if with_f1 else ""
+        lines.append(f"| {row.name} | {percent(row.accuracy)} | {between(row)} |{f1} {row.rows} |")
+    return "\n".join(lines) + "\n"
+
+
+def percent(share: float | None) -> str:
+    """A share as percent with one decimal, without the sign; empty for `None`."""
+    return "" if share is None else f"{100 * share:.1f}"
+
+
+def between(row: Measured) -> str:
+    """The 95 % interval in percent; empty without rows."""
+    return f"{percent(row.low)} to {percent(row.high)}" if row.rows else ""
+
+
+def _measured(kind: Literal["model", "pseudo_labels"], key: str, name: str, figures: Mapping[str, Any]) -> Measured:
+    return Measured(
+        kind=kind,
+        key=key,
+        name=name,
+        rows=figures["rows"],
+        accuracy=figures["accuracy"],
+        low=figures["low"],
+        high=figures["high"],
+        macro_f1=figures.get("macro_f1"),
+        no_answer=figures.get("no_answer", 0),
+    )
+
+
+def _places(folder: RunDir) -> list[tuple[str, str]]:
+    adapter = evolved_adapter(folder)
+    return ([("evolved adapter", adapter)] if adapter else []) + [("run folder", str(folder.path))]
