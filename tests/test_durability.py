@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from samples import topics_config
 
+from samples import topics_config
 from semievol.config import dump
 
 RUN = "import sys, semievol; semievol.run(semievol.load(sys.argv[1]))"

@@ -365,7 +365,7 @@ def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "
     Raises:
         ConfigError: an option is unknown (the nearest known one is named) or impossible.
     """
-    given = _merged({}, raw)
+    given = {name: section for name, section in raw.items() if section is not None}  # `select:` alone in YAML
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key.strip():
@@ -428,11 +428,9 @@ def _options_at(root: type[BaseModel], path: Sequence[str]) -> list[str]:
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings joined, `above` winning; an empty section (`data:` alone in YAML) counts as {}."""
+    """Nested mappings joined, `above` winning."""
     result = dict(below)
     for key, value in above.items():
         old = result.get(key)
-        if isinstance(old, Mapping) and value is None:
-            continue
         result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return result
