@@ -76,8 +76,8 @@ def terminal(folder: RunDir) -> RenderableType:
             cells += [percent(row.macro_f1)] if with_f1 else []
             table.add_row(*cells, str(row.rows), style="bold" if row.key == "evolved" else "")
         parts.append(table)
-    # Text, not markup: a path may hold brackets.
-    parts += [Text(f"{what}: {where}") for what, where in _places(folder)]
+    # Text, not markup, and in one line: a path may hold brackets, and is there to be copied.
+    parts += [Text(f"{what}: {where}", no_wrap=True, overflow="ignore") for what, where in _places(folder)]
     return Group(*parts)
 
 
@@ -121,4 +121,6 @@ def _measured(kind: Literal["model", "pseudo_labels"], key: str, name: str, figu
 
 def _places(folder: RunDir) -> list[tuple[str, str]]:
     adapter = evolved_adapter(folder)
-    return ([("evolved adapter", adapter)] if adapter else []) + [("run folder", str(folder.path))]
+    places = [("evolved adapter", adapter)] if adapter else []
+    places += [("report", str(folder.report_path))] if folder.report_path.exists() else []
+    return [*places, ("run folder", str(folder.path))]
