@@ -1,0 +1,87 @@
+"""Selection against thresholds worked out by hand."""
+
+from typing import Any
+
+import pytest
+
+from semievol.config import SelectConfig
+from semievol.errors import BackendError
+from semievol.records import Response
+from semievol.stages.select import decide, threshold
+
+
+def row(h: float | None, answer: str | None = "a", origin: str = "unanimous", agreement: float = 1.0) -> dict[str, Any]:
+    return {"id": "x", "answer": answer, "origin": origin, "agreement": agreement, "mean_nll": h}
+
+
+def kept(rows: list[dict[str, Any]], **options: Any) -> list[bool]:
+    return [decision for decision, _ in decide(rows, SelectConfig(**options))]
+
+
+def test_h_is_the_mean_negative_log_likelihood_per_token() -> None:
+    response = Response("r", "two tokens", logprobs=(-0.5, -1.5), finish="stop", prompt_tokens=3, completion_tokens=2)
+    assert response.mean_nll == 1.0
+
+
+@pytest.mark.parametrize("logprobs", [None, ()])
+def test_h_without_tokens_or_log_probabilities_is_unknown(logprobs: tuple[float, ...] | None) -> None:
+    assert Response("r", "", logprobs, "stop", 3, 0).mean_nll is None
+
+
+def test_tau_is_the_interpolated_percentile_of_h() -> None:
+    assert threshold([0.1, 0.2, 0.3, 0.4], 0.5) == pytest.approx(0.25)
+    assert threshold([0.4, 0.1, 0.3, 0.2, 0.9], 0.5) == pytest.approx(0.3)
+    assert threshold([0.1, 0.2, 0.3, 0.4], 0.3) == pytest.approx(0.19)
+    assert threshold([0.1, 0.2], 1.0) == pytest.approx(0.2)
+
+
+def test_rows_at_or_below_tau_are_kept() -> None:
+    rows = [row(0.4), row(0.1), row(0.3), row(0.2), row(0.9)]
+    assert kept(rows, theta=0.5) == [False, True, True, True, False]
+
+
+def test_rows_that_are_equally_sure_are_kept_together() -> None:
+    assert kept([row(0.0), row(0.0), row(0.0), row(0.5)], theta=0.3) == [True, True, True, False]
+
+
+def test_rows_without_an_answer_are_dropped_and_do_not_move_tau() -> None:
+    rows = [row(0.1), row(0.3), row(None, answer=None, origin="none")]
+    assert decide(rows, SelectConfig(theta=0.5)) == [
+        (True, "H 0.1 <= tau 0.2"),
+        (False, "H 0.3 > tau 0.2"),
+        (False, "no answer"),
+    ]
+
+
+def test_theta_1_keeps_every_answer() -> None:
+    assert kept([row(3.0), row(0.1), row(None, answer=None)], theta=1.0) == [True, True, False]
+
+
+def test_switched_off_selection_keeps_every_answer_and_needs_no_h() -> None:
+    assert kept([row(None), row(5.0), row(None, answer=None)], enabled=False) == [True, True, False]
+
+
+def test_the_released_recipe_keeps_unanimous_rows_whatever_their_h() -> None:
+    rows = [row(9.0), row(0.1, origin="justified"), row(0.2, origin="justified"), row(0.4, origin="justified")]
+    assert kept(rows, scope="justified", theta=0.3) == [True, True, False, False]
+
+
+def test_one_tau_for_each_answer_keeps_the_hard_class() -> None:
+    easy, hard = [row(h, "easy") for h in (0.01, 0.02, 0.03, 0.04)], [row(h, "hard") for h in (0.5, 0.6)]
+    assert kept(easy + hard, theta=0.5) == [True, True, True, False, False, False]
+    assert kept(easy + hard, theta=0.5, per_answer=True) == [True, True, False, False, True, False]
+
+
+def test_rows_on_which_too_few_agreed_are_dropped_with_the_reason() -> None:
+    rows = [row(0.1, agreement=0.5), row(0.1, agreement=0.75)]
+    decisions = decide(rows, SelectConfig(theta=1.0, min_agreement=0.75))
+    assert decisions == [(False, "agreement 0.50 is below 0.75"), (True, "H 0.1 <= tau 0.1")]
+
+
+def test_an_engine_without_log_probabilities_is_refused() -> None:
+    with pytest.raises(BackendError, match="select needs log-probabilities and the engine gave none for row x"):
+        decide([row(None)], SelectConfig())
+
+
+def test_no_rows_are_no_error() -> None:
+    assert decide([], SelectConfig()) == []
