@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 
@@ -48,3 +49,17 @@ class DyingTrainer(FakeTrainer):
         _killed_after("KILL_TRAINING", DyingTrainer.trained)
         DyingTrainer.trained += 1
         return result
+
+
+class SlowBackend(FakeBackend):
+    """Takes a while for each answer, unless $QUICK is set."""
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        finished: Container[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Response]:
+        for response in super().generate(requests, finished, stop):
+            time.sleep(0 if "QUICK" in os.environ else 0.05)
+            yield response

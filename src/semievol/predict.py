@@ -1,5 +1,6 @@
 """Answers new prompts with a run's model."""
 
+import dataclasses
 import json
 import sys
 import tempfile
@@ -69,9 +70,12 @@ def read_prompts(config: Config, task: Task, source: str) -> list[Example]:
 
 
 def _rows(config: Config, source: str) -> list[Example]:
-    """The source's rows as unlabeled ones, whole."""
+    """The source's rows, whole, read as unlabeled ones."""
     data = config.data.model_copy(update={"unlabeled": source, "unlabeled_rows": None, "test": None})
-    return list(load(config.model_copy(update={"data": data})).unlabeled)
+    rows = load(config.model_copy(update={"data": data})).unlabeled
+    if config.data.columns.id is not None:
+        return list(rows)
+    return [dataclasses.replace(example, id=f"input-{number}") for number, example in enumerate(rows)]
 
 
 def _weights(folder: RunDir, model: str) -> dict[str, str]:
