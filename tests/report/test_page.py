@@ -120,3 +120,21 @@ def test_a_run_without_selection_has_a_page(make_run):
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"config\.yaml"):
         write_report(RunDir(tmp_path))
+
+
+def test_a_selection_that_kept_nothing_has_a_page(make_run):
+    html, _ = page(make_run(select={"min_agreement": 1.0}, collaborate={"collaborators": [{}, {}] * 16}))
+    assert "0 of 60 unlabeled rows were kept" in html
+    assert "Dropped: 60 for &ldquo;agreement too low&rdquo;" in html
+    assert "of the kept" not in html
+
+
+def test_examples_of_multiple_choice_are_shown_with_their_options(make_run, tmp_path):
+    rows = [f'Which is iron {number}?,"[""iron"", ""plum <small>""]",{"AB"[number % 2]}' for number in range(60)]
+    for split in ("one", "two", "three"):
+        lines = [row.replace("Which", f"{split}: which") for row in rows]
+        Path(tmp_path, f"{split}.csv").write_text("\n".join(["prompt,options,answer", *lines]))
+    sources = dict(zip(("labeled", "unlabeled", "test"), ("one", "two", "three"), strict=True))
+    data = {split: str(tmp_path / f"{name}.csv") for split, name in sources.items()}
+    html, _ = page(make_run(data={**data, "columns": {"options": "options"}}, task={"kind": "multiple_choice"}))
+    assert "B. plum &lt;small&gt;" in html

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 from semievol.config import Config
 from semievol.data import Dataset, load, read_answers
 from semievol.errors import SemiEvolError
+from semievol.records import Example
 from semievol.tasks import Task
 
 
@@ -14,7 +16,7 @@ class Sources:
     """The data of a run, as far as it can still be read."""
 
     prompts: Mapping[str, str]
-    """Unlabeled row id -> prompt."""
+    """Unlabeled row id -> what a person has to see of it: earlier turns, prompt and options."""
     labeled: tuple[str, ...]
     """The answers of the labeled rows."""
     truth: Mapping[str, str]
@@ -43,9 +45,15 @@ def read_sources(config: Config, dataset: Dataset | None = None) -> Sources:
     except SemiEvolError as error:
         return Sources({}, (), {}, None, str(error))
     return Sources(
-        prompts={example.id: example.prompt for example in dataset.unlabeled},
+        prompts={example.id: _shown(example) for example in dataset.unlabeled},
         labeled=tuple(example.answer for example in dataset.labeled if example.answer is not None),
         truth={id_: answer for id_, answer in answers.items() if answer is not None},
         task=dataset.task,
         missing=None,
     )
+
+
+def _shown(example: Example) -> str:
+    turns = [f"{turn['role']}: {turn['content']}" for turn in example.context]
+    options = [f"{letter}. {text}" for letter, text in zip(ascii_uppercase, example.options, strict=False)]
+    return "\n".join([*turns, example.prompt, *options])
