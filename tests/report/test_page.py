@@ -138,3 +138,10 @@ def test_examples_of_multiple_choice_are_shown_with_their_options(make_run, tmp_
     data = {split: str(tmp_path / f"{name}.csv") for split, name in sources.items()}
     html, _ = page(make_run(data={**data, "columns": {"options": "options"}}, task={"kind": "multiple_choice"}))
     assert "B. plum &lt;small&gt;" in html
+
+
+def test_a_wrong_example_is_shown_with_the_truth(make_run):
+    html, _ = page(make_run())
+    for answer, truth in re.findall(r"<strong>(\w+)</strong> <span class=\"wrong\">✗ wrong: (\w+)<", html):
+        assert {answer, truth} == {"fruit", "metal"}
+    assert html.count("✓ right") + html.count("✗ wrong: ") == 10

@@ -51,6 +51,7 @@ class Shown:
     row: Row
     prompt: str | None
     right: bool | None
+    truth: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,5 +173,11 @@ def _reason(row: Row) -> str:
 
 def _shown(rows: Sequence[Row], sources: Sources) -> tuple[Shown, ...]:
     return tuple(
-        Shown(row, sources.prompts.get(row["id"]), sources.right(row["id"], row["answer"])) for row in rows[:EXAMPLES]
+        Shown(
+            row=row,
+            prompt=sources.prompts.get(row["id"]),
+            right=sources.right(row["id"], row["answer"]),
+            truth=sources.truth.get(row["id"]),
+        )
+        for row in rows[:EXAMPLES]
     )
