@@ -8,9 +8,9 @@ from typing import Any
 from semievol.config import Config, build
 
 TOPICS = {
-    "weather": "rain snow wind storm cloud sunny frost thunder".split(),
-    "sport": "goal match team player coach league stadium score".split(),
-    "money": "bank loan profit share market price tax budget".split(),
+    "weather": ["rain", "snow", "wind", "storm", "cloud", "sunny", "frost", "thunder"],
+    "sport": ["goal", "match", "team", "player", "coach", "league", "stadium", "score"],
+    "money": ["bank", "loan", "profit", "share", "market", "price", "tax", "budget"],
 }
 
 

@@ -126,6 +126,9 @@ def test_rounds_move_selected_rows_to_the_labeled_ones(tmp_path: Path) -> None:
         left -= sum(row["kept"] for row in rows)
         trained = json.loads((RunDir(tmp_path / "run").stage("evolve", number).path / "done.json").read_text())
         assert trained["rows"] == 12 + kept
+    assert result.metrics is not None
+    assert result.metrics["pseudo_labels"]["all"]["rows"] == 40
+    assert result.metrics["pseudo_labels"]["kept"]["rows"] == kept
     assert result.weights == str(tmp_path / "run/round-03/evolve/adapter")
     # M_warm of a later round is M_evol of the one before: Eq. 1 on labeled ∪ selected is Eq. 9
     assert not (tmp_path / "run" / "round-02" / "warmup").exists()

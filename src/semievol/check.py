@@ -50,6 +50,12 @@ def show(console: Console, checked: Checked) -> None:
     console.print(
         f"prompts: {median} tokens in the middle, {longest} at most; the model takes {plan.limit}", highlight=False
     )
+    if plan.with_examples > plan.limit:
+        console.print(
+            f"note: with retrieved examples a prompt may reach {plan.with_examples} tokens; those that do not fit "
+            "get no answer from that collaborator",
+            highlight=False,
+        )
     for warning in report.warnings:
         console.print(f"note: {warning}", highlight=False, markup=False)
     console.print(_plan_table(plan))

@@ -157,7 +157,7 @@ def _run(arguments: argparse.Namespace) -> None:
         from semievol.pipeline import run
 
         result = run(config, redo=arguments.redo, reporter=reporter, dataset=checked.dataset)
-    finish(result.path)
+    finish(result.path, checked.dataset)
     print_results(result.path)
 
 

@@ -41,6 +41,9 @@ class Plan:
     steps: tuple[Step, ...]
     prompt_tokens: tuple[int, int]
     """Median and longest plain prompt, in tokens."""
+    with_examples: int
+    """The longest prompt that retrieved examples can make, in tokens; a collaborator whose prompt does not fit gives
+    no answer to that row."""
     limit: int
     """What prompt and response may be long together."""
 
@@ -68,7 +71,10 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
             ]
         everything = sorted(length for split in lengths.values() for length in split)
         middle = everything[len(everything) // 2] if everything else 0
-        return Plan(tuple(steps), (middle, everything[-1] if everything else 0), backend.max_length())
+        longest = everything[-1] if everything else 0
+        shown = max((one.examples for one in collaborators(config)), default=0)
+        with_examples = max(lengths["unlabeled"], default=0) + sum(sorted(lengths["labeled"])[-shown:] if shown else [])
+        return Plan(tuple(steps), (middle, longest), with_examples, backend.max_length())
     finally:
         backend.close()
 

@@ -50,6 +50,7 @@ class PlainReporter(Reporter):
 
     every = 15.0
     """Seconds between two lines of one stage."""
+    _start = _last = 0.0
 
     def advance(self, count: int = 1, note: str = "") -> None:
         """Prints a line where the last is old enough, and at the end."""
@@ -72,7 +73,7 @@ class PlainReporter(Reporter):
 
     def _begin(self, title: str, total: int, unit: str, done: int) -> None:
         self._title, self._total, self._unit = title, total, unit
-        self._done = self._first = done
+        self._first, self._done = done, done
         self._start = self._last = time.monotonic()
 
 

@@ -191,7 +191,7 @@ class StageDir:
 
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""
-        return len(self.parts()), sum(1 for p in self.path.glob("part-*.jsonl") for _ in p.open("rb"))
+        return len(self.parts()), sum(p.read_bytes().count(b"\n") for p in self.path.glob("part-*.jsonl"))
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of all shards in order."""

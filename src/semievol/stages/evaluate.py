@@ -72,8 +72,9 @@ def evaluate(
             found[name] = _measure_baseline(round_, stage, name, test)
         result: dict[str, Any] = {"models": found}
         if unlabeled_truth is not None:
-            rows = [row for selection in selections for row in read_rows(selection.rows_path)]
-            result["pseudo_labels"] = pseudo_label_metrics(round_.task, rows, unlabeled_truth)
+            # A row that was rejected in one round stands in the next one again: its last fate counts.
+            rows = {row["id"]: row for selection in selections for row in read_rows(selection.rows_path)}
+            result["pseudo_labels"] = pseudo_label_metrics(round_.task, list(rows.values()), unlabeled_truth)
         write_text(stage.metrics_path, _json(result))
         stage.finish({"rows": len(test), "models": list(found), **round_.worker.usage.since(before)})
     return stage
