@@ -26,6 +26,7 @@ from semievol.models import (
     model_limit,
     out_of_memory,
     prompt_ids,
+    quiet,
     response_ids,
 )
 from semievol.records import Request, Response
@@ -141,7 +142,7 @@ class TransformersBackend:
         if not (folder / "adapter_config.json").is_file():
             raise ConfigError(f"weights {weights!r}: {folder} holds no PEFT adapter")
         try:
-            with out_of_memory(f"merging {folder}", "model.dtype bfloat16 halves the weights"), torch.no_grad():
+            with quiet(), torch.no_grad(), out_of_memory(f"merging {folder}", "bfloat16 halves the weights"):
                 self._model, self._originals = merge_adapter(self._model, folder)
         except BaseException:
             self.close()  # it may be merged in part

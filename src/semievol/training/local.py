@@ -1,0 +1,260 @@
+"""Trains a LoRA adapter on this machine, with TRL and PEFT.
+
+Chats are tokenised here and not by TRL, which trains on whatever the chat template writes after the answer, a line
+break for instance, and would tokenise prompt and answer in one piece; the backend sees neither. The loss is computed
+here too, because TRL's multiplies every position of the prompt with the vocabulary where there is no GPU, and knows
+no weights of examples.
+"""
+
+import gc
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch.nn.functional import cross_entropy
+from transformers import PrinterCallback, TrainerCallback, set_seed
+from trl import SFTConfig, SFTTrainer
+
+from semievol.config import ModelConfig, TrainingConfig
+from semievol.errors import TrainingError
+from semievol.models import (
+    end_of_turn,
+    load_model,
+    load_tokenizer,
+    model_limit,
+    out_of_memory,
+    prompt_ids,
+    quiet,
+    resolve_device,
+    resolve_dtype,
+    response_ids,
+)
+from semievol.records import TrainingExample
+from semievol.training import Trained
+
+EAGER_LENGTH = 256
+"""Longest row in tokens for which attention is computed step by step on a CPU. The backward pass of torch's fused
+attention takes a sixth of a training step there; beyond this length its thrift with memory counts for more."""
+
+Row = dict[str, Any]
+
+
+class LocalTrainer:
+    """SFT with LoRA in this process; on a CPU the same arguments give the same bytes."""
+
+    def train(
+        self,
+        model: ModelConfig,
+        examples: Sequence[TrainingExample],
+        recipe: TrainingConfig,
+        out: Path,
+        seed: int,
+        start_from: str | None = None,
+        progress: Callable[[int, int, float | None], None] = lambda step, steps, loss: None,
+    ) -> Trained:
+        """An adapter trained on `examples`, saved under `out` as safetensors.
+
+        Raises:
+            TrainingError: nothing to train on, a row longer than the model, a loss that is not finite.
+        """
+        tokenizer = load_tokenizer(model)
+        rows = tokenised(tokenizer, examples, model_limit(model))
+        device = resolve_device(model)
+        if device.startswith("cuda:") and device != "cuda:0":
+            raise TrainingError(
+                f"model.device: training runs on the first visible GPU, not on {device}; "
+                f"set CUDA_VISIBLE_DEVICES={device[5:]} and model.device cuda"
+            )
+        seed %= 2**32  # the most that numpy's global generator takes
+        set_seed(seed)  # LoRA's own weights are drawn next
+        watch = _Watch(progress)
+        advice = "lower training.per_device_train_batch_size or set training.gradient_checkpointing"
+        with quiet(), out_of_memory("training", advice):
+            adapted = adapted_model(model, recipe, start_from)
+            if device == "cpu" and max(row["length"] for row in rows) <= EAGER_LENGTH:
+                adapted.set_attn_implementation("eager")
+            trainer = _AnswerTrainer(
+                model=adapted,
+                args=arguments(recipe, out, seed, device, resolve_dtype(model)),
+                train_dataset=Dataset.from_list(rows),
+                processing_class=tokenizer,
+                data_collator=_Collator(tokenizer.pad_token_id),
+                callbacks=[watch],
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+            _save(adapted, out, model)
+        tokens = recipe.num_train_epochs * sum(row["length"] for row in rows)
+        steps = trainer.state.global_step
+        del trainer, adapted
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        return Trained(weights=str(out), steps=steps, tokens=tokens, losses=tuple(watch.losses))
+
+
+def tokenised(tokenizer: Any, examples: Sequence[TrainingExample], limit: int) -> list[Row]:
+    """Token ids and labels of each chat: the backend's prompt, the answer, the end of the turn.
+
+    Raises:
+        TrainingError: there are no examples, or one is longer than `limit` or has an impossible weight.
+    """
+    if not examples:
+        raise TrainingError("there are no examples to train on")
+    end = end_of_turn(tokenizer)
+    rows = []
+    for example in examples:
+        if not (math.isfinite(example.weight) and example.weight >= 0):
+            raise TrainingError(f"example {example.id}: the weight {example.weight} is not a number of at least 0")
+        prompt = prompt_ids(tokenizer, example.messages)
+        answer = [*response_ids(tokenizer, example.response), end]
+        length = len(prompt) + len(answer)
+        if length > limit:
+            raise TrainingError(
+                f"example {example.id}: {length} tokens, and the model takes {limit}; "
+                "shorten the prompts with data.max_prompt_words"
+            )
+        # -100 keeps the prompt out of the loss; it is what cross_entropy and Trainer ignore.
+        labels = [-100] * len(prompt) + answer
+        rows.append({"input_ids": prompt + answer, "labels": labels, "weight": example.weight, "length": length})
+    return rows
+
+
+def adapted_model(model: ModelConfig, recipe: TrainingConfig, start_from: str | None) -> Any:
+    """The base model in its resolved type with float32 LoRA weights, new ones or those of `start_from`."""
+    base = load_model(model)
+    # Cutting the prompt off leaves a tensor with gaps, and torch multiplies such a one with the vocabulary by bmm,
+    # which copies the matrix once for each row of the batch: 1.5 to 1.8 times the whole step's time on a CPU.
+    base.get_output_embeddings().register_forward_pre_hook(lambda module, args: (args[0].contiguous(), *args[1:]))
+    if start_from is not None:
+        if not (Path(start_from) / "adapter_config.json").is_file():
+            raise TrainingError(f"{start_from} holds no PEFT adapter to start from")
+        return PeftModel.from_pretrained(base, start_from, is_trainable=True)
+    modules = recipe.lora_target_modules
+    lora = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules=modules if isinstance(modules, str) else list(modules),
+    )
+    try:
+        return get_peft_model(base, lora)
+    except ValueError as error:
+        raise TrainingError(f"training.lora_target_modules: {error}") from error
+
+
+def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: str) -> SFTConfig:
+    """The recipe as TRL takes it: no checkpoints, no progress bars, no truncation, every step's loss logged."""
+    config = SFTConfig(
+        output_dir=str(out),
+        num_train_epochs=recipe.num_train_epochs,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.lr_scheduler_type,
+        warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
+        per_device_train_batch_size=recipe.per_device_train_batch_size,
+        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        report_to=list(recipe.report_to) or "none",
+        seed=seed,
+        data_seed=seed,
+        # Autocast computes LoRA's products in the base's type, its weights staying float32: 1.3 times faster on a CPU.
+        bf16=dtype == "bfloat16",
+        fp16=dtype == "float16",
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device.startswith("cuda"),
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        max_length=None,
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+    )
+    if config.n_gpu > 1:
+        config._n_gpu = 1  # the only way to keep Trainer from torch.nn.DataParallel, which TRL refuses
+    return config
+
+
+class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+    """SFT whose loss is the mean over the batch's answer tokens of weight x negative log-likelihood."""
+
+    def __init__(self, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.model_accepts_loss_kwargs = True  # the loss below is normalised over all accumulated batches
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, torch.Tensor],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        labels, weight = inputs.pop("labels"), inputs.pop("weight")  # (B, T), (B,)
+        longest = int((labels != -100).sum(dim=1).max())
+        output = model(**inputs, use_cache=False, logits_to_keep=longest + 1)
+        logits = output.logits[:, :-1].float()  # (B, longest, V): the position before a token predicts it
+        answers = labels[:, -longest:]  # (B, longest)
+        losses = cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none").view_as(answers)
+        tokens = (answers != -100).sum() if num_items_in_batch is None else num_items_in_batch
+        return (losses * weight[:, None]).sum() / tokens
+
+
+class _Collator:
+    """Batches of rows padded on the left, so that all answers end in the last column, as in the backend."""
+
+    def __init__(self, pad: int) -> None:
+        self._pad = pad
+
+    def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
+        longest = max(row["length"] for row in rows)
+        ids = torch.full((len(rows), longest), self._pad)
+        labels = torch.full_like(ids, -100)
+        mask = torch.zeros_like(ids)
+        for index, row in enumerate(rows):
+            start = longest - row["length"]
+            ids[index, start:] = torch.tensor(row["input_ids"])
+            labels[index, start:] = torch.tensor(row["labels"])
+            mask[index, start:] = 1
+        return {
+            "input_ids": ids,
+            "attention_mask": mask,
+            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
+            "labels": labels,
+            "weight": torch.tensor([row["weight"] for row in rows]),
+        }
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Reports each step and stops a training that diverges."""
+
+    def __init__(self, progress: Callable[[int, int, float | None], None]) -> None:
+        self._progress = progress
+        self.losses: list[float] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **unused: Any) -> None:
+        if "loss" not in logs:  # the summary at the end
+            return
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {state.global_step} of {state.max_steps}; lower training.learning_rate"
+            )
+        self.losses.append(loss)
+        self._progress(state.global_step, state.max_steps, loss)
+
+
+def _save(adapted: Any, out: Path, model: ModelConfig) -> None:
+    """Writes the adapter; it names its base as the config does, and not by a folder of this machine."""
+    for config in adapted.peft_config.values():
+        config.base_model_name_or_path = model.name
+        if isinstance(config.target_modules, set):
+            config.target_modules = sorted(config.target_modules)  # a set's order differs between processes
+    adapted.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
+    (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the run writes its own
