@@ -7,7 +7,7 @@ Prefixes that requests share are computed again for each of them; use vLLM where
 """
 
 import gc
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,12 @@ class TransformersBackend:
         self._active = "base"
         self._originals: list[tuple[torch.nn.Linear, torch.Tensor]] = []
 
-    def generate(self, requests: Sequence[Request], finished: Container[str] = ()) -> Iterator[Response]:
+    def generate(
+        self,
+        requests: Sequence[Request],
+        finished: Container[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Response]:
         """One response for each request that is not `finished`, batch after batch, the longest prompts first."""
         rows = [self._row(request) for request in requests]
         fitting = []
@@ -80,6 +85,8 @@ class TransformersBackend:
         for batch in batches(fitting, self._config.backend.batch_tokens):
             if all(row.request.id in finished for row in batch):
                 continue
+            if stop():
+                return
             self._load()
             advice = "lower backend.batch_tokens or collaborate.max_tokens"
             self._use(batch[0].request.weights)
