@@ -128,7 +128,9 @@ def load_model(config: ModelConfig) -> Any:
             dtype=getattr(torch, resolve_dtype(config)),
             use_safetensors=True,
         )
-        return model.to(resolve_device(config)).eval()
+        # Weights that could be trained take other paths through torch, whose last bits differ. PEFT freezes them, so
+        # the base would answer otherwise after an adapter was used than before.
+        return model.to(resolve_device(config)).eval().requires_grad_(False)
 
 
 def model_limit(config: ModelConfig) -> int:

@@ -1,0 +1,246 @@
+"""The transformers backend on a tiny random model, and once on the real one."""
+
+from pathlib import Path
+
+import pytest
+
+from semievol.config import Config, build
+from semievol.errors import BackendError, ConfigError
+from semievol.records import Message, Request, Response, Sampling
+from tiny import save_tiny_adapter, save_tiny_model
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("peft")
+
+from semievol.backends.transformers import TransformersBackend, batches  # noqa: E402
+from semievol.models import end_of_turn, load_model, load_tokenizer, prompt_ids, response_ids  # noqa: E402
+
+QUESTIONS = [
+    "oil",
+    "What is wheat?",
+    "Is the price of grain up or down this year?",
+    "Rain",
+    "a b c d e f g h i j k l m n",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("tiny")
+
+
+@pytest.fixture(scope="module")
+def config(folder: Path) -> Config:
+    name = save_tiny_model(folder / "model")
+    return build({"model": {"name": name, "dtype": "float32", "device": "cpu"}, "backend": {"batch_tokens": 300}})
+
+
+@pytest.fixture(scope="module")
+def adapter(config: Config, folder: Path) -> str:
+    return save_tiny_adapter(config.model.name, folder / "adapter")
+
+
+@pytest.fixture(scope="module")
+def backend(config: Config, adapter: str) -> TransformersBackend:
+    return TransformersBackend(config, {"warm": adapter})
+
+
+def ask(question: str, weights: str = "base", temperature: float = 0.0, seed: int = 0, max_tokens: int = 8) -> Request:
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens, seed=seed)
+    return Request(
+        f"{question}/{weights}/{temperature}/{seed}", (Message(role="user", content=question),), weights, sampling
+    )
+
+
+def queue(weights: str = "base") -> list[Request]:
+    """Greedy and sampled requests of several lengths."""
+    return [ask(q, weights, t, seed) for seed, q in enumerate(QUESTIONS) for t in (0.0, 1.0)]
+
+
+def answers(backend: TransformersBackend, requests: list[Request]) -> dict[str, Response]:
+    responses = list(backend.generate(requests))
+    assert sorted(response.id for response in responses) == sorted(request.id for request in requests)
+    return {response.id: response for response in responses}
+
+
+def test_a_request_gets_the_same_answer_alone_and_in_a_batch(backend: TransformersBackend) -> None:
+    together = answers(backend, queue())
+    assert len({response.text for response in together.values()}) > len(QUESTIONS)
+    for request in queue():
+        (alone,) = backend.generate([request])
+        assert alone.text == together[request.id].text
+        assert alone.logprobs == pytest.approx(together[request.id].logprobs, abs=1e-4)
+
+
+def test_other_seeds_give_other_answers_and_the_same_seed_the_same(backend: TransformersBackend) -> None:
+    texts = [next(backend.generate([ask("oil", temperature=1.0, seed=seed)])).text for seed in (1, 2, 1)]
+    assert texts[0] == texts[2] != texts[1]
+
+
+def test_a_resumed_queue_gives_the_bytes_of_an_uninterrupted_one(backend: TransformersBackend) -> None:
+    requests = queue() + queue("warm")
+    whole = list(backend.generate(requests))
+    for done in (1, 7, 13):
+        finished = {response.id for response in whole[:done]}
+        assert list(backend.generate(requests, finished)) == whole[done:]
+
+
+def test_a_finished_queue_loads_no_weights(config: Config) -> None:
+    fresh = TransformersBackend(config, {})
+    assert list(fresh.generate(queue(), {request.id for request in queue()})) == []
+    assert fresh._model is None
+
+
+def test_scores_are_the_log_probabilities_of_generation(backend: TransformersBackend) -> None:
+    compared = 0
+    for weights in ("base", "warm"):
+        told = answers(backend, queue(weights))
+        given = [Request(r.id, r.messages, weights, response=told[r.id].text) for r in queue(weights)]
+        for id_, scored in answers(backend, given).items():
+            assert scored.finish == "scored"
+            assert scored.completion_tokens == len(scored.logprobs or ())
+            if len(told[id_].text) == told[id_].completion_tokens:  # no space was stripped at its ends
+                assert scored.logprobs == pytest.approx(told[id_].logprobs, abs=1e-4)
+                compared += 1
+    assert compared > 10
+
+
+def test_scores_are_those_of_the_model_called_by_hand(config: Config, backend: TransformersBackend) -> None:
+    texts = ["oil", "grain and wheat", "", "no"]
+    requests = [
+        Request(str(i), (Message(role="user", content=q),), "base", response=text)
+        for i, (q, text) in enumerate(zip(QUESTIONS, texts, strict=False))
+    ]
+    found = answers(backend, requests)
+    model, tokenizer = load_model(config.model), load_tokenizer(config.model)
+    for request in requests:
+        prompt, given = prompt_ids(tokenizer, request.messages), response_ids(tokenizer, request.response or "")
+        with torch.no_grad():
+            logprobs = model(torch.tensor([prompt + given])).logits[0].log_softmax(dim=-1)
+        expected = [float(logprobs[len(prompt) + i - 1, token]) for i, token in enumerate(given)]
+        assert found[request.id].logprobs == pytest.approx(expected, abs=1e-4)
+        assert (found[request.id].prompt_tokens, found[request.id].completion_tokens) == (len(prompt), len(given))
+
+
+def test_an_answer_ends_with_its_turn_or_at_its_longest(config: Config, backend: TransformersBackend) -> None:
+    requests = [ask("Rain", temperature=3.0, seed=seed, max_tokens=100) for seed in range(12)]
+    told = list(backend.generate(requests))
+    assert {response.finish for response in told} == {"stop", "length"}
+    for response in told:
+        assert len(response.logprobs or ()) == response.completion_tokens
+        assert (response.completion_tokens == 100) == (response.finish == "length")
+        assert "<|im_end|>" not in response.text
+
+
+def test_requests_with_other_limits_share_a_queue(backend: TransformersBackend) -> None:
+    requests = [ask(q, temperature=1.0, seed=i, max_tokens=i + 1) for i, q in enumerate(QUESTIONS)]
+    told = answers(backend, requests)
+    assert all(told[r.id].completion_tokens <= r.sampling.max_tokens for r in requests)
+
+
+def test_the_adapter_answers_otherwise_and_leaves_the_base_as_it_was(config: Config, adapter: str) -> None:
+    backend = TransformersBackend(config, {"warm": adapter})
+    before = list(backend.generate(queue()))
+    original = {name: weight.clone() for name, weight in backend._model.state_dict().items()}
+    warm = answers(backend, queue("warm"))
+    assert any(warm[r.id.replace("/base/", "/warm/")].text != r.text for r in before)
+    assert list(backend.generate(queue())) == before
+    for name, weight in backend._model.state_dict().items():
+        assert torch.equal(weight, original[name]), name
+
+
+def test_bfloat16_weights_come_back_bit_for_bit_too(config: Config, adapter: str) -> None:
+    half = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
+    backend = TransformersBackend(half, {"warm": adapter})
+    before = list(backend.generate(queue()))
+    list(backend.generate(queue("warm")))
+    assert list(backend.generate(queue())) == before
+
+
+def test_a_merged_adapter_answers_as_peft_does(config: Config, adapter: str, backend: TransformersBackend) -> None:
+    from peft import PeftModel
+
+    request = Request("x", (Message(role="user", content="oil"),), "warm", response="grain")
+    (scored,) = backend.generate([request])
+    model = PeftModel.from_pretrained(load_model(config.model), adapter).eval()
+    tokenizer = load_tokenizer(config.model)
+    prompt, given = prompt_ids(tokenizer, request.messages), response_ids(tokenizer, "grain")
+    with torch.no_grad():
+        logprobs = model(torch.tensor([prompt + given])).logits[0].log_softmax(dim=-1)
+    expected = [float(logprobs[len(prompt) + i - 1, token]) for i, token in enumerate(given)]
+    assert scored.logprobs == pytest.approx(expected, abs=1e-3)
+
+
+def test_requests_to_several_weights_share_a_queue(backend: TransformersBackend) -> None:
+    mixed = [request for pair in zip(queue("warm"), queue("base"), strict=True) for request in pair]
+    apart = answers(backend, queue("base")) | answers(backend, queue("warm"))
+    assert {id_: response.text for id_, response in answers(backend, mixed).items()} == {
+        id_: response.text for id_, response in apart.items()
+    }
+
+
+def test_a_prompt_that_is_too_long_fails_alone(backend: TransformersBackend) -> None:
+    told = answers(backend, [ask("oil"), ask("x" * 300)])
+    failed = told[ask("x" * 300).id]
+    assert failed.finish == "error"
+    assert "do not fit in the model's 256" in (failed.error or "")
+    assert told[ask("oil").id].finish != "error"
+    assert list(backend.generate([ask("x" * 300)], {failed.id})) == []
+
+
+def test_unknown_weights_are_an_error_that_names_the_known_ones(backend: TransformersBackend) -> None:
+    with pytest.raises(BackendError, match="'evolved'; there are base, warm"):
+        list(backend.generate([ask("oil", weights="evolved")]))
+
+
+def test_a_folder_without_an_adapter_is_an_error(config: Config, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds no PEFT adapter"):
+        list(TransformersBackend(config, {"warm": str(tmp_path)}).generate([ask("oil", weights="warm")]))
+
+
+def test_lengths_are_known_without_the_weights(config: Config) -> None:
+    backend = TransformersBackend(config, {})
+    tokenizer = load_tokenizer(config.model)
+    request = Request("x", (Message(role="user", content="oil"),), "base", response="grain")
+    prompt = len(prompt_ids(tokenizer, request.messages))
+    assert backend.prompt_tokens(request) == prompt + 5
+    assert backend.prompt_tokens(ask("oil")) == prompt
+    assert backend.max_length() == 256
+    assert backend._model is None
+
+
+def test_batches_stay_within_their_tokens_with_the_longest_first(backend: TransformersBackend) -> None:
+    rows = [backend._row(request) for request in queue() + queue("warm")]
+    made = list(batches(rows, 200))
+    assert sum(len(batch) for batch in made) == len(rows)
+    for batch in made:
+        assert len(batch) * max(row.length for row in batch) <= 200 or len(batch) == 1
+        assert [row.length for row in batch] == sorted((row.length for row in batch), reverse=True)
+        assert len({row.request.weights for row in batch}) == 1
+    assert [batch[0].request.weights for batch in made] == sorted(batch[0].request.weights for batch in made)
+
+
+def test_a_closed_backend_closes_again_and_answers_again(config: Config) -> None:
+    backend = TransformersBackend(config, {})
+    before = list(backend.generate([ask("oil")]))
+    backend.close()
+    backend.close()
+    assert list(backend.generate([ask("oil")])) == before
+
+
+def test_the_end_of_a_turn_is_not_the_end_of_text(config: Config) -> None:
+    tokenizer = load_tokenizer(config.model)
+    assert tokenizer.decode([end_of_turn(tokenizer)]) == "<|im_end|>"
+    assert tokenizer.eos_token == "<|end|>"
+
+
+@pytest.mark.model
+def test_the_real_model_answers_and_its_scores_agree() -> None:
+    backend = TransformersBackend(build({"model": {"dtype": "float32"}}), {})
+    questions = ["What is the capital of France? One word.", "Say yes."]
+    requests = [ask(question, temperature=t, max_tokens=12) for question in questions for t in (0.0, 1.0)]
+    told = answers(backend, requests)
+    assert "Paris" in told[requests[0].id].text
+    greedy = told[requests[0].id]
+    (scored,) = backend.generate([Request("s", requests[0].messages, "base", response=greedy.text)])
+    assert scored.logprobs == pytest.approx(greedy.logprobs, abs=1e-3)
