@@ -1,0 +1,204 @@
+"""Local training on a tiny random model."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from semievol.config import ModelConfig, TrainingConfig
+from semievol.errors import TrainingError
+from semievol.records import Message, TrainingExample
+from tiny import save_tiny_model
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from semievol.backends.transformers import TransformersBackend  # noqa: E402
+from semievol.config import build  # noqa: E402
+from semievol.models import end_of_turn, load_model, load_tokenizer, prompt_ids, response_ids  # noqa: E402
+from semievol.records import Request  # noqa: E402
+from semievol.training import Trained  # noqa: E402
+from semievol.training.local import LocalTrainer, tokenised  # noqa: E402
+
+WORDS = {"rain and snow": "weather", "goal and match": "sport", "bank and loan": "money", "wind": "weather"}
+RECIPE = TrainingConfig(
+    num_train_epochs=4, learning_rate=1e-2, per_device_train_batch_size=2, gradient_accumulation_steps=1
+)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    return ModelConfig(name=save_tiny_model(tmp_path_factory.mktemp("tiny")), dtype="float32", device="cpu")
+
+
+def chat(id_: str, question: str, answer: str, weight: float = 1.0) -> TrainingExample:
+    return TrainingExample(id_, (Message(role="user", content=question),), answer, weight)
+
+
+EXAMPLES = [chat(str(i), question, answer) for i, (question, answer) in enumerate(WORDS.items())]
+
+
+def train(
+    model: ModelConfig,
+    out: Path,
+    examples: Sequence[TrainingExample] = EXAMPLES,
+    seed: int = 0,
+    start_from: str | None = None,
+    **options: object,
+) -> Trained:
+    return LocalTrainer().train(model, examples, RECIPE.model_copy(update=options), out, seed, start_from)
+
+
+def digest(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+def expected_loss(model: ModelConfig, examples: Sequence[TrainingExample]) -> float:
+    """Mean over answer tokens, end of turn included, of weight x negative log-likelihood under the base model."""
+    base, tokenizer = load_model(model), load_tokenizer(model)
+    total, tokens = 0.0, 0
+    for example in examples:
+        prompt = prompt_ids(tokenizer, example.messages)
+        answer = [*response_ids(tokenizer, example.response), end_of_turn(tokenizer)]
+        with torch.no_grad():
+            logprobs = base(torch.tensor([prompt + answer])).logits[0].log_softmax(dim=-1)
+        total -= example.weight * sum(float(logprobs[len(prompt) + i - 1, token]) for i, token in enumerate(answer))
+        tokens += len(answer)
+    return total / tokens
+
+
+def test_training_lowers_the_loss_and_says_what_it_did(model: ModelConfig, tmp_path: Path) -> None:
+    steps: list[tuple[int, int, float | None]] = []
+    trained = LocalTrainer().train(
+        model, EXAMPLES, RECIPE, tmp_path, 0, progress=lambda step, steps_, loss: steps.append((step, steps_, loss))
+    )
+    assert trained.losses[-1] < trained.losses[0] / 2
+    assert trained.steps == 8
+    assert [(step, of) for step, of, _ in steps] == [(i, 8) for i in range(1, 9)]
+    assert tuple(loss for _, _, loss in steps) == trained.losses
+    rows = tokenised(load_tokenizer(model), EXAMPLES, 256)
+    assert trained.tokens == 4 * sum(len(row["input_ids"]) for row in rows)
+
+
+def test_only_an_adapter_is_saved_and_it_names_no_folder_of_this_machine(model: ModelConfig, tmp_path: Path) -> None:
+    base = digest(Path(model.name))
+    train(model, tmp_path / "out")
+    assert sorted(digest(tmp_path / "out")) == ["adapter_config.json", "adapter_model.safetensors"]
+    assert digest(Path(model.name)) == base
+    saved = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
+    assert saved["base_model_name_or_path"] == model.name
+    assert "lm_head" not in saved["target_modules"]
+
+
+def test_the_same_arguments_give_the_same_bytes_and_another_seed_others(model: ModelConfig, tmp_path: Path) -> None:
+    for name, seed in (("a", 5), ("b", 5), ("c", 2**40 + 6)):
+        train(model, tmp_path / name, seed=seed)
+        torch.manual_seed(0)
+    assert digest(tmp_path / "a") == digest(tmp_path / "b")
+    assert digest(tmp_path / "a") != digest(tmp_path / "c")
+
+
+def test_training_sees_the_tokens_of_serving(model: ModelConfig) -> None:
+    tokenizer = load_tokenizer(model)
+    backend = TransformersBackend(build({"model": model.model_dump()}), {})
+    for row, example in zip(tokenised(tokenizer, EXAMPLES, 256), EXAMPLES, strict=True):
+        served = backend._row(Request(example.id, example.messages, "base", response=example.response))
+        answer = [*served.response, end_of_turn(tokenizer)]
+        assert row["input_ids"] == served.prompt + answer
+        assert row["labels"] == [-100] * len(served.prompt) + answer
+        assert tokenizer.decode(row["input_ids"]).endswith("<|im_end|>")
+
+
+def test_the_first_loss_is_the_mean_over_the_answers_tokens(model: ModelConfig, tmp_path: Path) -> None:
+    whole = train(model, tmp_path / "a", per_device_train_batch_size=4, num_train_epochs=1)
+    assert whole.losses[0] == pytest.approx(expected_loss(model, EXAMPLES), rel=1e-4)
+
+
+def test_accumulated_batches_count_as_one(model: ModelConfig, tmp_path: Path) -> None:
+    parts = train(model, tmp_path, per_device_train_batch_size=1, gradient_accumulation_steps=4, num_train_epochs=1)
+    assert parts.steps == 1
+    assert parts.losses[0] == pytest.approx(expected_loss(model, EXAMPLES), rel=1e-4)
+
+
+def test_the_weight_of_an_example_multiplies_its_loss(model: ModelConfig, tmp_path: Path) -> None:
+    examples = [chat("a", "rain", "weather", 0.0), chat("b", "goal", "sport", 0.5), chat("c", "bank", "money", 2.0)]
+    trained = train(model, tmp_path, examples, per_device_train_batch_size=3, num_train_epochs=1)
+    assert trained.losses[0] == pytest.approx(expected_loss(model, examples), rel=1e-4)
+
+
+def test_training_goes_on_from_an_adapter(model: ModelConfig, tmp_path: Path) -> None:
+    first = train(model, tmp_path / "first")
+    further = train(model, tmp_path / "further", start_from=first.weights)
+    assert further.losses[0] < first.losses[0] / 2
+    assert digest(tmp_path / "further") != digest(tmp_path / "first")
+
+
+def test_the_trained_model_gives_the_answers_it_was_trained_on(model: ModelConfig, tmp_path: Path) -> None:
+    trained = train(model, tmp_path, num_train_epochs=40)
+    backend = TransformersBackend(build({"model": model.model_dump()}), {"warm": trained.weights})
+    told = backend.generate([Request(e.id, e.messages, "warm") for e in EXAMPLES])
+    assert {(r.id, r.text, r.finish) for r in told} == {(e.id, e.response, "stop") for e in EXAMPLES}
+
+
+def test_recomputed_activations_give_the_same_losses(model: ModelConfig, tmp_path: Path) -> None:
+    kept = train(model, tmp_path / "a")
+    recomputed = train(model, tmp_path / "b", gradient_checkpointing=True)
+    assert recomputed.losses == pytest.approx(kept.losses, rel=1e-3)
+
+
+def test_bfloat16_is_trained_too(model: ModelConfig, tmp_path: Path) -> None:
+    trained = train(model.model_copy(update={"dtype": "bfloat16"}), tmp_path)
+    assert trained.losses[-1] < trained.losses[0] / 2
+
+
+def test_long_rows_are_trained_with_fused_attention(model: ModelConfig, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("semievol.training.local.EAGER_LENGTH", 1)
+    trained = train(model, tmp_path, per_device_train_batch_size=4, num_train_epochs=1)
+    assert trained.losses[0] == pytest.approx(expected_loss(model, EXAMPLES), rel=1e-4)
+
+
+def test_nothing_to_train_on_is_an_error(model: ModelConfig, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no examples"):
+        train(model, tmp_path, [])
+
+
+def test_a_row_longer_than_the_model_is_an_error_that_names_it(model: ModelConfig, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"example long: \d+ tokens, and the model takes 256"):
+        train(model, tmp_path, [*EXAMPLES, chat("long", "x" * 300, "weather")])
+
+
+@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
+def test_an_impossible_weight_is_an_error(model: ModelConfig, tmp_path: Path, weight: float) -> None:
+    with pytest.raises(TrainingError, match="example x: the weight"):
+        train(model, tmp_path, [chat("x", "rain", "weather", weight)])
+
+
+def test_an_unknown_target_module_is_an_error(model: ModelConfig, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"training\.lora_target_modules"):
+        train(model, tmp_path, lora_target_modules=("no_such_layer",))
+
+
+def test_a_start_without_an_adapter_is_an_error(model: ModelConfig, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="holds no PEFT adapter"):
+        train(model, tmp_path / "out", start_from=str(tmp_path))
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM
+
+    name = save_tiny_model(tmp_path / "model")
+    broken = AutoModelForCausalLM.from_pretrained(name)
+    broken.model.norm.weight.data.fill_(float("nan"))
+    broken.save_pretrained(name)
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 1 of 8; lower training\.learning_rate"):
+        train(ModelConfig(name=name, dtype="float32", device="cpu"), tmp_path / "out")
+
+
+def test_an_interrupt_reaches_the_caller(model: ModelConfig, tmp_path: Path) -> None:
+    def interrupt(step: int, steps: int, loss: float | None) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path, 0, progress=interrupt)
