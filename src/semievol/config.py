@@ -94,6 +94,9 @@ class TaskConfig(Section):
     """`multiple_choice`, `label`, `number`, `free_text`, or `my_package.module:Class`."""
     instruction: str | None = None
     """What the model is told to do, before the prompt; the task kind's own words where it is not set."""
+    system: str | None = None
+    """System message, where a row brings none; many chat templates put in one of their own where it is not set.
+    Empty text gives an empty one."""
     labels: tuple[str, ...] = ()
     """The closed set of labels of a `label` task; read from the labeled rows where it is empty."""
     label_names: dict[str, str] = {}

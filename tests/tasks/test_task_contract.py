@@ -179,3 +179,13 @@ def test_long_text_is_read_in_under_a_second(case, piece):
 def test_an_impossible_pattern_is_refused(pattern, message):
     with pytest.raises(ConfigError, match=message):
         open_task(TaskConfig(kind="number", answer_pattern=pattern), [])
+
+
+def test_a_system_message_stands_first_unless_the_row_brings_its_own() -> None:
+    task = open_task(TaskConfig(kind="free_text", system="Be brief."), [])
+    own = {"role": "system", "content": "Be kind."}
+    plain, with_own = Example("1", "Why?", "so"), Example("2", "Why?", "so", context=(own,))
+    assert task.messages(plain)[0]["content"] == "Be brief."
+    assert task.justify(plain, ["so"])[0]["content"] == "Be brief."
+    assert [turn["role"] for turn in task.messages(with_own)] == ["system", "user"]
+    assert task.messages(with_own)[0] == own

@@ -174,7 +174,10 @@ class BaseTask(Task):
 
     def _chat(self, example: Example, *parts: str) -> tuple[Message, ...]:
         content = "\n\n".join(part for part in (self.instruction, *parts) if part)
-        return (*example.context, Message(role="user", content=content))
+        context = example.context
+        if self.config.system is not None and not (context and context[0]["role"] == "system"):
+            context = (Message(role="system", content=self.config.system), *context)
+        return (*context, Message(role="user", content=content))
 
     def _marked(self, text: str) -> str | None:
         """What the last match of `task.answer_pattern` captured; `None` without pattern or match."""
