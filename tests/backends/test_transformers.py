@@ -244,3 +244,16 @@ def test_the_real_model_answers_and_its_scores_agree() -> None:
     greedy = told[requests[0].id]
     (scored,) = backend.generate([Request("s", requests[0].messages, "base", response=greedy.text)])
     assert scored.logprobs == pytest.approx(greedy.logprobs, abs=1e-3)
+
+
+def test_rows_that_share_a_prompt_compute_it_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    roomy = config.model_copy(update={"backend": config.backend.model_copy(update={"batch_tokens": 10_000})})
+    backend = TransformersBackend(roomy, {})
+    requests = [ask(question, temperature=1.0, seed=seed) for question in QUESTIONS for seed in range(3)]
+    alone = {request.id: answers(backend, [request])[request.id].text for request in requests}
+    computed: list[int] = []
+    padded = backend._padded
+    monkeypatch.setattr(backend, "_padded", lambda rows: (computed.append(len(rows)), padded(rows))[1])
+    together = answers(backend, requests)
+    assert {name: response.text for name, response in together.items()} == alone
+    assert computed == [len(QUESTIONS)]

@@ -3,7 +3,8 @@
 One base model is in memory. An adapter is merged into it while its requests are answered, which is twice as fast on
 a CPU as LoRA layers beside the weights, and the base's own weights are put back afterwards, bit for bit.
 
-Prefixes that requests share are computed again for each of them; use vLLM where that matters.
+Requests with the same prompt share its computation; those that share only a prefix do not: use vLLM where that
+matters.
 """
 
 import gc
@@ -157,8 +158,13 @@ class TransformersBackend:
         self._active = weights
 
     def _generate(self, batch: Sequence[_Row]) -> list[Response]:
-        """The model's own answers: the next token of all rows at once, until every row has ended its turn."""
-        ids, mask, positions = self._padded([row.prompt for row in batch])
+        """The model's own answers: the next token of all rows at once, until every row has ended its turn.
+
+        A prompt that several rows share is computed once, and its keys and values are copied to each of them.
+        """
+        prompts = list(dict.fromkeys(tuple(row.prompt) for row in batch))
+        ids, mask, positions = self._padded(prompts)
+        sharing = torch.tensor([prompts.index(tuple(row.prompt)) for row in batch], device=ids.device)  # (B,)
         samplings = [row.request.sampling for row in batch]
         tokens: list[list[int]] = [[] for _ in batch]
         logprobs: list[list[float]] = [[] for _ in batch]
@@ -173,8 +179,12 @@ class TransformersBackend:
                 use_cache=True,
                 logits_to_keep=1,
             )
-            cache = output.past_key_values
-            drawn, drawn_logprobs = draw(output.logits[:, -1], samplings, step, live)
+            cache, logits = output.past_key_values, output.logits[:, -1]  # (B, V), one row a prompt at first
+            if step == 0:
+                logits, mask, positions = logits[sharing], mask[sharing], positions[sharing]
+                if len(prompts) < len(batch):
+                    cache.batch_select_indices(sharing)
+            drawn, drawn_logprobs = draw(logits, samplings, step, live)
             for row, (token, logprob) in enumerate(zip(drawn.tolist(), drawn_logprobs.tolist(), strict=True)):
                 live[row] = live[row] and token not in self._stops
                 if live[row]:
@@ -248,7 +258,7 @@ def batches(rows: Sequence[_Row], budget: int) -> Iterator[list[_Row]]:
         kinds.setdefault(row.kind, []).append(row)
     # All kinds of the same weights in a row, the base first: changing weights costs a merge.
     for kind in sorted(kinds, key=lambda kind: (kind[0] != "base", kind)):
-        waiting = sorted(kinds[kind], key=lambda row: row.length, reverse=True)
+        waiting = sorted(kinds[kind], key=lambda row: (row.length, row.prompt), reverse=True)  # equal prompts meet
         while waiting:
             count = max(1, budget // waiting[0].length)
             yield waiting[:count]
