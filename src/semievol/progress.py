@@ -59,12 +59,12 @@ class PlainReporter(Reporter):
         if now - self._last < self.every and self._done < self._total:
             return
         self._last = now
-        rate = (self._done - self._first) / max(now - self._start, 1e-9)
-        left = (self._total - self._done) / rate if rate else 0.0
-        self.say(
-            f"  {self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f} a second, "
-            f"{_clock(left)} left{', ' + note if note else ''}"
-        )
+        made = self._done - self._first
+        rate = made / max(now - self._start, 1e-9)
+        line = f"  {self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f} a second"
+        if made * 50 >= self._total:  # the first answers wait for the model to load, and tell nothing of the rest
+            line += f", {_clock((self._total - self._done) / rate)} left"
+        self.say(f"{line}, {note}" if note else line)
 
     def say(self, line: str) -> None:
         """Prints the line and logs it."""
