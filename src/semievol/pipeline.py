@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
 from semievol.data import Dataset, load, read_answers
 from semievol.errors import ConfigError
 from semievol.progress import Reporter
 from semievol.records import Example
 from semievol.run_dir import STAGES, RunDir, StageDir, read_json, write_text
+from semievol.seams import implementation
 from semievol.stages.collaborate import collaborate
 from semievol.stages.context import Round
 from semievol.stages.evaluate import evaluate
@@ -175,6 +177,7 @@ def _pinned(config: Config, folder: RunDir) -> Config:
         return config
     facts = folder.facts()
     if "dtype" not in facts:
+        implementation("backend.kind", config.backend.kind, BACKENDS)  # says which extra is missing, if one is
         from semievol.models import resolve_dtype
 
         facts["dtype"] = resolve_dtype(config.model)

@@ -1,0 +1,48 @@
+"""What a run will do, counted by hand on the fake engine, whose tokens are words."""
+
+from pathlib import Path
+
+import pytest
+
+from samples import topics_config
+from semievol.check import check
+from semievol.errors import DataError
+from semievol.plan import Step
+
+
+def steps(folder: Path, **sections: object) -> dict[str, Step]:
+    return {step.stage: step for step in check(topics_config(folder, **sections)).plan.steps}
+
+
+def test_requests_and_steps_are_those_of_the_run(tmp_path: Path) -> None:
+    found = steps(tmp_path, training={"num_train_epochs": 3})
+    assert list(found) == ["warmup", "collaborate", "justify", "evolve", "evaluate"]
+    assert (found["warmup"].requests, found["warmup"].steps) == (12, 2 * 3)  # 12 rows, 8 a step
+    assert found["collaborate"].requests == 40 * 4
+    assert found["justify"].requests == 40 + 40  # at most: each asked again, and each scored
+    assert (found["evolve"].requests, found["evolve"].steps) == (12 + 20, 4 * 3)
+    assert found["evaluate"].requests == 30 * 3
+
+
+def test_tokens_are_those_of_the_prompts(tmp_path: Path) -> None:
+    crew = [{"weights": "warm"}, {"weights": "warm", "examples": 2}]
+    found = steps(tmp_path, collaborate={"collaborators": crew}, task={"instruction": "Topic?"})
+    plain = len(["Topic?", "Text:", "one", "two", "three", "four", "five", "Answer:"])
+    assert found["warmup"].tokens == 12 * plain * 2
+    assert found["collaborate"].tokens == 40 * (2 * plain + 2 * plain)
+    assert found["evaluate"].tokens == 30 * 3 * plain
+
+
+def test_parts_that_are_off_cost_nothing(tmp_path: Path) -> None:
+    assert "warmup" not in steps(tmp_path, warmup={"enabled": False})
+    assert steps(tmp_path, collaborate={"enabled": False})["collaborate"].requests == 40
+    assert steps(tmp_path, justify={"mode": "majority"})["justify"].requests == 40
+    assert steps(tmp_path, select={"enabled": False})["evolve"].requests == 12 + 40
+    assert steps(tmp_path, evolve={"include_labeled": False})["evolve"].requests == 20
+
+
+def test_a_prompt_that_the_model_does_not_take_is_named_before_any_work(tmp_path: Path) -> None:
+    config = topics_config(tmp_path, model={"max_length": 30})
+    with pytest.raises(DataError, match=r"labeled row labeled-0: \d+ prompt tokens and 16 for the response do not fit"):
+        check(config)
+    assert not (tmp_path / "run").exists()
