@@ -78,6 +78,10 @@ def table() -> str:
         cells = [_cell(metrics["pseudo_labels"][key]) for metrics in kept.values()]
         mean = statistics.mean(metrics["pseudo_labels"][key]["accuracy"] for metrics in kept.values())
         lines.append(f"| {name} | " + " | ".join(cells) + f" | {100 * mean:.1f} |")
+    gains = [
+        100 * (metrics["models"]["evolved"]["accuracy"] - metrics["models"]["warm"]["accuracy"])
+        for metrics in kept.values()
+    ]
     rows = {metrics["models"]["evolved"]["rows"] for metrics in kept.values()}
     facts = [json.loads((RESULTS / f"seed-{seed}" / "run.json").read_text(encoding="utf-8")) for seed in kept]
     minutes = statistics.median(sum(s["seconds"] for s in each["sessions"]) for each in facts) / 60
@@ -85,6 +89,7 @@ def table() -> str:
     machine = facts[-1]["sessions"][-1]["machine"]
     lines += [
         "",
+        f"SemiEvol over SFT: {', '.join(f'{gain:+.1f}' for gain in gains)} points; mean {statistics.mean(gains):+.1f}. "
         f"{', '.join(str(n) for n in sorted(rows))} test rows; a run took {minutes:.1f} minutes (median) and at most "
         f"{memory:.1f} GB of memory on {machine['cores']} cores ({machine['processor']}).",
     ]
