@@ -172,6 +172,12 @@ def test_two_processes_do_not_share_a_run_folder(tmp_path: Path) -> None:
         run(topics_config(tmp_path))
 
 
+def test_an_output_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("mine", encoding="utf-8")
+    with pytest.raises(RunDirError, match="run: cannot be written: File exists"):
+        run(topics_config(tmp_path))
+
+
 def test_stopping_saves_what_is_in_flight_and_the_next_run_goes_on(tmp_path: Path) -> None:
     class Impatient(Reporter):
         seen = 0

@@ -76,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
     ):
         sub = add(name, call, text)
         _takes_config(sub)
-        if name == "run":
+        if name != "check":
             _takes_redo(sub)
     check = commands.choices["check"]
     check.add_argument("--no-timing", action="store_true", help="do not load the model to estimate the time")
@@ -162,7 +162,7 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
-    arguments.name, arguments.redo = "evaluate", None
+    arguments.name = "evaluate"
     _stage(arguments)
 
 

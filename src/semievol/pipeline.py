@@ -204,14 +204,21 @@ def _session_started(folder: RunDir) -> dict[str, Any]:
 
 
 def _session_ended(folder: RunDir, session: dict[str, Any]) -> None:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     session["seconds"] = round(time.monotonic() - session.pop("clock"), 1)
-    session["peak_memory_mb"] = round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
+    session["peak_memory_mb"] = _peak_memory()
     facts = folder.facts()
     facts.setdefault("sessions", []).append(session)
     folder.write_facts(facts)
+
+
+def _peak_memory() -> int | None:
+    """The most memory this process has held, in MB; `None` on Windows, whose Python does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, kilobytes elsewhere
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
 
 
 def _processor() -> str:

@@ -11,7 +11,6 @@ last). Files appear whole: they are written beside their place and renamed. Answ
 """
 
 import dataclasses
-import fcntl
 import hashlib
 import json
 import logging
@@ -25,6 +24,7 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from filelock import FileLock, Timeout
 
 from semievol.errors import RunDirError
 from semievol.records import Response
@@ -47,17 +47,18 @@ class RunDir:
         Raises:
             RunDirError: another process holds it, or it cannot be written.
         """
+        held = FileLock(self.path / ".lock")
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            handle = self.path.joinpath(".lock").open("w")
+            held.acquire(timeout=0)
+        except Timeout as error:
+            raise RunDirError(f"{self.path}: another process is running here; wait for it or stop it") from error
         except OSError as error:
-            raise RunDirError(f"{self.path}: cannot be written: {error.strerror}") from error
-        with handle:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise RunDirError(f"{self.path}: another process is running here; wait for it or stop it") from error
+            raise RunDirError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+        try:
             yield
+        finally:
+            held.release()
 
     def stage(self, name: str, round_: int = 1) -> "StageDir":
         """The folder of a stage in a round (from 1)."""
