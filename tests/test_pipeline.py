@@ -201,3 +201,15 @@ def test_the_run_says_what_it_ran_on(tmp_path: Path) -> None:
     assert facts["sessions"][0]["versions"]["semievol"] == semievol.__version__
     assert facts["sessions"][0]["seconds"] >= 0
     assert semievol.load(tmp_path / "run/config.yaml") == topics_config(tmp_path)
+
+
+def test_a_later_round_retrieves_from_the_rows_that_were_selected_too(tmp_path: Path) -> None:
+    crew = [{"weights": "warm", "examples": 3}, {"weights": "warm"}]
+    run(topics_config(tmp_path, rounds=2, collaborate={"collaborators": crew}), until="evolve")
+    shown = {
+        reference
+        for row in RunDir(tmp_path / "run").stage("collaborate", 2).rows()
+        for reference in row["candidates"][0]["references"]
+    }
+    assert any(reference.startswith("unlabeled-") for reference in shown)
+    assert any(reference.startswith("labeled-") for reference in shown)

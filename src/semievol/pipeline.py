@@ -107,7 +107,7 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
             worker.weights["evolved"] = str(evolved.adapter_path)
             weights["evolved"] = evolved.digest
             labeled, unlabeled = _next(round_, selections[-1])
-            worker.labeled = labeled
+            worker.learn(labeled)
             worker.close()
         if not unlabeled:
             break

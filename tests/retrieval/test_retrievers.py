@@ -1,5 +1,9 @@
 """Both retrievers keep the same promises."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from semievol.config import RetrievalConfig
@@ -62,3 +66,29 @@ def test_another_fit_replaces_the_examples(retriever: Retriever) -> None:
     retriever.fit(examples(PROMPTS))
     retriever.fit(examples(PROMPTS[2:]))
     assert retriever.nearest(["Heavy rain, storm"], 1) == [[0]]
+
+
+def test_bm25_gives_the_same_order_in_every_process() -> None:
+    code = (
+        "import random\n"
+        "from semievol.config import RetrievalConfig\n"
+        "from semievol.records import Example\n"
+        "from semievol.retrieval import open_retriever\n"
+        "rng = random.Random(0)\n"
+        "words = [f'w{i}' for i in range(30)]\n"
+        "texts = [' '.join(rng.choices(words, k=12)) for _ in range(300)]\n"
+        "texts += [' '.join(rng.sample(text.split(), 12)) for text in texts]  # the same words in another order\n"
+        "retriever = open_retriever(RetrievalConfig(kind='bm25'))\n"
+        "retriever.fit([Example(str(i), text) for i, text in enumerate(texts)])\n"
+        "print(retriever.nearest(texts, 5))\n"
+    )
+    printed = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in (1, 2, 3)
+    }
+    assert len(printed) == 1

@@ -64,6 +64,11 @@ class Worker:
         retriever.fit(self.labeled)
         return retriever
 
+    def learn(self, labeled: Sequence[Example]) -> None:
+        """Takes other labeled examples; the index is made anew when it is needed."""
+        self.labeled = labeled
+        self.__dict__.pop("retriever", None)
+
     def close(self) -> None:
         """Frees the engine; it is opened again when it is needed."""
         if "backend" in self.__dict__:
