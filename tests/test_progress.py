@@ -1,8 +1,11 @@
 """What a person is told while a run works."""
 
-import pytest
+from io import StringIO
 
-from semievol.progress import PlainReporter
+import pytest
+from rich.console import Console
+
+from semievol.progress import PlainReporter, RichReporter
 
 
 def lines(reporter: PlainReporter, counts: list[int], total: int, capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -39,3 +42,16 @@ def test_answers_of_an_earlier_process_do_not_count_as_speed(capsys: pytest.Capt
         reporter.advance()
     assert "1000/1000" in capsys.readouterr().err
     assert reporter._first == 999
+
+
+def test_a_terminal_gets_a_bar_with_the_count_and_the_note() -> None:
+    screen = StringIO()
+    reporter = RichReporter(Console(file=screen, force_terminal=True, width=120))
+    with reporter.stage("evolve (9 rows)", 4, "steps", done=1):
+        reporter.advance(note="loss 0.125")
+        reporter.advance(2)
+    reporter.say("done")
+    assert "evolve (9 rows)" in screen.getvalue()
+    assert "4/4" in screen.getvalue()
+    assert "loss 0.125" in screen.getvalue()
+    assert screen.getvalue().endswith("done\n")
