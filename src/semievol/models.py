@@ -1,4 +1,4 @@
-"""The base model and its tokenizer, the same for inference and for training.
+"""How the base model and its tokenizer are loaded, the same for inference and for training.
 
 What a chat looks like in tokens is decided here, once: `prompt_ids`, `response_ids` and `end_of_turn`. Importing this
 module loads neither torch nor transformers.

@@ -84,6 +84,7 @@ def run(
             _rounds(config, folder, dataset, worker, reporter, until)
         finally:
             worker.close()
+            _free_memory()
             _session_ended(folder, session)
     return result(folder)
 
@@ -209,6 +210,14 @@ def _session_ended(folder: RunDir, session: dict[str, Any]) -> None:
     facts = folder.facts()
     facts.setdefault("sessions", []).append(session)
     folder.write_facts(facts)
+
+
+def _free_memory() -> None:
+    """Frees the base model that answering and training shared, where the run has loaded one."""
+    if "semievol.local.model" in sys.modules:  # importing it would load torch
+        from semievol.local.model import free_local_model
+
+        free_local_model()
 
 
 def _peak_memory() -> int | None:

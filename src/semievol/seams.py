@@ -28,7 +28,7 @@ def implementation(option: str, kind: str, table: Table) -> Any:
     try:
         module = importlib.import_module(module_name)
     except ImportError as error:
-        if extra is None:
+        if extra is None or (error.name or "").partition(".")[0] == "semievol":
             raise ConfigError(f"{option}: cannot import {module_name}: {error}") from error
         raise MissingExtraError(f"{option}: {kind} needs {error.name}; pip install 'semievol[{extra}]'") from error
     try:

@@ -14,7 +14,7 @@ DRAWS = 4000
 
 def frequencies(temperature: float, top_p: float = 1.0) -> "torch.Tensor":
     samplings = [Sampling(temperature=temperature, top_p=top_p, seed=seed) for seed in range(DRAWS)]
-    tokens, _ = draw(LOGITS.expand(DRAWS, -1), samplings, step=0, live=[True] * DRAWS)
+    tokens, _ = draw(LOGITS.expand(DRAWS, -1), samplings, step=0)
     return torch.bincount(tokens, minlength=len(LOGITS)) / DRAWS
 
 
@@ -37,21 +37,21 @@ def test_a_nucleus_smaller_than_the_likeliest_token_still_holds_it() -> None:
 
 
 def test_temperature_zero_takes_the_likeliest_token() -> None:
-    tokens, _ = draw(LOGITS[None], [Sampling(temperature=0, seed=3)], step=0, live=[True])
+    tokens, _ = draw(LOGITS[None], [Sampling(temperature=0, seed=3)], step=0)
     assert tokens.tolist() == [0]
 
 
 def test_log_probabilities_are_those_of_temperature_one_without_a_nucleus() -> None:
     samplings = [Sampling(temperature=3.0, top_p=0.9, seed=seed) for seed in range(20)]
-    tokens, logprobs = draw(LOGITS.expand(20, -1), samplings, step=0, live=[True] * 20)
+    tokens, logprobs = draw(LOGITS.expand(20, -1), samplings, step=0)
     torch.testing.assert_close(logprobs, LOGITS.log_softmax(dim=-1)[tokens])
 
 
 def test_a_draw_depends_on_its_own_seed_and_step_alone() -> None:
     flat = torch.zeros(1, 1000)
     mine = Sampling(temperature=1.0, seed=2**70 + 5)
-    alone, _ = draw(flat, [mine], step=3, live=[True])
+    alone, _ = draw(flat, [mine], step=3)
     torch.manual_seed(99)
-    among, _ = draw(flat.expand(3, -1), [Sampling(temperature=1.0, seed=1), Sampling(), mine], 3, [True, False, True])
-    later, _ = draw(flat, [mine], step=4, live=[True])
+    among, _ = draw(flat.expand(3, -1), [Sampling(temperature=1.0, seed=1), Sampling(), mine], 3)
+    later, _ = draw(flat, [mine], step=4)
     assert among[2] == alone[0] != later[0]

@@ -1,5 +1,6 @@
 """The transformers backend on a tiny random model, and once on the real one."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -12,8 +13,17 @@ from tiny import save_tiny_adapter, save_tiny_model
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
 
-from semievol.backends.transformers import TransformersBackend, batches  # noqa: E402
-from semievol.models import end_of_turn, load_model, load_tokenizer, prompt_ids, response_ids  # noqa: E402
+import semievol.local.model  # noqa: E402
+from semievol.backends.transformers import TransformersBackend  # noqa: E402
+from semievol.local.batches import batches  # noqa: E402
+from semievol.local.model import free_local_model, local_model  # noqa: E402
+from semievol.models import (  # noqa: E402
+    end_of_turn,
+    load_model,
+    load_tokenizer,
+    prompt_ids,
+    response_ids,
+)
 
 QUESTIONS = [
     "oil",
@@ -57,6 +67,10 @@ def queue(weights: str = "base") -> list[Request]:
     return [ask(q, weights, t, seed) for seed, q in enumerate(QUESTIONS) for t in (0.0, 1.0)]
 
 
+def is_loaded() -> bool:
+    return bool(semievol.local.model._held)
+
+
 def answers(backend: TransformersBackend, requests: list[Request]) -> dict[str, Response]:
     responses = list(backend.generate(requests))
     assert sorted(response.id for response in responses) == sorted(request.id for request in requests)
@@ -86,9 +100,10 @@ def test_a_resumed_queue_gives_the_bytes_of_an_uninterrupted_one(backend: Transf
 
 
 def test_a_finished_queue_loads_no_weights(config: Config) -> None:
+    free_local_model()
     fresh = TransformersBackend(config, {})
     assert list(fresh.generate(queue(), {request.id for request in queue()})) == []
-    assert fresh._model is None
+    assert not is_loaded()
 
 
 def test_scores_are_the_log_probabilities_of_generation(backend: TransformersBackend) -> None:
@@ -141,11 +156,11 @@ def test_requests_with_other_limits_share_a_queue(backend: TransformersBackend) 
 def test_the_adapter_answers_otherwise_and_leaves_the_base_as_it_was(config: Config, adapter: str) -> None:
     backend = TransformersBackend(config, {"warm": adapter})
     before = list(backend.generate(queue()))
-    original = {name: weight.clone() for name, weight in backend._model.state_dict().items()}
+    original = {name: weight.clone() for name, weight in local_model(config.model).model.state_dict().items()}
     warm = answers(backend, queue("warm"))
     assert any(warm[r.id.replace("/base/", "/warm/")].text != r.text for r in before)
     assert list(backend.generate(queue())) == before
-    for name, weight in backend._model.state_dict().items():
+    for name, weight in local_model(config.model).model.state_dict().items():
         assert torch.equal(weight, original[name]), name
 
 
@@ -199,6 +214,7 @@ def test_a_folder_without_an_adapter_is_an_error(config: Config, tmp_path: Path)
 
 
 def test_lengths_are_known_without_the_weights(config: Config) -> None:
+    free_local_model()
     backend = TransformersBackend(config, {})
     tokenizer = load_tokenizer(config.model)
     request = Request("x", (Message(role="user", content="oil"),), "base", response="grain")
@@ -206,18 +222,7 @@ def test_lengths_are_known_without_the_weights(config: Config) -> None:
     assert backend.prompt_tokens(request) == prompt + 5
     assert backend.prompt_tokens(ask("oil")) == prompt
     assert backend.max_length() == 256
-    assert backend._model is None
-
-
-def test_batches_stay_within_their_tokens_with_the_longest_first(backend: TransformersBackend) -> None:
-    rows = [backend._row(request) for request in queue() + queue("warm")]
-    made = list(batches(rows, 200))
-    assert sum(len(batch) for batch in made) == len(rows)
-    for batch in made:
-        assert len(batch) * max(row.length for row in batch) <= 200 or len(batch) == 1
-        assert [row.length for row in batch] == sorted((row.length for row in batch), reverse=True)
-        assert len({row.request.weights for row in batch}) == 1
-    assert [batch[0].request.weights for batch in made] == sorted(batch[0].request.weights for batch in made)
+    assert not is_loaded()
 
 
 def test_a_closed_backend_closes_again_and_answers_again(config: Config) -> None:
@@ -246,14 +251,83 @@ def test_the_real_model_answers_and_its_scores_agree() -> None:
     assert scored.logprobs == pytest.approx(greedy.logprobs, abs=1e-3)
 
 
-def test_rows_that_share_a_prompt_compute_it_once(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    roomy = config.model_copy(update={"backend": config.backend.model_copy(update={"batch_tokens": 10_000})})
-    backend = TransformersBackend(roomy, {})
-    requests = [ask(question, temperature=1.0, seed=seed) for question in QUESTIONS for seed in range(3)]
-    alone = {request.id: answers(backend, [request])[request.id].text for request in requests}
-    computed: list[int] = []
-    padded = backend._padded
-    monkeypatch.setattr(backend, "_padded", lambda rows: (computed.append(len(rows)), padded(rows))[1])
+def roomy(config: Config) -> TransformersBackend:
+    return TransformersBackend(
+        config.model_copy(update={"backend": config.backend.model_copy(update={"batch_tokens": 10_000})}), {}
+    )
+
+
+def test_rows_that_share_a_prompt_compute_it_once(config: Config) -> None:
+    requests = [ask(QUESTIONS[0], temperature=1.0, seed=seed, max_tokens=1) for seed in range(5)]
+    alone = {request.id: answers(roomy(config), [request])[request.id].text for request in requests}
+    backend = roomy(config)
     together = answers(backend, requests)
     assert {name: response.text for name, response in together.items()} == alone
-    assert computed == [len(QUESTIONS)]
+    prompt = backend.prompt_tokens(requests[0])
+    assert (backend.work.requested, backend.work.computed, backend.work.passes) == (5 * prompt, prompt, 1)
+
+
+def with_examples() -> list[Request]:
+    """Two instructions' worth of shared beginning, with examples that some rows share and others do not."""
+    instruction = "Name the topic of the story in one word."
+    parts = [("", "oil"), ("wheat is grain. ", "corn"), ("wheat is grain. ", "rice and rye"), ("gold. ", "a tin mine")]
+    return [
+        ask(f"{instruction} {example}{story}", temperature=t, seed=7, max_tokens=6)
+        for example, story in parts
+        for t in (0.0, 1.0)
+    ]
+
+
+def test_a_shared_beginning_changes_no_answer(config: Config) -> None:
+    requests = with_examples()
+    requests += [Request(f"{one.id}/score", one.messages, "base", response="grain") for one in requests]
+    alone = {one.id: answers(TransformersBackend(config, {}), [one])[one.id] for one in requests}
+    backend = roomy(config)
+    together = answers(backend, requests)
+    assert backend.work.computed < 0.6 * backend.work.requested
+    for name, response in together.items():
+        assert response.text == alone[name].text
+        assert response.logprobs == pytest.approx(alone[name].logprobs, abs=1e-4)
+
+
+def test_the_work_is_the_root_the_stems_and_the_leaves(config: Config) -> None:
+    backend = roomy(config)
+    requests = [dataclasses.replace(one, sampling=Sampling(max_tokens=1)) for one in with_examples()]
+    (batch,) = batches([backend._row(one) for one in requests], 10_000)
+    answers(backend, requests)
+    assert backend.work.requested == sum(backend.prompt_tokens(one) for one in requests)
+    assert backend.work.computed == len(batch.root) + sum(map(len, batch.stems)) + sum(map(len, batch.leaves))
+    assert (backend.work.padding, backend.work.passes) == (0, 1)
+
+
+def test_rows_that_have_ended_are_computed_no_further(config: Config) -> None:
+    backend = roomy(config)
+    requests = [ask(question, temperature=1.0, seed=seed, max_tokens=20) for question in QUESTIONS for seed in range(4)]
+    told = answers(backend, requests)
+    lengths = [response.completion_tokens for response in told.values()]
+    assert len(set(lengths)) > 1
+    prompts = roomy(config)
+    answers(prompts, [dataclasses.replace(one, sampling=Sampling(max_tokens=1)) for one in requests])
+    # The token that ends a turn is drawn and not computed, and neither is the last one. Rows that have ended are
+    # dropped when they are half of all, so that at most as many are computed as go on.
+    generated = sum(min(length, 19) for length in lengths)
+    assert prompts.work.computed + generated <= backend.work.computed < prompts.work.computed + 2 * generated
+
+
+def test_answers_and_training_borrow_one_model(config: Config) -> None:
+    backend = TransformersBackend(config, {})
+    before = list(backend.generate([ask("oil")]))
+    held = local_model(config.model)
+    backend.close()
+    assert local_model(config.model) is held
+    assert list(backend.generate([ask("oil")])) == before
+    free_local_model()
+    assert local_model(config.model) is not held
+    assert list(backend.generate([ask("oil")])) == before
+
+
+def test_two_backends_do_not_answer_with_each_others_weights(config: Config, adapter: str) -> None:
+    base, adapted = TransformersBackend(config, {}), TransformersBackend(config, {"warm": adapter})
+    before = list(base.generate(queue()))
+    list(adapted.generate(queue("warm")))
+    assert list(base.generate(queue())) == before

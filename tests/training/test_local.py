@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +18,11 @@ pytest.importorskip("trl")
 
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.config import build  # noqa: E402
+from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.models import end_of_turn, load_model, load_tokenizer, prompt_ids, response_ids  # noqa: E402
 from semievol.records import Request  # noqa: E402
 from semievol.training import Trained  # noqa: E402
-from semievol.training.local import LocalTrainer, tokenised  # noqa: E402
+from semievol.training.local import LocalTrainer, _Collator, tokenised  # noqa: E402
 
 WORDS = {"rain and snow": "weather", "goal and match": "sport", "bank and loan": "money", "wind": "weather"}
 RECIPE = TrainingConfig(
@@ -79,7 +81,7 @@ def test_training_lowers_the_loss_and_says_what_it_did(model: ModelConfig, tmp_p
     assert [(step, of) for step, of, _ in steps] == [(i, 8) for i in range(1, 9)]
     assert tuple(loss for _, _, loss in steps) == trained.losses
     rows = tokenised(load_tokenizer(model), EXAMPLES, 256)
-    assert trained.tokens == 4 * sum(len(row["input_ids"]) for row in rows)
+    assert trained.tokens == 4 * sum(row.length for row in rows)
 
 
 def test_only_an_adapter_is_saved_and_it_names_no_folder_of_this_machine(model: ModelConfig, tmp_path: Path) -> None:
@@ -105,10 +107,9 @@ def test_training_sees_the_tokens_of_serving(model: ModelConfig) -> None:
     backend = TransformersBackend(build({"model": model.model_dump()}), {})
     for row, example in zip(tokenised(tokenizer, EXAMPLES, 256), EXAMPLES, strict=True):
         served = backend._row(Request(example.id, example.messages, "base", response=example.response))
-        answer = [*served.response, end_of_turn(tokenizer)]
-        assert row["input_ids"] == served.prompt + answer
-        assert row["labels"] == [-100] * len(served.prompt) + answer
-        assert tokenizer.decode(row["input_ids"]).endswith("<|im_end|>")
+        assert row.prompt == served.prompt
+        assert row.response == (*served.response, end_of_turn(tokenizer))
+        assert tokenizer.decode(row.response).endswith("<|im_end|>")
 
 
 def test_the_first_loss_is_the_mean_over_the_answers_tokens(model: ModelConfig, tmp_path: Path) -> None:
@@ -148,13 +149,74 @@ def test_recomputed_activations_give_the_same_losses(model: ModelConfig, tmp_pat
     assert recomputed.losses == pytest.approx(kept.losses, rel=1e-3)
 
 
+def test_a_shared_beginning_is_computed_once_and_the_losses_stay(
+    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = [chat(str(i), f"Name the topic: {story}", topic) for i, (story, topic) in enumerate(WORDS.items())]
+    roots = watched_roots(monkeypatch)
+    shared = train(model, tmp_path / "a", asked)
+    assert min(roots) >= len("Name the topic: ")
+    monkeypatch.setattr("semievol.local.model._takes_trees", lambda model: False)
+    free_local_model()
+    roots.clear()
+    alone = train(model, tmp_path / "b", asked)
+    free_local_model()
+    assert max(roots) == 0
+    assert shared.losses == pytest.approx(alone.losses, rel=1e-3)
+
+
+def watched_roots(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Length of the root of each batch that is trained on from now on."""
+    roots: list[int] = []
+    collate = _Collator.__call__
+
+    def watched(self: _Collator, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        batch = collate(self, rows)
+        roots.append(len(batch["batch"].root))
+        return batch
+
+    monkeypatch.setattr(_Collator, "__call__", watched)
+    return roots
+
+
+@pytest.mark.parametrize("options", [{}, {"gradient_checkpointing": True}])
+def test_training_leaves_the_base_as_it_was(model: ModelConfig, tmp_path: Path, options: dict[str, Any]) -> None:
+    ask = Request("x", (Message(role="user", content="oil"),), "base")
+    backend = TransformersBackend(build({"model": model.model_dump()}), {})
+    before = list(backend.generate([ask]))
+    weights = {name: weight.clone() for name, weight in local_model(model).model.state_dict().items()}
+    attention = local_model(model).model.config._attn_implementation
+    train(model, tmp_path, **options)
+    after = local_model(model).model
+    assert after.config._attn_implementation == attention
+    assert not after.training
+    assert not any(weight.requires_grad for weight in after.parameters())
+    assert {name: weight.tolist() for name, weight in after.state_dict().items()} == {
+        name: weight.tolist() for name, weight in weights.items()
+    }
+    assert list(backend.generate([ask])) == before
+
+
+def test_answers_and_training_load_one_model(
+    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads: list[ModelConfig] = []
+    monkeypatch.setattr("semievol.local.model.load_model", lambda config: loads.append(config) or load_model(config))
+    free_local_model()
+    backend = TransformersBackend(build({"model": model.model_dump()}), {"warm": str(tmp_path / "adapter")})
+    train(model, tmp_path / "adapter")
+    list(backend.generate([Request("x", (Message(role="user", content="oil"),), name) for name in ("base", "warm")]))
+    train(model, tmp_path / "again")
+    assert len(loads) == 1
+
+
 def test_bfloat16_is_trained_too(model: ModelConfig, tmp_path: Path) -> None:
     trained = train(model.model_copy(update={"dtype": "bfloat16"}), tmp_path)
     assert trained.losses[-1] < trained.losses[0] / 2
 
 
 def test_long_rows_are_trained_with_fused_attention(model: ModelConfig, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("semievol.training.local.EAGER_LENGTH", 1)
+    monkeypatch.setattr("semievol.local.tree.STEPWISE", 0)
     trained = train(model, tmp_path, per_device_train_batch_size=4, num_train_epochs=1)
     assert trained.losses[0] == pytest.approx(expected_loss(model, EXAMPLES), rel=1e-4)
 

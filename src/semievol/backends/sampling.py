@@ -8,9 +8,7 @@ import torch
 from semievol.records import Sampling
 
 
-def draw(
-    logits: torch.Tensor, samplings: Sequence[Sampling], step: int, live: Sequence[bool]
-) -> tuple[torch.Tensor, torch.Tensor]:
+def draw(logits: torch.Tensor, samplings: Sequence[Sampling], step: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The next token of each row and its log-probability at temperature 1, both (B,).
 
     Sampling is by the Gumbel-max trick, argmax(log p / T + Gumbel noise), with noise from the request's own seed and
@@ -18,12 +16,12 @@ def draw(
 
     Args:
         logits: (B, V), of any float type.
-        live: rows whose token matters; the others are not sampled.
+        step: tokens that have been drawn before.
     """
     logprobs = logits.float().log_softmax(dim=-1)  # (B, V)
     tokens = logprobs.argmax(dim=-1)  # (B,)
     for row, sampling in enumerate(samplings):
-        if sampling.temperature > 0 and live[row]:
+        if sampling.temperature > 0:
             scores = logprobs[row] / sampling.temperature  # (V,)
             if sampling.top_p < 1:
                 scores = _nucleus(scores, sampling.top_p)

@@ -6,9 +6,10 @@ here too, because TRL's multiplies every position of the prompt with the vocabul
 no weights of examples.
 """
 
-import gc
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ from trl import SFTConfig, SFTTrainer
 
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
+from semievol.local.batches import Batch, Tokens, tree
+from semievol.local.model import LocalModel, free_local_model, local_model
+from semievol.local.passes import Passes, Work
 from semievol.models import (
     end_of_turn,
-    load_model,
     load_tokenizer,
     model_limit,
     out_of_memory,
@@ -36,11 +39,29 @@ from semievol.models import (
 from semievol.records import TrainingExample
 from semievol.training import Trained
 
-EAGER_LENGTH = 256
-"""Longest row in tokens for which attention is computed step by step on a CPU. The backward pass of torch's fused
-attention takes a sixth of a training step there; beyond this length its thrift with memory counts for more."""
 
-Row = dict[str, Any]
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A training example in tokens."""
+
+    prompt: Tokens
+    response: Tokens
+    """The answer and the end of the turn."""
+    weight: float
+
+    @property
+    def kind(self) -> tuple[str, bool, int]:
+        """Any two rows can share a batch."""
+        return "", True, 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """The columns of the training set."""
+        return {"prompt_ids": self.prompt, "response_ids": self.response, "weight": self.weight}
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and response."""
+        return len(self.prompt) + len(self.response)
 
 
 class LocalTrainer:
@@ -73,32 +94,25 @@ class LocalTrainer:
         set_seed(seed)  # LoRA's own weights are drawn next
         watch = _Watch(progress)
         advice = "lower training.per_device_train_batch_size or set training.gradient_checkpointing"
-        with quiet(), out_of_memory("training", advice):
-            adapted = adapted_model(model, recipe, start_from)
-            if device == "cpu" and max(row["length"] for row in rows) <= EAGER_LENGTH:
-                adapted.set_attn_implementation("eager")
+        with quiet(), out_of_memory("training", advice), adapted_model(model, recipe, start_from) as (held, adapted):
             trainer = _AnswerTrainer(
+                passes=lambda module: held.passes(module, Work(), tokenizer.pad_token_id),
                 model=adapted,
                 args=arguments(recipe, out, seed, device, resolve_dtype(model)),
-                train_dataset=Dataset.from_list(rows),
+                train_dataset=Dataset.from_list([row.as_dict() for row in rows]),
                 processing_class=tokenizer,
-                data_collator=_Collator(tokenizer.pad_token_id),
+                data_collator=_Collator(share=held.shares),
                 callbacks=[watch],
             )
             trainer.remove_callback(PrinterCallback)
             trainer.train()
             _save(adapted, out, model)
-        tokens = recipe.num_train_epochs * sum(row["length"] for row in rows)
-        steps = trainer.state.global_step
-        del trainer, adapted
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return Trained(weights=str(out), steps=steps, tokens=tokens, losses=tuple(watch.losses))
+        tokens = recipe.num_train_epochs * sum(row.length for row in rows)
+        return Trained(weights=str(out), steps=trainer.state.global_step, tokens=tokens, losses=tuple(watch.losses))
 
 
 def tokenised(tokenizer: Any, examples: Sequence[TrainingExample], limit: int) -> list[Row]:
-    """Token ids and labels of each chat: the backend's prompt, the answer, the end of the turn.
+    """The tokens of each chat: the backend's prompt, the answer, the end of the turn.
 
     Raises:
         TrainingError: there are no examples, or one is longer than `limit` or has an impossible weight.
@@ -111,22 +125,38 @@ def tokenised(tokenizer: Any, examples: Sequence[TrainingExample], limit: int) -
         if not (math.isfinite(example.weight) and example.weight >= 0):
             raise TrainingError(f"example {example.id}: the weight {example.weight} is not a number of at least 0")
         prompt = prompt_ids(tokenizer, example.messages)
-        answer = [*response_ids(tokenizer, example.response), end]
-        length = len(prompt) + len(answer)
-        if length > limit:
+        row = Row(tuple(prompt), (*response_ids(tokenizer, example.response), end), example.weight)
+        if row.length > limit:
             raise TrainingError(
-                f"example {example.id}: {length} tokens, and the model takes {limit}; "
+                f"example {example.id}: {row.length} tokens, and the model takes {limit}; "
                 "shorten the prompts with data.max_prompt_words"
             )
-        # -100 keeps the prompt out of the loss; it is what cross_entropy and Trainer ignore.
-        labels = [-100] * len(prompt) + answer
-        rows.append({"input_ids": prompt + answer, "labels": labels, "weight": example.weight, "length": length})
+        rows.append(row)
     return rows
 
 
-def adapted_model(model: ModelConfig, recipe: TrainingConfig, start_from: str | None) -> Any:
-    """The base model in its resolved type with float32 LoRA weights, new ones or those of `start_from`."""
-    base = load_model(model)
+@contextmanager
+def adapted_model(
+    model: ModelConfig, recipe: TrainingConfig, start_from: str | None
+) -> Iterator[tuple[LocalModel, Any]]:
+    """The base model, and it with float32 LoRA weights, new ones or those of `start_from`.
+
+    The base is the one that answers, and afterwards it is as it was.
+    """
+    held = local_model(model)
+    held.use(None)
+    try:
+        adapted = _with_adapter(held.model, recipe, start_from)
+        yield held, adapted
+        held.model = adapted.unload().eval().requires_grad_(False)
+        if recipe.gradient_checkpointing:
+            free_local_model()  # the hooks that it leaves are in the way of answering
+    except BaseException:
+        free_local_model()  # its layers may still be LoRA's
+        raise
+
+
+def _with_adapter(base: Any, recipe: TrainingConfig, start_from: str | None) -> Any:
     if start_from is not None:
         if not (Path(start_from) / "adapter_config.json").is_file():
             raise TrainingError(f"{start_from} holds no PEFT adapter to start from")
@@ -183,49 +213,48 @@ def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: 
 class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     """SFT whose loss is the mean over the batch's answer tokens of weight x negative log-likelihood."""
 
-    def __init__(self, **arguments: Any) -> None:
+    def __init__(self, passes: Callable[[Any], Passes], **arguments: Any) -> None:
         super().__init__(**arguments)
+        self._passes = passes
         self.model_accepts_loss_kwargs = True  # the loss below is normalised over all accumulated batches
 
     def compute_loss(
         self,
         model: Any,
-        inputs: dict[str, torch.Tensor],
+        inputs: dict[str, Any],
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        labels, weight = inputs.pop("labels"), inputs.pop("weight")  # (B, T), (B,)
-        longest = int((labels != -100).sum(dim=1).max())
-        output = model(**inputs, use_cache=False, logits_to_keep=longest + 1)
-        logits = output.logits[:, :-1].float()  # (B, longest, V): the position before a token predicts it
-        answers = labels[:, -longest:]  # (B, longest)
-        losses = cross_entropy(logits.flatten(0, 1), answers.flatten(), reduction="none").view_as(answers)
-        tokens = (answers != -100).sum() if num_items_in_batch is None else num_items_in_batch
-        return (losses * weight[:, None]).sum() / tokens
+        batch: Batch[Row] = inputs["batch"]
+        wanted = [0] * len(batch.leaves)
+        for row, leaf in zip(batch.rows, batch.leaf_of_row, strict=True):
+            wanted[leaf] = len(row.response) + 1
+        by_leaf = torch.split(self._passes(model).prefill(batch, wanted), wanted)
+        # The position before a token predicts it.
+        logits = torch.cat([by_leaf[leaf][:-1] for leaf in batch.leaf_of_row]).float()  # (answer tokens, V)
+        answers, weights = inputs["labels"][1:], inputs["weights"]
+        losses = cross_entropy(logits, answers, reduction="none")
+        total: torch.Tensor = (losses * weights).sum()
+        return total / (len(answers) if num_items_in_batch is None else num_items_in_batch)
 
 
 class _Collator:
-    """Batches of rows padded on the left, so that all answers end in the last column, as in the backend."""
+    """Batches of rows, with the answers' tokens and weights in the order of the batch."""
 
-    def __init__(self, pad: int) -> None:
-        self._pad = pad
+    def __init__(self, share: bool) -> None:
+        self._share = share
 
-    def __call__(self, rows: Sequence[Row]) -> dict[str, torch.Tensor]:
-        longest = max(row["length"] for row in rows)
-        ids = torch.full((len(rows), longest), self._pad)
-        labels = torch.full_like(ids, -100)
-        mask = torch.zeros_like(ids)
-        for index, row in enumerate(rows):
-            start = longest - row["length"]
-            ids[index, start:] = torch.tensor(row["input_ids"])
-            labels[index, start:] = torch.tensor(row["labels"])
-            mask[index, start:] = 1
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        batch = tree(
+            [Row(tuple(r["prompt_ids"]), tuple(r["response_ids"]), r["weight"]) for r in rows], share=self._share
+        )
+        weights = [row.weight for row in batch.rows for _ in row.response]
         return {
-            "input_ids": ids,
-            "attention_mask": mask,
-            "position_ids": (mask.cumsum(dim=1) - 1).clamp(min=0),
-            "labels": labels,
-            "weight": torch.tensor([row["weight"] for row in rows]),
+            "input_ids": torch.tensor([token for row in batch.rows for token in (*row.prompt, *row.response)]),
+            # Trainer counts answer tokens from the second label on, taking the first for a token without a prediction.
+            "labels": torch.tensor([-100, *(token for row in batch.rows for token in row.response)]),
+            "weights": torch.tensor(weights),
+            "batch": batch,
         }
 
 

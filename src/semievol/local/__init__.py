@@ -1,0 +1,1 @@
+"""The language model that this process holds, and how its passes are computed."""

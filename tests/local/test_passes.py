@@ -1,0 +1,121 @@
+"""Passes over a tree of tokens, held against the same model called for each sequence alone."""
+
+import pytest
+
+from tiny import save_tiny_model
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from semievol.config import ModelConfig  # noqa: E402
+from semievol.local.batches import Batch, tree  # noqa: E402
+from semievol.local.model import _takes_trees  # noqa: E402
+from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa: E402
+from semievol.local.tree import attention  # noqa: E402
+from semievol.models import load_model  # noqa: E402
+from semievol.training.local import Row  # noqa: E402
+
+ROOT, STEM = tuple(range(10, 20)), tuple(range(20, 32))
+ROWS = [
+    Row(prompt, response, 1.0)
+    for prompt, response in [
+        (ROOT + STEM + (1, 2, 3), (4, 5)),
+        (ROOT + STEM + (6,), (4,)),
+        ((*ROOT, 7, 8), (5, 5, 5)),
+        ((*ROOT, 7, 8), (5, 5, 5)),
+        ((*ROOT, 9), ()),
+    ]
+]
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
+    return ModelConfig(name=save_tiny_model(tmp_path_factory.mktemp("tiny")), dtype="float32", device="cpu")
+
+
+def passes(config: ModelConfig, way: str) -> tuple[Passes, Batch[Row]]:
+    model = load_model(config)
+    if way == "padded":
+        return PaddedPasses(model, Work(), pad=0), tree(ROWS, share=False)
+    assert _takes_trees(model)
+    return TreePasses(model, Work()), tree(ROWS)
+
+
+def alone(config: ModelConfig, tokens: tuple[int, ...]) -> "torch.Tensor":
+    with torch.inference_mode():
+        return load_model(config)(torch.tensor([tokens])).logits[0]
+
+
+@pytest.mark.parametrize("way", ["tree", "padded"])
+def test_the_logits_are_those_of_each_sequence_alone(config: ModelConfig, way: str) -> None:
+    computed, batch = passes(config, way)
+    wanted = [min(len(leaf), 2) for leaf in batch.leaves]
+    with torch.inference_mode():
+        found = torch.split(computed.prefill(batch, wanted), wanted)
+    for row, leaf in zip(batch.rows, batch.leaf_of_row, strict=True):
+        torch.testing.assert_close(found[leaf], alone(config, row.prompt + row.response)[-wanted[leaf] :])
+
+
+@pytest.mark.parametrize("way", ["tree", "padded"])
+def test_rows_go_on_as_each_would_alone(config: ModelConfig, way: str) -> None:
+    computed, batch = passes(config, way)
+    with torch.inference_mode():
+        computed.prefill(batch, [1] * len(batch.leaves), room=3)
+        first = computed.step([30 + row for row in range(5)])
+        computed.select([4, 0, 2])
+        computed.step([40, 41, 42])
+        last = computed.step([50, 51, 52])
+    for index, row in enumerate(batch.rows):
+        so_far = row.prompt + row.response + (30 + index,)
+        torch.testing.assert_close(first[index], alone(config, so_far)[-1])
+        if index in (4, 0, 2):
+            place = (4, 0, 2).index(index)
+            torch.testing.assert_close(last[place], alone(config, (*so_far, 40 + place, 50 + place))[-1])
+
+
+def test_fused_attention_gives_what_stepwise_attention_gives(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 5, 6, 8), torch.randn(3, 9, 2, 8), torch.randn(3, 9, 2, 8)
+    visible = torch.rand(3, 5, 9) < 0.5
+    visible[..., 0] = True
+    stepwise = attention(query, key, value, visible, 0.3)
+    monkeypatch.setattr("semievol.local.tree.STEPWISE", 0)
+    torch.testing.assert_close(attention(query, key, value, visible, 0.3), stepwise)
+
+
+def test_gradients_flow_back_through_what_is_shared(config: ModelConfig) -> None:
+    def gradient(way: str) -> "torch.Tensor":
+        computed, batch = passes(config, way)
+        layer = computed._model.model.layers[0].self_attn.k_proj.weight.requires_grad_(True)
+        wanted = [1] * len(batch.leaves)
+        logits = computed.prefill(batch, wanted)[batch.leaf_of_row]
+        order = sorted(range(len(ROWS)), key=lambda row: (batch.rows[row].prompt, batch.rows[row].response))
+        weights = torch.linspace(-1, 1, logits.numel() // len(ROWS))
+        sum((row + 1) * (logits[index] * weights).sum() for row, index in enumerate(order)).backward()
+        return layer.grad
+
+    torch.testing.assert_close(gradient("tree"), gradient("padded"), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("window", [4, 4096])
+def test_a_model_with_a_sliding_window_takes_no_trees(config: ModelConfig, window: int) -> None:
+    from transformers import MistralConfig, MistralForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    model = MistralForCausalLM(
+        MistralConfig(vocab_size=99, num_key_value_heads=2, sliding_window=window, **sizes)
+    ).eval()
+    usual = model.config._attn_implementation
+    assert not _takes_trees(model)
+    assert model.config._attn_implementation == usual
+
+
+def test_a_model_with_soft_caps_takes_no_trees() -> None:
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    layers = ["full_attention", "full_attention"]
+    model = Gemma2ForCausalLM(
+        Gemma2Config(vocab_size=99, num_key_value_heads=2, head_dim=8, layer_types=layers, **sizes)
+    ).eval()
+    assert not _takes_trees(model)
