@@ -1,0 +1,286 @@
+"""Ratios of the kept results, and the tables of `docs/speed.md` that are made of them."""
+
+import json
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .workloads import KINDS, ROOT
+
+RESULTS = ROOT / "benchmarks" / "results" / "speed"
+PAGE = ROOT / "docs" / "speed.md"
+MARKS = ("<!-- speed table: begin -->", "<!-- speed table: end -->")
+COMPUTED = "tokens_computed"
+"""The backend's counter of the tokens that went through the model, padding not among them."""
+
+Result = Mapping[str, Any]
+Cell = Callable[[Result], str]
+
+
+def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
+    """How many times longer they take, repetition by repetition."""
+    return [a / b for a, b in zip(theirs, ours, strict=True)]
+
+
+def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
+    """The median, and the least and the largest in parentheses."""
+    shown = [form.format(value) for value in (statistics.median(values), min(values), max(values))]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
+
+
+def kept(folder: Path = RESULTS) -> dict[str, Result]:
+    """The kept results by workload, in the order of `KINDS`."""
+    return {
+        name: json.loads(path.read_text(encoding="utf-8"))
+        for name in KINDS
+        if (path := folder / f"{name}.json").exists()
+    }
+
+
+def working(result: Result, way: str) -> list[float]:
+    """Seconds of each repetition without the loading of weights."""
+    return [one["seconds"] - one["loading"] for one in result["answering"][way]]
+
+
+def computed(result: Result, one: Result) -> float:
+    """Tokens that our engine put through the model for the collaborators' prompts: its own count, else all of them."""
+    return float(one["counters"].get(COMPUTED) or result["counts"]["tokens_requested"]["collaborate"])
+
+
+def prefill_shares(result: Result, needed: bool = False) -> list[float]:
+    """Our prefill's share of the matrix-product rate measured beside it, 0 to 1.
+
+    Args:
+        needed: count the tokens of the prompts' prefix tree instead of those that the engine computed.
+    """
+    shares = []
+    for one, rate in zip(result["prefill"], result["rates"], strict=True):
+        tokens = result["counts"]["tokens_needed"]["collaborate"] if needed else computed(result, one)
+        shares.append(tokens * result["flop"]["prefill_token"] / one["seconds"] / rate["layer"])
+    return shares
+
+
+def training_rate(result: Result, way: str) -> list[float]:
+    """Tokens a second of each repetition from the second step on; a step is taken to hold the mean."""
+    tokens = result["counts"]["training_tokens"]
+    return [tokens * (one["steps"] - 1) / one["steps"] / one["step_seconds"] for one in result["training"]["ways"][way]]
+
+
+def training_shares(result: Result) -> list[float]:
+    """Our training's share of the median matrix-product rate, 0 to 1."""
+    rate = statistics.median(one["layer"] for one in result["rates"])
+    return [each * result["flop"]["training_token"] / rate for each in training_rate(result, "ours")]
+
+
+def slower(way: str, loading: bool) -> Cell:
+    """How many times longer than ours a way takes to answer."""
+
+    def cell(result: Result) -> str:
+        if way not in result["answering"]:
+            return str(result["missing"][way])
+        if loading:
+            seconds = {w: [one["seconds"] for one in result["answering"][w]] for w in (way, "ours")}
+            return spread(ratios(seconds[way], seconds["ours"]))
+        return spread(ratios(working(result, way), working(result, "ours")))
+
+    return cell
+
+
+def slower_stage(way: str, stage: str) -> Cell:
+    """How many times longer than ours a way takes for one kind of requests."""
+
+    def cell(result: Result) -> str:
+        if not result["counts"]["requests"][stage]:
+            return "none asked"
+        seconds = {w: [one["stages"][stage] for one in result["answering"][w]] for w in (way, "ours")}
+        return spread(ratios(seconds[way], seconds["ours"]))
+
+    return cell
+
+
+def slower_training(way: str, key: str) -> Cell:
+    """How many times longer than ours a way takes to train."""
+    return lambda result: spread(
+        ratios(
+            [one[key] for one in result["training"]["ways"][way]],
+            [one[key] for one in result["training"]["ways"]["ours"]],
+        )
+    )
+
+
+def memory(way: str, training: bool = False) -> Cell:
+    """Peak memory of a way's process, in GB."""
+
+    def cell(result: Result) -> str:
+        each = result["training"]["ways"] if training else result["answering"]
+        peaks = [one["peak_memory_mb"] for one in each.get(way, ()) if one["peak_memory_mb"] is not None]
+        return f"{max(peaks) / 1024:.1f}" if peaks else "not known"
+
+    return cell
+
+
+def equal(way: str) -> Cell:
+    """How many greedy answers are ours."""
+
+    def cell(result: Result) -> str:
+        share = result["checks"]["greedy"].get(way)
+        return "not asked" if share is None else f"{share['equal']} of {share['of']}"
+
+    return cell
+
+
+def share_of_samples(way: str, key: str) -> Cell:
+    """Accuracy or agreement of a way's samples in %, with its interval."""
+
+    def cell(result: Result) -> str:
+        found = result["checks"]["samples"].get(way)
+        if found is None:
+            return str(result["missing"][way])
+        figures = found[key]
+        return f"{100 * figures['accuracy']:.1f} ({100 * figures['low']:.1f} to {100 * figures['high']:.1f})"
+
+    return cell
+
+
+def gap(figures: Mapping[str, float] | None) -> str:
+    """A largest and a mean difference."""
+    return "none" if figures is None else f"{figures['largest']:.3f}, {figures['mean']:.3f}"
+
+
+def tables(results: Mapping[str, Result]) -> str:
+    """All tables in Markdown."""
+    parts = [
+        (
+            "Answering: how many times longer than ours",
+            {
+                "naive": slower("naive", loading=False),
+                "naive, each one's loading counted": slower("naive", loading=True),
+                "tuned `transformers`": slower("tuned", loading=False),
+                "vLLM": slower("vllm", loading=False),
+                "naive: collaborate": slower_stage("naive", "collaborate"),
+                "naive: justify": slower_stage("naive", "justify"),
+                "naive: score": slower_stage("naive", "score"),
+                "tuned: collaborate": slower_stage("tuned", "collaborate"),
+                "tuned: justify": slower_stage("tuned", "justify"),
+                "tuned: score": slower_stage("tuned", "score"),
+            },
+        ),
+        (
+            "Training: how many times longer than ours",
+            {
+                "TRL's defaults, from the second step on": slower_training("trl", "step_seconds"),
+                "TRL's defaults, with loading and saving": slower_training("trl", "seconds"),
+                "TRL in our type, from the second step on": slower_training("trl-tuned", "step_seconds"),
+                "TRL in our type, with loading and saving": slower_training("trl-tuned", "seconds"),
+            },
+        ),
+        (
+            "The limit",
+            {
+                "matrix products of a layer, GFLOP/s": lambda r: spread(
+                    [x["layer"] / 1e9 for x in r["rates"]], "{:.0f}"
+                ),
+                "a product of 2048 x 2048 x 2048, GFLOP/s": lambda r: spread(
+                    [x["square"] / 1e9 for x in r["rates"]], "{:.0f}"
+                ),
+                "our prefill's share, of tokens computed, %": lambda r: spread(
+                    [100 * share for share in prefill_shares(r)], "{:.0f}"
+                ),
+                "our prefill's share, of tokens needed, %": lambda r: spread(
+                    [100 * share for share in prefill_shares(r, needed=True)], "{:.0f}"
+                ),
+                "our training's share, %": lambda r: spread([100 * share for share in training_shares(r)], "{:.0f}"),
+            },
+        ),
+        (
+            "Peak memory, GB",
+            {
+                "ours": memory("ours"),
+                "naive": memory("naive"),
+                "tuned `transformers`": memory("tuned"),
+                "vLLM": memory("vllm"),
+                "training: ours": memory("ours", training=True),
+                "training: TRL's defaults": memory("trl", training=True),
+                "training: TRL in our type": memory("trl-tuned", training=True),
+            },
+        ),
+        (
+            "The same results",
+            {
+                "greedy answers equal, tuned `transformers`": equal("tuned"),
+                **{
+                    f"{key} of samples in % (95 % interval): {way}": share_of_samples(way, key)
+                    for key in ("accuracy", "agreement")
+                    for way in ("ours", "naive", "tuned")
+                },
+                "H: largest and mean difference, naive": lambda r: gap(r["checks"]["mean_nll"]["naive"]),
+                "H: largest and mean difference, tuned": lambda r: gap(r["checks"]["mean_nll"]["tuned"]),
+                "loss: largest and mean difference, TRL's defaults": lambda r: gap(
+                    r["training"]["loss_difference"]["trl"]
+                ),
+                "loss: largest and mean difference, TRL in our type": lambda r: gap(
+                    r["training"]["loss_difference"]["trl-tuned"]
+                ),
+            },
+        ),
+        (
+            "What was measured",
+            {
+                "rows; training rows": lambda r: f"{r['settings']['rows']}; {r['settings']['train_rows']}",
+                "requests: collaborate, justify, score": lambda r: ", ".join(
+                    str(n) for n in r["counts"]["requests"].values()
+                ),
+                "tokens requested; needed": lambda r: (
+                    f"{sum(r['counts']['tokens_requested'].values())}; {sum(r['counts']['tokens_needed'].values())}"
+                ),
+                "naive: longest answer in tokens": lambda r: str(r["settings"]["naive_tokens"]),
+                "our weights' type": lambda r: str(r["dtype"]),
+                "repetitions": lambda r: str(r["settings"]["repetitions"]),
+                "ours: tokens requested a second": lambda r: spread(
+                    [sum(r["counts"]["tokens_requested"].values()) / s for s in working(r, "ours")], "{:.0f}"
+                ),
+                "ours: tokens trained a second": lambda r: spread(training_rate(r, "ours"), "{:.0f}"),
+            },
+        ),
+    ]
+    return "\n\n".join(_table(title, rows, results) for title, rows in parts) + "\n\n" + _where(results)
+
+
+def with_tables(page: str, made: str) -> str:
+    """The page with its tables replaced."""
+    before, rest = page.split(MARKS[0])
+    after = rest.split(MARKS[1])[1]
+    return f"{before}{MARKS[0]}\n{made}\n{MARKS[1]}{after}"
+
+
+def rewrite() -> None:
+    """Writes the tables of `docs/speed.md` from what is kept."""
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables(kept())), encoding="utf-8")
+
+
+def _table(title: str, rows: Mapping[str, Cell], results: Mapping[str, Result]) -> str:
+    lines = [
+        f"| {title} | " + " | ".join(KINDS[name].title for name in results) + " |",
+        "|---|" + "---|" * len(results),
+    ]
+    lines += [
+        f"| {row} | " + " | ".join(cell(result) for result in results.values()) + " |" for row, cell in rows.items()
+    ]
+    return "\n".join(lines)
+
+
+def _where(results: Mapping[str, Result]) -> str:
+    """The machine and the versions, of each workload where they differ."""
+    said: dict[str, list[str]] = {}
+    for name, result in results.items():
+        facts = result["machine"]
+        versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
+        where = (
+            f"{facts['cores']} cores ({facts['processor']}), {facts['threads']} threads, "
+            f"{facts.get('memory_gb', '?')} GB; {versions}."
+        )
+        said.setdefault(where, []).append(KINDS[name].title)
+    if len(said) == 1:
+        return f"Measured on {next(iter(said))}"
+    return "\n".join(f"- {', '.join(titles)}: measured on {where}" for where, titles in said.items())
