@@ -83,7 +83,9 @@ def answer_all(folder: Path, repetitions: int, naive_tokens: int | None, log: Lo
 def train_all(folder: Path, repetitions: int, log: Log) -> dict[str, Any]:
     """All repetitions of all trainings, and how far their loss curves lie from ours."""
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in training.WAYS}
+    rates: list[dict[str, float]] = []
     with ExitStack() as stack:
+        limit = stack.enter_context(Lane())
         lanes = {way: stack.enter_context(Lane()) for way in training.WAYS}
         for way, lane in lanes.items():
             lane(training.train, way, folder, SETTLE_ROWS)
@@ -92,10 +94,12 @@ def train_all(folder: Path, repetitions: int, log: Log) -> dict[str, Any]:
                 one = lanes[way](training.train, way, folder)
                 found[way].append(one)
                 log(f"  training {number + 1}/{repetitions} {way}: {one['seconds']:.1f} s")
+                if way == "ours":
+                    rates.append(limit(_training_rates, folder))
     curves = {
         way: difference(found["ours"][0]["losses"], each[0]["losses"]) for way, each in found.items() if way != "ours"
     }
-    return {"ways": found, "loss_difference": curves}
+    return {"ways": found, "rates": rates, "loss_difference": curves}
 
 
 SETTLE_ROWS = 9
@@ -113,8 +117,16 @@ def _max_tokens(folder: Path) -> int:
 
 
 def _rates(folder: Path) -> dict[str, float]:
+    """With the rows of a full batch of answers."""
     workload = Workload(folder)
     return rates(workload, workload.config.backend.batch_tokens, RATE_SECONDS)
+
+
+def _training_rates(folder: Path) -> dict[str, float]:
+    """With the rows of a mean batch of the training."""
+    workload = Workload(folder)
+    mean = workload.facts["training_tokens"] / len(workload.facts["training"])
+    return rates(workload, round(mean * workload.config.training.per_device_train_batch_size), RATE_SECONDS)
 
 
 def _flop(folder: Path, facts: dict[str, Any]) -> dict[str, float]:

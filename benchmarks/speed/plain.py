@@ -1,10 +1,12 @@
 """What a program with plain `transformers` writes down once: chats to tensors, `generate` to responses, logits to H."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
+from semievol.models import end_of_turn
 from semievol.records import Request, Response
 
 
@@ -20,34 +22,37 @@ def chat(tokenizer: Any, request: Request) -> str:
 
 
 def generate(model: Any, tokenizer: Any, requests: Sequence[Request], max_new_tokens: int) -> list[Response]:
-    """The answers to one batch, all of one temperature.
+    """The answers to one batch, all of one temperature, each up to the end of its turn.
 
     `top_k=0` because `generate` samples from the 50 likeliest tokens otherwise, and the method from all.
     """
     inputs = batch_of(tokenizer, [chat(tokenizer, one) for one in requests])
+    stops = sorted({tokenizer.eos_token_id, end_of_turn(tokenizer)})
     temperature = requests[0].sampling.temperature
     drawing = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
     output = model.generate(
         **inputs.to(model.device),
         max_new_tokens=max_new_tokens,
+        eos_token_id=list(stops),
         pad_token_id=tokenizer.pad_token_id,
         **drawing,
     )
     answers = output[:, inputs["input_ids"].shape[1] :]  # (B, new)
-    return [_response(tokenizer, *one) for one in zip(requests, inputs["attention_mask"], answers, strict=True)]
+    return [_response(tokenizer, stops, *one) for one in zip(requests, inputs["attention_mask"], answers, strict=True)]
 
 
-def _response(tokenizer: Any, request: Request, mask: torch.Tensor, answer: torch.Tensor) -> Response:
+def _response(
+    tokenizer: Any, stops: Sequence[int], request: Request, mask: torch.Tensor, answer: torch.Tensor
+) -> Response:
     ids = answer.tolist()
-    stopped = tokenizer.eos_token_id in ids
-    ids = ids[: ids.index(tokenizer.eos_token_id)] if stopped else ids
+    said = list(itertools.takewhile(lambda token: token not in stops, ids))
     return Response(
         id=request.id,
-        text=tokenizer.decode(ids, skip_special_tokens=True).strip(),
+        text=tokenizer.decode(said, skip_special_tokens=True).strip(),
         logprobs=None,
-        finish="stop" if stopped else "length",
+        finish="stop" if len(said) < len(ids) else "length",
         prompt_tokens=int(mask.sum()),
-        completion_tokens=len(ids),
+        completion_tokens=len(said),
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from .composition import demo_counts, demo_seconds
 from .workloads import KINDS, ROOT
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed"
@@ -13,6 +14,9 @@ PAGE = ROOT / "docs" / "speed.md"
 MARKS = ("<!-- speed table: begin -->", "<!-- speed table: end -->")
 COMPUTED = "tokens_computed"
 """The backend's counter of the tokens that went through the model, padding not among them."""
+
+DEMO_WAYS = {"ours": ("ours", "ours"), "naive": ("naive", "trl"), "tuned libraries": ("tuned", "trl-tuned")}
+"""A way to answer and a way to train."""
 
 Result = Mapping[str, Any]
 Cell = Callable[[Result], str]
@@ -68,9 +72,11 @@ def training_rate(result: Result, way: str) -> list[float]:
 
 
 def training_shares(result: Result) -> list[float]:
-    """Our training's share of the median matrix-product rate, 0 to 1."""
-    rate = statistics.median(one["layer"] for one in result["rates"])
-    return [each * result["flop"]["training_token"] / rate for each in training_rate(result, "ours")]
+    """Our training's share of the matrix-product rate measured beside it, 0 to 1."""
+    return [
+        tokens * result["flop"]["training_token"] / rate["layer"]
+        for tokens, rate in zip(training_rate(result, "ours"), result["training"]["rates"], strict=True)
+    ]
 
 
 def slower(way: str, loading: bool) -> Cell:
@@ -150,6 +156,8 @@ def gap(figures: Mapping[str, float] | None) -> str:
 
 def tables(results: Mapping[str, Result]) -> str:
     """All tables in Markdown."""
+    if not results:
+        return "Nothing is kept yet; `make bench` measures it."
     parts = [
         (
             "Answering: how many times longer than ours",
@@ -180,6 +188,9 @@ def tables(results: Mapping[str, Result]) -> str:
             {
                 "matrix products of a layer, GFLOP/s": lambda r: spread(
                     [x["layer"] / 1e9 for x in r["rates"]], "{:.0f}"
+                ),
+                "the same with a training batch's rows": lambda r: spread(
+                    [x["layer"] / 1e9 for x in r["training"]["rates"]], "{:.0f}"
                 ),
                 "a product of 2048 x 2048 x 2048, GFLOP/s": lambda r: spread(
                     [x["square"] / 1e9 for x in r["rates"]], "{:.0f}"
@@ -244,7 +255,10 @@ def tables(results: Mapping[str, Result]) -> str:
             },
         ),
     ]
-    return "\n\n".join(_table(title, rows, results) for title, rows in parts) + "\n\n" + _where(results)
+    made = [_table(title, rows, results) for title, rows in parts]
+    if "newsgroups" in results:
+        made.append(whole_demo(results["newsgroups"]))
+    return "\n\n".join([*made, _where(results)])
 
 
 def with_tables(page: str, made: str) -> str:
@@ -257,6 +271,18 @@ def with_tables(page: str, made: str) -> str:
 def rewrite() -> None:
     """Writes the tables of `docs/speed.md` from what is kept."""
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), tables(kept())), encoding="utf-8")
+
+
+def whole_demo(result: Result) -> str:
+    """A sentence on the whole demo: its counts times the rates of one workload."""
+    demo = demo_counts()
+    seconds = {name: demo_seconds(result, demo, *ways) for name, ways in DEMO_WAYS.items()}
+    said = [
+        f"{name} {spread([s / 60 for s in each], '{:.1f}')} minutes"
+        + ("" if name == "ours" else f", {spread(ratios(each, seconds['ours']))} times ours")
+        for name, each in seconds.items()
+    ]
+    return "The whole demo, put together from these rates: " + "; ".join(said) + "."
 
 
 def _table(title: str, rows: Mapping[str, Cell], results: Mapping[str, Result]) -> str:

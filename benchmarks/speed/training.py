@@ -74,13 +74,14 @@ def trl(
 
     `tuned` takes our type for the weights and keeps the activations.
     """
-    from datasets import Dataset
+    from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
     from transformers import AutoTokenizer, PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
     from semievol.models import quiet, resolve_device, resolve_model
 
+    disable_progress_bars()
     folder, dtype = resolve_model(workload.config.model), workload.config.model.dtype
     tokenizer = AutoTokenizer.from_pretrained(folder)
     choices: dict[str, Any] = {}
