@@ -45,7 +45,6 @@ def main(chosen: argparse.Namespace) -> None:
         return
     names = chosen.workload or (["newsgroups"] if chosen.quick else list(KINDS))
     results = CACHE / "quick" if chosen.quick else RESULTS
-    results.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {}
     for name in names:
         with Lane() as lane:
@@ -58,7 +57,8 @@ def main(chosen: argparse.Namespace) -> None:
         repetitions = 1 if chosen.quick else chosen.repetitions
         folder = CACHE / (f"{name}-quick" if chosen.quick else name)
         found[name] = measure(name, size, folder, repetitions, chosen.naive_tokens, log)
-        keep(results / f"{name}.json", found[name])
+        # The page is about processors; a GPU's results are kept beside them.
+        keep(results / ("gpu" if "gpu" in found[name]["machine"] else "") / f"{name}.json", found[name])
     if found and not chosen.quick:
         rewrite()
     print(tables(found))
@@ -66,6 +66,7 @@ def main(chosen: argparse.Namespace) -> None:
 
 def keep(path: Path, result: dict[str, Any]) -> None:
     """Writes a result."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

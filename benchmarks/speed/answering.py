@@ -1,8 +1,8 @@
 """One repetition of collaborate, justify and score by one way: its seconds, its tokens, its answers."""
 
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -94,8 +94,6 @@ def greedy(name: str, folder: Path, options: tuple[tuple[str, Any], ...]) -> dic
 
 def prefill(folder: Path) -> dict[str, Any]:
     """The seconds in which our engine computes the collaborators' prompts and draws one token of each answer."""
-    from dataclasses import replace
-
     way = _way("ours", folder, ())
     requests = Workload(folder).requests(greedy=True)["collaborate"]
     requests = [replace(one, sampling=replace(one.sampling, max_tokens=1)) for one in requests]
@@ -111,5 +109,7 @@ def prefill(folder: Path) -> dict[str, Any]:
 def counters(way: Any) -> dict[str, float]:
     """What the engine has counted so far (tokens computed, padding, prefills ...); empty where it does not count."""
     found = getattr(getattr(way, "backend", None), "counters", None)
-    fields = asdict(found) if is_dataclass(found) and not isinstance(found, type) else found
-    return {key: value for key, value in (fields or {}).items() if isinstance(value, int | float)}
+    if found is None:
+        return {}
+    fields = dict(found) if isinstance(found, Mapping) else asdict(found)
+    return {key: value for key, value in fields.items() if isinstance(value, int | float)}

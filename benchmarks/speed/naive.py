@@ -8,14 +8,14 @@ where that program goes on to 1,024.
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from semievol.config import ModelConfig
 from semievol.models import quiet, resolve_device, resolve_model
 from semievol.records import Request, Response
 
@@ -29,12 +29,10 @@ class Naive:
     """One pass after another."""
 
     def __init__(self, workload: Workload, options: dict[str, Any]) -> None:
-        config = workload.config
+        self._config = workload.config
+        self._adapters = {"warm": str(workload.adapter)}
+        self._cap: int | None = options.get("naive_tokens")
         self.loading = 0.0
-        self._folder, self._device = resolve_model(config.model), resolve_device(config.model)
-        self._adapter = workload.adapter
-        self._max_new_tokens = options.get("naive_tokens") or config.collaborate.max_tokens
-        self._tokenizer = AutoTokenizer.from_pretrained(self._folder)
 
     def open(self) -> None:
         """Nothing is loaded once."""
@@ -43,39 +41,60 @@ class Naive:
     def close(self) -> None:
         """Nothing is left to free."""
 
-    @torch.inference_mode()
     def answer(self, requests: Sequence[Request]) -> list[Response]:
         """The responses, pass after pass."""
-        responses = []
-        for asked in passes(requests):
-            started = time.perf_counter()
-            model = load(self._folder, self._adapter if asked[0].weights != "base" else None, self._device)
-            self.loading += time.perf_counter() - started
-            for start in range(0, len(asked), BATCH):
-                batch = asked[start : start + BATCH]
+        return list(respond(self._config.model, self._adapters, requests, self._cap, self._loaded))
+
+    def _loaded(self, seconds: float) -> None:
+        self.loading += seconds
+
+
+def respond(
+    model: ModelConfig,
+    adapters: Mapping[str, str],
+    requests: Sequence[Request],
+    cap: int | None,
+    loaded: Callable[[float], None] = lambda seconds: None,
+) -> Iterator[Response]:
+    """The responses, batch after batch of one pass after another.
+
+    Args:
+        adapters: where the weights lie that requests name.
+        cap: the longest answer in tokens; what each request says where it is not set.
+        loaded: told how long each loading of the weights took.
+    """
+    folder, device = resolve_model(model), resolve_device(model)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    for asked in passes(requests):
+        started = time.perf_counter()
+        network = load(folder, adapters.get(asked[0].weights), device)
+        loaded(time.perf_counter() - started)
+        for start in range(0, len(asked), BATCH):
+            batch = asked[start : start + BATCH]
+            with torch.inference_mode():
                 if stage_of(batch[0]) == "score":
-                    responses += score(model, self._tokenizer, batch)
+                    responses = score(network, tokenizer, batch)
                 else:
-                    responses += generate(model, self._tokenizer, batch, self._max_new_tokens)
-            del model
-            gc.collect()
-        return responses
+                    responses = generate(network, tokenizer, batch, cap or batch[0].sampling.max_tokens)
+            yield from responses
+        del network
+        gc.collect()
 
 
-def load(folder: str, adapter: Path | None, device: str) -> Any:
+def load(folder: str, adapter: str | None, device: str) -> Any:
     """The model with its adapter beside the weights, in the type that the library chooses."""
     with quiet():
         model = AutoModelForCausalLM.from_pretrained(folder)
         if adapter is not None:
-            model = PeftModel.from_pretrained(model, str(adapter))
+            model = PeftModel.from_pretrained(model, adapter)
         return model.to(device).eval()
 
 
 def passes(requests: Sequence[Request]) -> Iterator[list[Request]]:
     """The requests of each collaborator in the order of the rows; justifications and scores are one pass each."""
-    crews: dict[str, list[Request]] = {}
+    crews: dict[tuple[str, str], list[Request]] = {}
     for one in requests:
-        crews.setdefault(one.id.rpartition("/")[2], []).append(one)
+        crews.setdefault((one.id.rpartition("/")[2], one.weights), []).append(one)
     for crew in crews.values():
         yield from by_temperature(crew)
 

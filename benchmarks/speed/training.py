@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from semievol.config import TrainingConfig
+from semievol.config import ModelConfig, TrainingConfig
 from semievol.records import TrainingExample
 
 from .lanes import peak_memory
@@ -41,7 +41,7 @@ def train(way: str, folder: Path, rows: int | None = None) -> dict[str, Any]:
     examples = workload.training()[:rows]
     with tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter()
-        WAYS[way](workload, examples, recipe, Path(scratch), tick)
+        WAYS[way](config.model, examples, recipe, Path(scratch), SEED, tick)
         seconds = time.perf_counter() - started
     return {
         "seconds": seconds,
@@ -52,21 +52,24 @@ def train(way: str, folder: Path, rows: int | None = None) -> dict[str, Any]:
     }
 
 
-def ours(workload: Workload, rows: Sequence[TrainingExample], recipe: TrainingConfig, out: Path, tick: Tick) -> None:
+def ours(
+    model: ModelConfig, rows: Sequence[TrainingExample], recipe: TrainingConfig, out: Path, seed: int, tick: Tick
+) -> None:
     """Trains with the trainer that the stages use."""
     from semievol.training import open_trainer
 
     def progress(step: int, steps: int, loss: float | None) -> None:
         tick(float("nan") if loss is None else loss)
 
-    open_trainer(recipe).train(workload.config.model, rows, recipe, out, SEED, None, progress)
+    open_trainer(recipe).train(model, rows, recipe, out, seed, None, progress)
 
 
 def trl(
-    workload: Workload,
+    model: ModelConfig,
     rows: Sequence[TrainingExample],
     recipe: TrainingConfig,
     out: Path,
+    seed: int,
     tick: Tick,
     tuned: bool = False,
 ) -> None:
@@ -79,13 +82,14 @@ def trl(
     from transformers import AutoTokenizer, PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from semievol.models import quiet, resolve_device, resolve_model
+    from semievol.models import quiet, resolve_device, resolve_dtype, resolve_model
 
     disable_progress_bars()
-    folder, dtype = resolve_model(workload.config.model), workload.config.model.dtype
+    folder = resolve_model(model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     choices: dict[str, Any] = {}
     if tuned:
+        dtype = resolve_dtype(model)
         choices = {"bf16": dtype == "bfloat16", "gradient_checkpointing": False, "model_init_kwargs": {"dtype": dtype}}
     modules = recipe.lora_target_modules
     with quiet():
@@ -97,16 +101,16 @@ def trl(
             warmup_steps=recipe.warmup_ratio,
             per_device_train_batch_size=recipe.per_device_train_batch_size,
             gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-            seed=SEED,
-            data_seed=SEED,
-            use_cpu=resolve_device(workload.config.model) == "cpu",
+            seed=seed,
+            data_seed=seed,
+            use_cpu=resolve_device(model) == "cpu",
             logging_steps=1,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
             **choices,
         )
-        set_seed(SEED)
+        set_seed(seed)
         trainer = SFTTrainer(
             model=folder,
             args=arguments,

@@ -48,11 +48,11 @@ KINDS = {
     "newsgroups": Kind(
         "20 Newsgroups (the demo): short",
         "demo.yaml",
-        Size(rows=10, train_rows=32, labeled=100, epochs=3),
+        Size(rows=10, train_rows=32, labeled=100, epochs=2),
         # The demo takes a vote. Here M_warm is asked, so that all three kinds of requests occur.
         ("justify.mode=disagreements", "data.test_rows=1"),
     ),
-    "fpb": Kind("Financial PhraseBank: short", "fpb-smollm2.yaml", Size(10, 24, 100, 3)),
+    "fpb": Kind("Financial PhraseBank: short", "fpb-smollm2.yaml", Size(10, 24, 100, 2)),
     "pubmedqa": Kind("PubMedQA: long", "pubmedqa-smollm2.yaml", Size(3, 8, 32, 2)),
 }
 QUICK = Size(rows=3, train_rows=16, labeled=16, epochs=3)
