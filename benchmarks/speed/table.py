@@ -133,7 +133,7 @@ def equal(way: str) -> Cell:
 
     def cell(result: Result) -> str:
         share = result["checks"]["greedy"].get(way)
-        return "not asked" if share is None else f"{share['equal']} of {share['of']}"
+        return str(result["missing"][way]) if share is None else f"{share['equal']} of {share['of']}"
 
     return cell
 
@@ -226,10 +226,11 @@ def tables(results: Mapping[str, Result], whole: Mapping[str, Any] | None = None
             "The same results",
             {
                 "greedy answers equal, tuned `transformers`": equal("tuned"),
+                "greedy answers equal, vLLM": equal("vllm"),
                 **{
                     f"{key} of samples in % (95 % interval): {way}": share_of_samples(way, key)
                     for key in ("accuracy", "agreement")
-                    for way in ("ours", "naive", "tuned")
+                    for way in ("ours", "naive", "tuned", "vllm")
                 },
                 "H: largest and mean difference, naive": lambda r: gap(r["checks"]["mean_nll"]["naive"]),
                 "H: largest and mean difference, tuned": lambda r: gap(r["checks"]["mean_nll"]["tuned"]),
