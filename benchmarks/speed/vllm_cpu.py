@@ -56,37 +56,66 @@ class VLLM:
         responses = []
         for weights in sorted({one.weights for one in requests}):
             asked = [one for one in requests if one.weights == weights]
-            given = [response_ids(self._tokenizer, one.response or "") for one in asked]
-            prompts = [prompt_ids(self._tokenizer, one.messages) for one in asked]
-            outputs = self._engine.generate(
-                [{"prompt_token_ids": p + g} for p, g in zip(prompts, given, strict=True)],
-                [self._sampling(one) for one in asked],
-                lora_request=None if weights == "base" else self._warm,
-                use_tqdm=False,
-            )
-            responses += [_response(*each) for each in zip(asked, given, outputs, strict=True)]
+            written = [one for one in asked if one.response is None]
+            prompts = [prompt_ids(self._tokenizer, one.messages) for one in written]
+            said = self._said(prompts, [_sampling(one) for one in written], weights)
+            responses += [_response(*each) for each in zip(written, said, strict=True)]
+            responses += self._score([one for one in asked if one.response is not None], weights)
         return responses
+
+    def _said(self, prompts: list[list[int]], samplings: list[Any], weights: str) -> list[Any]:
+        found: list[Any] = self._engine.generate(
+            [{"prompt_token_ids": ids} for ids in prompts],
+            samplings,
+            lora_request=None if weights == "base" else self._warm,
+            use_tqdm=False,
+        )
+        return found
+
+    def _score(self, requests: Sequence[Request], weights: str) -> list[Response]:
+        """H of given responses, each of whose tokens is asked for behind those before it.
+
+        `prompt_logprobs` passes the prefix cache by, and fails on a CPU with an adapter (vLLM 0.32).
+        """
+        texts = [
+            (prompt_ids(self._tokenizer, one.messages), response_ids(self._tokenizer, one.response or ""))
+            for one in requests
+        ]
+        prompts = [prompt + given[:i] for prompt, given in texts for i in range(len(given))]
+        forced = [
+            SamplingParams(max_tokens=1, temperature=0.0, logprobs=0, allowed_token_ids=[token])
+            for _, given in texts
+            for token in given
+        ]
+        # vLLM's log-probabilities are those before a sampler's restrictions, unless `logprobs_mode` says otherwise.
+        logprobs = iter(
+            said.outputs[0].logprobs[0][sampling.allowed_token_ids[0]].logprob
+            for said, sampling in zip(self._said(prompts, forced, weights), forced, strict=True)
+        )
+        return [
+            Response(
+                id=one.id,
+                text=one.response or "",
+                logprobs=tuple(next(logprobs) for _ in given),
+                finish="scored",
+                prompt_tokens=len(prompt),
+                completion_tokens=len(given),
+            )
+            for one, (prompt, given) in zip(requests, texts, strict=True)
+        ]
 
     def close(self) -> None:
         """Forgets the cached prefixes, so that each repetition computes its own."""
         self._engine.reset_prefix_cache()
         gc.collect()
 
-    def _sampling(self, request: Request) -> Any:
-        if request.response is not None:
-            return SamplingParams(max_tokens=1, temperature=0.0, prompt_logprobs=0)
-        drawn = request.sampling
-        return SamplingParams(max_tokens=drawn.max_tokens, temperature=drawn.temperature, top_p=drawn.top_p, logprobs=0)
+
+def _sampling(request: Request) -> Any:
+    drawn = request.sampling
+    return SamplingParams(max_tokens=drawn.max_tokens, temperature=drawn.temperature, top_p=drawn.top_p, logprobs=0)
 
 
-def _response(request: Request, given: list[int], output: Any) -> Response:
-    if request.response is not None:
-        logprobs = tuple(
-            position[token].logprob
-            for position, token in zip(output.prompt_logprobs[-len(given) :], given, strict=True)
-        )
-        prompt_tokens = len(output.prompt_token_ids) - len(given)
-        return Response(request.id, request.response, logprobs, "scored", prompt_tokens, len(given))
+def _response(request: Request, output: Any) -> Response:
     said = output.outputs[0]
     return Response(
         id=request.id,

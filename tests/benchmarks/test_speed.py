@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,9 +14,9 @@ from benchmarks.speed.measure import rotated
 from benchmarks.speed.sameness import difference, nll_difference, same_share
 from benchmarks.speed.workloads import KINDS, ROOT, STAGES, Workload, needed, row_of, stage_of
 
-from semievol.config import build, dump, load
-from semievol.records import Message, Request, Sampling
-from tiny import save_tiny_adapter, save_tiny_model
+from semievol.config import ModelConfig, TrainingConfig, build, dump, load
+from semievol.records import Message, Request, Sampling, TrainingExample
+from tiny import CHAT, save_tiny_adapter, save_tiny_model
 
 SMOLLM2 = Shape(hidden=576, intermediate=1536, keys=192, queries=576, layers=30, vocabulary=49152)
 
@@ -241,3 +242,22 @@ def test_another_repetition_draws_other_samples(workload: Workload) -> None:
     seeds = [{one.sampling.seed for one in workload.requests(repetition)["collaborate"]} for repetition in (0, 1)]
     assert seeds[0].isdisjoint(seeds[1])
     assert {one.sampling.temperature for one in workload.requests(greedy=True)["collaborate"]} == {0.0}
+
+
+def test_trl_sees_our_tokens_in_our_order_from_our_first_weights(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    from benchmarks.speed.training import ours, trl
+
+    # TRL ends a completion with the end of text, ours with the end of the turn: here, as in SmolLM2, one token.
+    name = save_tiny_model(tmp_path / "model", CHAT.replace("<|im_end|>", "<|end|>"))
+    model = ModelConfig(name=name, dtype="float32", device="cpu")
+    recipe = TrainingConfig(num_train_epochs=1, per_device_train_batch_size=4, gradient_accumulation_steps=1)
+    rows = [
+        TrainingExample(str(i), (Message(role="user", content=f"{'word ' * (i % 4)}{i}"),), "up" if i % 3 else "down")
+        for i in range(12)
+    ]
+    losses: dict[str, list[float]] = {"ours": [], "trl": []}
+    ours(model, rows, recipe, tmp_path / "ours", 0, losses["ours"].append)
+    trl(model, rows, recipe, tmp_path / "trl", 0, losses["trl"].append, tuned=True)
+    assert len(losses["ours"]) == 3
+    assert losses["trl"] == pytest.approx(losses["ours"], abs=1e-3)
