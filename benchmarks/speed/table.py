@@ -1,4 +1,4 @@
-"""Ratios of the kept results, and the tables of `docs/speed.md` that are made of them."""
+"""The tables of `docs/speed.md`, made of the kept results."""
 
 import json
 import statistics
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .composition import demo_counts, demo_seconds
+from .figures import Result, prefill_shares, ratios, training_rate, training_shares, working
 from .workloads import KINDS, ROOT
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed"
@@ -14,19 +15,10 @@ PAGE = ROOT / "docs" / "speed.md"
 DEMO_KEPT = RESULTS / "whole-demo.json"
 """What `benchmarks.speed.demo` keeps."""
 MARKS = ("<!-- speed table: begin -->", "<!-- speed table: end -->")
-COMPUTED = "tokens_computed"
-"""The backend's counter of the tokens that went through the model, padding not among them."""
-
 DEMO_WAYS = {"ours": ("ours", "ours"), "naive": ("naive", "trl"), "tuned libraries": ("tuned", "trl-tuned")}
 """A way to answer and a way to train."""
 
-Result = Mapping[str, Any]
 Cell = Callable[[Result], str]
-
-
-def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
-    """How many times longer they take, repetition by repetition."""
-    return [a / b for a, b in zip(theirs, ours, strict=True)]
 
 
 def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
@@ -42,43 +34,6 @@ def kept(folder: Path = RESULTS) -> dict[str, Result]:
         for name in KINDS
         if (path := folder / f"{name}.json").exists()
     }
-
-
-def working(result: Result, way: str) -> list[float]:
-    """Seconds of each repetition without the loading of weights."""
-    return [one["seconds"] - one["loading"] for one in result["answering"][way]]
-
-
-def computed(result: Result, one: Result) -> float:
-    """Tokens that our engine put through the model for the collaborators' prompts: its own count, else all of them."""
-    return float(one["counters"].get(COMPUTED) or result["counts"]["tokens_requested"]["collaborate"])
-
-
-def prefill_shares(result: Result, needed: bool = False) -> list[float]:
-    """Our prefill's share of the matrix-product rate measured beside it, 0 to 1.
-
-    Args:
-        needed: count the tokens of the prompts' prefix tree instead of those that the engine computed.
-    """
-    shares = []
-    for one, rate in zip(result["prefill"], result["rates"], strict=True):
-        tokens = result["counts"]["tokens_needed"]["collaborate"] if needed else computed(result, one)
-        shares.append(tokens * result["flop"]["prefill_token"] / one["seconds"] / rate["layer"])
-    return shares
-
-
-def training_rate(result: Result, way: str) -> list[float]:
-    """Tokens a second of each repetition from the second step on; a step is taken to hold the mean."""
-    tokens = result["counts"]["training_tokens"]
-    return [tokens * (one["steps"] - 1) / one["steps"] / one["step_seconds"] for one in result["training"]["ways"][way]]
-
-
-def training_shares(result: Result) -> list[float]:
-    """Our training's share of the matrix-product rate measured beside it, 0 to 1."""
-    return [
-        tokens * result["flop"]["training_token"] / rate["layer"]
-        for tokens, rate in zip(training_rate(result, "ours"), result["training"]["rates"], strict=True)
-    ]
 
 
 def slower(way: str, loading: bool) -> Cell:
@@ -156,6 +111,103 @@ def gap(figures: Mapping[str, float] | None) -> str:
     return "none" if figures is None else f"{figures['largest']:.3f}, {figures['mean']:.3f}"
 
 
+SECTIONS: tuple[tuple[str, dict[str, Cell]], ...] = (
+    (
+        "Answering: how many times longer than ours",
+        {
+            "naive": slower("naive", loading=False),
+            "naive, each one's loading counted": slower("naive", loading=True),
+            "tuned `transformers`": slower("tuned", loading=False),
+            "vLLM": slower("vllm", loading=False),
+            "naive: collaborate": slower_stage("naive", "collaborate"),
+            "naive: justify": slower_stage("naive", "justify"),
+            "naive: score": slower_stage("naive", "score"),
+            "tuned: collaborate": slower_stage("tuned", "collaborate"),
+            "tuned: justify": slower_stage("tuned", "justify"),
+            "tuned: score": slower_stage("tuned", "score"),
+        },
+    ),
+    (
+        "Training: how many times longer than ours",
+        {
+            "TRL's defaults, from the second step on": slower_training("trl", "step_seconds"),
+            "TRL's defaults, with loading and saving": slower_training("trl", "seconds"),
+            "TRL in our type, from the second step on": slower_training("trl-tuned", "step_seconds"),
+            "TRL in our type, with loading and saving": slower_training("trl-tuned", "seconds"),
+        },
+    ),
+    (
+        "The limit",
+        {
+            "matrix products of a layer, GFLOP/s": lambda r: spread([x["layer"] / 1e9 for x in r["rates"]], "{:.0f}"),
+            "the same with a training batch's rows": lambda r: spread(
+                [x["layer"] / 1e9 for x in r["training"]["rates"]], "{:.0f}"
+            ),
+            "a product of 2048 x 2048 x 2048, GFLOP/s": lambda r: spread(
+                [x["square"] / 1e9 for x in r["rates"]], "{:.0f}"
+            ),
+            "our prefill's share, of tokens computed, %": lambda r: spread(
+                [100 * share for share in prefill_shares(r)], "{:.0f}"
+            ),
+            "our prefill's share, of tokens needed, %": lambda r: spread(
+                [100 * share for share in prefill_shares(r, needed=True)], "{:.0f}"
+            ),
+            "our training's share, %": lambda r: spread([100 * share for share in training_shares(r)], "{:.0f}"),
+        },
+    ),
+    (
+        "Peak memory, GB",
+        {
+            "ours": memory("ours"),
+            "naive": memory("naive"),
+            "tuned `transformers`": memory("tuned"),
+            "vLLM": memory("vllm"),
+            "training: ours": memory("ours", training=True),
+            "training: TRL's defaults": memory("trl", training=True),
+            "training: TRL in our type": memory("trl-tuned", training=True),
+        },
+    ),
+    (
+        "The same results",
+        {
+            "greedy answers equal, tuned `transformers`": equal("tuned"),
+            "greedy answers equal, vLLM": equal("vllm"),
+            **{
+                f"{key} of samples in % (95 % interval): {way}": share_of_samples(way, key)
+                for key in ("accuracy", "agreement")
+                for way in ("ours", "naive", "tuned", "vllm")
+            },
+            "H: largest and mean difference, naive": lambda r: gap(r["checks"]["mean_nll"]["naive"]),
+            "H: largest and mean difference, tuned": lambda r: gap(r["checks"]["mean_nll"]["tuned"]),
+            "loss: largest and mean difference, TRL's defaults": lambda r: gap(r["training"]["loss_difference"]["trl"]),
+            "loss: largest and mean difference, TRL in our type": lambda r: gap(
+                r["training"]["loss_difference"]["trl-tuned"]
+            ),
+        },
+    ),
+    (
+        "What was measured",
+        {
+            "rows; training rows": lambda r: f"{r['settings']['rows']}; {r['settings']['train_rows']}",
+            "requests: collaborate, justify, score": lambda r: ", ".join(
+                str(n) for n in r["counts"]["requests"].values()
+            ),
+            "tokens requested; needed": lambda r: (
+                f"{sum(r['counts']['tokens_requested'].values())}; {sum(r['counts']['tokens_needed'].values())}"
+            ),
+            "naive: longest answer in tokens": lambda r: str(r["settings"]["naive_tokens"]),
+            "our weights' type": lambda r: str(r["dtype"]),
+            "repetitions": lambda r: str(r["settings"]["repetitions"]),
+            "ours: tokens requested a second": lambda r: spread(
+                [sum(r["counts"]["tokens_requested"].values()) / s for s in working(r, "ours")], "{:.0f}"
+            ),
+            "ours: tokens trained a second": lambda r: spread(training_rate(r, "ours"), "{:.0f}"),
+        },
+    ),
+)
+"""Title, and what stands in each row."""
+
+
 def tables(results: Mapping[str, Result], whole: Mapping[str, Any] | None = None) -> str:
     """All tables in Markdown.
 
@@ -164,105 +216,7 @@ def tables(results: Mapping[str, Result], whole: Mapping[str, Any] | None = None
     """
     if not results:
         return "Nothing is kept yet; `make bench` measures it."
-    parts = [
-        (
-            "Answering: how many times longer than ours",
-            {
-                "naive": slower("naive", loading=False),
-                "naive, each one's loading counted": slower("naive", loading=True),
-                "tuned `transformers`": slower("tuned", loading=False),
-                "vLLM": slower("vllm", loading=False),
-                "naive: collaborate": slower_stage("naive", "collaborate"),
-                "naive: justify": slower_stage("naive", "justify"),
-                "naive: score": slower_stage("naive", "score"),
-                "tuned: collaborate": slower_stage("tuned", "collaborate"),
-                "tuned: justify": slower_stage("tuned", "justify"),
-                "tuned: score": slower_stage("tuned", "score"),
-            },
-        ),
-        (
-            "Training: how many times longer than ours",
-            {
-                "TRL's defaults, from the second step on": slower_training("trl", "step_seconds"),
-                "TRL's defaults, with loading and saving": slower_training("trl", "seconds"),
-                "TRL in our type, from the second step on": slower_training("trl-tuned", "step_seconds"),
-                "TRL in our type, with loading and saving": slower_training("trl-tuned", "seconds"),
-            },
-        ),
-        (
-            "The limit",
-            {
-                "matrix products of a layer, GFLOP/s": lambda r: spread(
-                    [x["layer"] / 1e9 for x in r["rates"]], "{:.0f}"
-                ),
-                "the same with a training batch's rows": lambda r: spread(
-                    [x["layer"] / 1e9 for x in r["training"]["rates"]], "{:.0f}"
-                ),
-                "a product of 2048 x 2048 x 2048, GFLOP/s": lambda r: spread(
-                    [x["square"] / 1e9 for x in r["rates"]], "{:.0f}"
-                ),
-                "our prefill's share, of tokens computed, %": lambda r: spread(
-                    [100 * share for share in prefill_shares(r)], "{:.0f}"
-                ),
-                "our prefill's share, of tokens needed, %": lambda r: spread(
-                    [100 * share for share in prefill_shares(r, needed=True)], "{:.0f}"
-                ),
-                "our training's share, %": lambda r: spread([100 * share for share in training_shares(r)], "{:.0f}"),
-            },
-        ),
-        (
-            "Peak memory, GB",
-            {
-                "ours": memory("ours"),
-                "naive": memory("naive"),
-                "tuned `transformers`": memory("tuned"),
-                "vLLM": memory("vllm"),
-                "training: ours": memory("ours", training=True),
-                "training: TRL's defaults": memory("trl", training=True),
-                "training: TRL in our type": memory("trl-tuned", training=True),
-            },
-        ),
-        (
-            "The same results",
-            {
-                "greedy answers equal, tuned `transformers`": equal("tuned"),
-                "greedy answers equal, vLLM": equal("vllm"),
-                **{
-                    f"{key} of samples in % (95 % interval): {way}": share_of_samples(way, key)
-                    for key in ("accuracy", "agreement")
-                    for way in ("ours", "naive", "tuned", "vllm")
-                },
-                "H: largest and mean difference, naive": lambda r: gap(r["checks"]["mean_nll"]["naive"]),
-                "H: largest and mean difference, tuned": lambda r: gap(r["checks"]["mean_nll"]["tuned"]),
-                "loss: largest and mean difference, TRL's defaults": lambda r: gap(
-                    r["training"]["loss_difference"]["trl"]
-                ),
-                "loss: largest and mean difference, TRL in our type": lambda r: gap(
-                    r["training"]["loss_difference"]["trl-tuned"]
-                ),
-            },
-        ),
-        (
-            "What was measured",
-            {
-                "rows; training rows": lambda r: f"{r['settings']['rows']}; {r['settings']['train_rows']}",
-                "requests: collaborate, justify, score": lambda r: ", ".join(
-                    str(n) for n in r["counts"]["requests"].values()
-                ),
-                "tokens requested; needed": lambda r: (
-                    f"{sum(r['counts']['tokens_requested'].values())}; {sum(r['counts']['tokens_needed'].values())}"
-                ),
-                "naive: longest answer in tokens": lambda r: str(r["settings"]["naive_tokens"]),
-                "our weights' type": lambda r: str(r["dtype"]),
-                "repetitions": lambda r: str(r["settings"]["repetitions"]),
-                "ours: tokens requested a second": lambda r: spread(
-                    [sum(r["counts"]["tokens_requested"].values()) / s for s in working(r, "ours")], "{:.0f}"
-                ),
-                "ours: tokens trained a second": lambda r: spread(training_rate(r, "ours"), "{:.0f}"),
-            },
-        ),
-    ]
-    made = [_table(title, rows, results) for title, rows in parts]
+    made = [_table(title, rows, results) for title, rows in SECTIONS]
     if "newsgroups" in results:
         made.append(whole_demo(results["newsgroups"]))
     if whole is not None:

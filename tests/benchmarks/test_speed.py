@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.speed import table
+from benchmarks.speed import figures, table
 from benchmarks.speed.__main__ import options
 from benchmarks.speed.composition import Demo, demo_counts, demo_seconds
 from benchmarks.speed.limit import Shape, forward_flop, shape_of, training_flop
@@ -83,7 +83,7 @@ def result() -> dict[str, Any]:
 
 
 def test_a_ratio_is_taken_in_each_repetition_and_its_median_shown_with_the_extremes() -> None:
-    assert table.ratios([30, 60, 40], [10, 20, 10]) == [3, 3, 4]
+    assert figures.ratios([30, 60, 40], [10, 20, 10]) == [3, 3, 4]
     assert table.spread([3, 4, 3.5]) == "3.50 (3.00 to 4.00)"
 
 
@@ -124,11 +124,11 @@ def test_the_shape_is_read_from_the_models_config() -> None:
 
 
 def test_the_share_of_the_limit_counts_what_the_engine_computed_and_else_what_was_asked(result: dict[str, Any]) -> None:
-    assert table.prefill_shares(result) == pytest.approx(
+    assert figures.prefill_shares(result) == pytest.approx(
         [4000 * 2e8 / 8 / 2e11, 2500 * 2e8 / 16 / 1e11, 4000 * 2e8 / 8 / 2e11]
     )
-    assert table.prefill_shares(result, needed=True)[0] == pytest.approx(2000 * 2e8 / 8 / 2e11)
-    assert table.training_shares(result)[0] == pytest.approx(5000 * 4 / 5 / 8 * 4e8 / 4e11)
+    assert figures.prefill_shares(result, needed=True)[0] == pytest.approx(2000 * 2e8 / 8 / 2e11)
+    assert figures.training_shares(result)[0] == pytest.approx(5000 * 4 / 5 / 8 * 4e8 / 4e11)
 
 
 def test_needed_tokens_are_those_of_the_prefix_tree() -> None:
