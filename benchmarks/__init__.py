@@ -1,0 +1,1 @@
+"""Measurements whose figures stand in the README and in `docs/`; each can be repeated."""
