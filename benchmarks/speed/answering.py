@@ -1,7 +1,7 @@
 """One repetition of collaborate, justify and score by one way: its seconds, its tokens, its answers."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -107,9 +107,5 @@ def prefill(folder: Path) -> dict[str, Any]:
 
 
 def counters(way: Any) -> dict[str, float]:
-    """What the engine has counted so far (tokens computed, padding, prefills ...); empty where it does not count."""
-    found = getattr(getattr(way, "backend", None), "counters", None)
-    if found is None:
-        return {}
-    fields = dict(found) if isinstance(found, Mapping) else asdict(found)
-    return {key: value for key, value in fields.items() if isinstance(value, int | float)}
+    """What our engine has counted so far (tokens computed, padding, passes); empty for the other ways."""
+    return asdict(way.backend.work) if hasattr(way, "backend") else {}

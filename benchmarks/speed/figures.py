@@ -5,8 +5,6 @@ from typing import Any
 
 Result = Mapping[str, Any]
 """One workload as it is kept."""
-COMPUTED = "tokens_computed"
-"""The backend's counter of the tokens that went through the model, padding not among them."""
 
 
 def ratios(theirs: Sequence[float], ours: Sequence[float]) -> list[float]:
@@ -19,9 +17,9 @@ def working(result: Result, way: str) -> list[float]:
     return [one["seconds"] - one["loading"] for one in result["answering"][way]]
 
 
-def computed(result: Result, one: Result) -> float:
-    """Tokens that our engine put through the model for the collaborators' prompts: its own count, else all of them."""
-    return float(one["counters"].get(COMPUTED) or result["counts"]["tokens_requested"]["collaborate"])
+def computed(one: Result) -> float:
+    """Tokens that our engine put through the model for the collaborators' prompts, without padding."""
+    return float(one["counters"]["computed"] - one["counters"]["padding"])
 
 
 def prefill_shares(result: Result, needed: bool = False) -> list[float]:
@@ -32,7 +30,7 @@ def prefill_shares(result: Result, needed: bool = False) -> list[float]:
     """
     shares = []
     for one, rate in zip(result["prefill"], result["rates"], strict=True):
-        tokens = result["counts"]["tokens_needed"]["collaborate"] if needed else computed(result, one)
+        tokens = result["counts"]["tokens_needed"]["collaborate"] if needed else computed(one)
         shares.append(tokens * result["flop"]["prefill_token"] / one["seconds"] / rate["layer"])
     return shares
 

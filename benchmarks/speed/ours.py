@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semievol.backends import open_backend
+from semievol.local.model import free_local_model
 from semievol.records import Request, Response
 
 from .workloads import Workload
@@ -31,4 +32,4 @@ class Ours:
 
     def close(self) -> None:
         """Frees the model."""
-        self.backend.close()
+        free_local_model()

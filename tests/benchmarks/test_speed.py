@@ -60,9 +60,9 @@ def result() -> dict[str, Any]:
         },
         "missing": {"vllm": "not installed"},
         "prefill": [
-            {"seconds": 8, "counters": {}},
-            {"seconds": 16, "counters": {"tokens_computed": 2500}},
-            {"seconds": 8, "counters": {}},
+            {"seconds": 8, "counters": {"computed": 4000, "padding": 0}},
+            {"seconds": 16, "counters": {"computed": 2600, "padding": 100}},
+            {"seconds": 8, "counters": {"computed": 4000, "padding": 0}},
         ],
         "rates": [{"layer": 2e11, "square": 3e11}, {"layer": 1e11, "square": 3e11}, {"layer": 2e11, "square": 3e11}],
         "training": {
