@@ -221,6 +221,13 @@ def test_long_rows_are_trained_with_fused_attention(model: ModelConfig, tmp_path
     assert trained.losses[0] == pytest.approx(expected_loss(model, EXAMPLES), rel=1e-4)
 
 
+def test_training_tells_nobody(model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[object] = []
+    monkeypatch.setattr("trl.trainer.base_trainer.send_telemetry", lambda *topics, **facts: sent.append(topics))
+    train(model, tmp_path)
+    assert sent == []
+
+
 def test_nothing_to_train_on_is_an_error(model: ModelConfig, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no examples"):
         train(model, tmp_path, [])

@@ -2,8 +2,7 @@
 
 Chats are tokenised here and not by TRL, which trains on whatever the chat template writes after the answer, a line
 break for instance, and would tokenise prompt and answer in one piece; the backend sees neither. The loss is computed
-here too, because TRL's multiplies every position of the prompt with the vocabulary where there is no GPU, and knows
-no weights of examples.
+here too: a batch is a tree of tokens, as in answering, and TRL knows no weights of examples.
 """
 
 import math
@@ -217,6 +216,9 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         super().__init__(**arguments)
         self._passes = passes
         self.model_accepts_loss_kwargs = True  # the loss below is normalised over all accumulated batches
+
+    def _send_telemetry(self) -> None:
+        """Sends nothing: TRL would tell its authors what is trained."""
 
     def compute_loss(
         self,
