@@ -16,14 +16,13 @@ def interval(right: int, total: int) -> tuple[float, float]:
 
 def accuracy(right: Sequence[bool]) -> dict[str, Any]:
     """Accuracy and its 95 % interval, from one verdict a row."""
-    low, high = interval(sum(right), len(right))
-    return {
-        "rows": len(right),
-        "right": sum(right),
-        "accuracy": sum(right) / len(right) if right else None,
-        "low": low,
-        "high": high,
-    }
+    return share(sum(right), len(right))
+
+
+def share(right: int, rows: int) -> dict[str, Any]:
+    """Accuracy and its 95 % interval, from counts."""
+    low, high = interval(right, rows)
+    return {"rows": rows, "right": right, "accuracy": right / rows if rows else None, "low": low, "high": high}
 
 
 def macro_f1(truth: Sequence[str], answers: Sequence[str | None]) -> float:

@@ -4,6 +4,7 @@ H is computed here and not in `select` because it needs the engine: another θ t
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -55,11 +56,11 @@ def justify(round_: Round, collaborated: StageDir) -> StageDir:
             title="justify",
             requests=_expected(round_, collaborated),
         )
-        origins = [row["origin"] for row in stage.rows()]
+        origins = Counter(origin for table in stage.tables(["origin"]) for origin in table["origin"].to_pylist())
         stage.finish(
             {
-                "rows": len(origins),
-                **{origin: origins.count(origin) for origin in sorted(set(origins))},
+                "rows": origins.total(),
+                **dict(sorted(origins.items())),
                 **round_.worker.usage.since(before),
             }
         )
@@ -68,11 +69,7 @@ def justify(round_: Round, collaborated: StageDir) -> StageDir:
 
 def _expected(round_: Round, collaborated: StageDir) -> int:
     """How many answers the stage needs at most: a justification where it is asked, and a score for each row."""
-    asked = 0
-    examples = {example.id: example for example in round_.unlabeled}
-    for row in collaborated.rows():
-        candidates = _candidates(row)
-        asked += _asks(round_, candidates, examples[row["id"]])
+    asked = sum(_asks(round_, _candidates(row)) for row in collaborated.rows())
     return asked + len(round_.unlabeled)
 
 
@@ -80,7 +77,7 @@ def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard:
     parts = read_rows(collaborated.part_path(shard.index))
     rows = [(e, _candidates(part)) for e, part in zip(shard.rows, parts, strict=True)]
     journal = stage.journal(shard.index)
-    asked = [_justification_request(round_, e, candidates) for e, candidates in rows if _asks(round_, candidates, e)]
+    asked = [_justification_request(round_, e, candidates) for e, candidates in rows if _asks(round_, candidates)]
     said = round_.worker.answer(asked, journal)
     settled = [_settle(round_, e, candidates, said.get(f"{e.id}/justify")) for e, candidates in rows]
     scores = round_.worker.answer(
@@ -116,7 +113,7 @@ def distinct(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]:
     return found
 
 
-def _asks(round_: Round, candidates: Sequence[Candidate], example: Example) -> bool:
+def _asks(round_: Round, candidates: Sequence[Candidate]) -> bool:
     """Whether M_warm is asked for the final answer."""
     mode = round_.config.justify.mode
     if mode == "majority" or len(candidates) == 1:
@@ -191,6 +188,9 @@ def _candidates(row: dict[str, Any]) -> list[Candidate]:
     return [Candidate(**{**fields, "references": tuple(fields["references"])}) for fields in row["candidates"]]
 
 
+_CANDIDATE = tuple(field.name for field in dataclasses.fields(Candidate))
+
+
 def _row(
     task: Task, example: Example, candidates: Sequence[Candidate], final: Settled, score: Response | None
 ) -> dict[str, Any]:
@@ -202,5 +202,5 @@ def _row(
         "agreement": agreement(task, final.answer, candidates),
         "mean_nll": score.mean_nll if score else None,
         "justification": final.justification,
-        "candidates": [dataclasses.asdict(c) for c in candidates],
+        "candidates": [{name: getattr(c, name) for name in _CANDIDATE} for c in candidates],
     }
