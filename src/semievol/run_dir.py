@@ -32,7 +32,7 @@ from semievol.records import Response
 
 logger = logging.getLogger(__name__)
 
-ROW_GROUP = 32 * 1024 * 1024
+ROW_GROUP = 16 * 1024 * 1024
 """Bytes in memory after which a row group of a Parquet file is written."""
 
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
@@ -217,7 +217,7 @@ class StageDir:
         """The rows of each shard in order, with these columns or all."""
         for path in self.parts():
             with pq.ParquetFile(path) as file:
-                yield file.read(columns)
+                yield file.read(columns, use_threads=False)  # shards are small
 
 
 class Journal:

@@ -1,17 +1,19 @@
 """Examples on disk behave as a sequence and are not held."""
 
 import pickle
-import weakref
 
 import pytest
 
+from samples import held
 from semievol.data import digest, store
 from semievol.data.store import BATCH
 from semievol.records import Example
 
 
 def example(number: int) -> Example:
-    return Example(f"row-{number}", f"prompt {number}", None if number % 3 else "a", category="c" if number % 2 else None)
+    return Example(
+        f"row-{number}", f"prompt {number}", None if number % 3 else "a", category="c" if number % 2 else None
+    )
 
 
 RICH = [
@@ -72,17 +74,17 @@ def test_without_a_folder_the_rows_outlive_the_call():
 
 
 def test_few_rows_are_in_memory_while_many_are_written_and_read(tmp_path):
-    held = Held()
-    stored = store((held.watch(example(number)) for number in range(20 * BATCH)), tmp_path)
-    assert held.most <= 2 * BATCH
-    held = Held()
-    for each in stored:
-        held.watch(each)
-    assert held.most <= 2 * BATCH
+    most = 0
 
+    def watched(examples):
+        nonlocal most
+        for number, each in enumerate(examples):
+            if number % 500 == 0:
+                most = max(most, held(Example)[Example])
+            yield each
 
-class Held:
-    """Counts the examples that are alive together."""
-
-    def __init__(self) -> None:
-        self.alive = self.most = 0
+    before = held(Example)[Example]
+    stored = store(watched(example(number) for number in range(20 * BATCH)), tmp_path)
+    for _ in watched(stored):
+        pass
+    assert most - before <= 3 * BATCH
