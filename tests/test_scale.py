@@ -9,6 +9,7 @@ from semievol.data import load
 from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.records import Candidate, Example, Request, Response, TrainingExample
+from semievol.run_dir import StageDir
 from semievol.stages.worker import shards
 
 KINDS = (Example, TrainingExample, Request, Response, Candidate)
@@ -60,3 +61,10 @@ def test_rows_of_other_data_and_of_killed_processes_are_removed(tmp_path: Path) 
     run(config, until="warmup")
     assert set(rows.iterdir()) == current
     assert len(current) == 2  # unlabeled and test
+
+
+def test_shards_stay_in_order_beyond_five_digits(tmp_path: Path) -> None:
+    stage = StageDir(tmp_path)
+    for index in (100_000, 99_999, 0):
+        stage.part_path(index).touch()
+    assert stage.parts() == [stage.part_path(index) for index in (0, 99_999, 100_000)]

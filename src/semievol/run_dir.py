@@ -202,7 +202,7 @@ class StageDir:
 
     def parts(self) -> list[Path]:
         """The finished shards in order."""
-        return sorted(self.path.glob("part-*.parquet"))
+        return sorted(self.path.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
 
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""

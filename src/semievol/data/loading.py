@@ -50,7 +50,7 @@ def load(config: Config, folder: Path | None = None) -> Dataset:
     dataset = Dataset(tuple(normalized(labeled)), others["unlabeled"], others["test"], task)
     if config.data.columns.id is not None:  # ids made from row numbers need no check
         _refuse_repeated_ids(dataset, splits)
-    if not config.data.allow_leaks:
+    if dataset.test and not config.data.allow_leaks:
         refuse_leaks(dataset)
     return dataset
 
