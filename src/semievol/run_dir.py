@@ -323,12 +323,11 @@ def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     first = 0
     with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            last = first + file.metadata.row_group(group).num_rows
-            if inside := [at for at in positions if first <= at < last]:
-                rows = file.read_row_group(group).take([at - first for at in inside])
-                found.update(zip(inside, rows.to_pylist(), strict=True))
-            first = last
+        for batch in file.iter_batches(batch_size=1024, use_threads=False):
+            inside = [at for at in positions if first <= at < first + len(batch)]
+            rows = batch.take(pa.array([at - first for at in inside], pa.int64())).to_pylist() if inside else []
+            found.update(zip(inside, rows, strict=True))
+            first += len(batch)
     return [found[at] for at in positions]
 
 

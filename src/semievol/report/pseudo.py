@@ -1,6 +1,7 @@
 """What a round's selection says: the figures behind the page's part on pseudo-labels."""
 
-import sys
+import math
+from array import array
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy.typing as npt
 from semievol import metrics
 from semievol.report.charts import Curve, Histogram, coverage, histogram
 from semievol.report.sources import Sources
-from semievol.run_dir import StageDir, iter_rows, read_columns, rows_at
+from semievol.run_dir import StageDir, iter_rows, rows_at
 
 MOST_CLASSES = 30
 """Where pseudo-labels have more different answers than this, they are not classes and have no balance."""
@@ -91,7 +92,9 @@ class _Columns:
     scored: npt.NDArray[np.bool_]
     """Whether there is an H."""
     agreement: npt.NDArray[np.float64]
-    origin: npt.NDArray[np.object_]
+    origin: npt.NDArray[np.int8]
+    """The position in `origins`."""
+    origins: list[str]
     verdict: npt.NDArray[np.int8]
     """1 right, 0 wrong, -1 where the truth is not known."""
 
@@ -117,7 +120,7 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
         balance=_balance(stage, sources),
         histogram=histogram(rows.h[kept], rows.h[dropped], tau if isinstance(tau, float) else None),
         curve=coverage(rows.h[known], rows.verdict[known]),
-        origins=tuple(_group(name, rows, rows.origin == name) for name in sorted(set(rows.origin))),
+        origins=tuple(_group(name, rows, rows.origin == rows.origins.index(name)) for name in sorted(rows.origins)),
         agreements=tuple(
             _group(f"{100 * share:.0f} %", rows, rows.agreement == share) for share in np.unique(rows.agreement)[::-1]
         ),
@@ -127,15 +130,25 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
 
 
 def _columns(stage: StageDir, sources: Sources) -> _Columns:
-    table = read_columns(stage.rows_path, ["kept", "mean_nll", "agreement", "origin"])
-    right = (sources.right(row["id"], row["answer"]) for row in iter_rows(stage.rows_path, ["id", "answer"]))
+    kept, scored, origin, verdict = (array("b") for _ in range(4))
+    h, agreement = array("d"), array("d")
+    origins: dict[str, int] = {}
+    for row in iter_rows(stage.rows_path, ["id", "answer", "origin", "agreement", "mean_nll", "kept"]):
+        right = sources.right(row["id"], row["answer"])
+        kept.append(row["kept"])
+        scored.append(row["mean_nll"] is not None)
+        origin.append(origins.setdefault(row["origin"], len(origins)))
+        verdict.append(-1 if right is None else right)
+        h.append(math.nan if row["mean_nll"] is None else row["mean_nll"])
+        agreement.append(round(row["agreement"], 4))
     return _Columns(
-        kept=table["kept"].to_numpy(),
-        h=table["mean_nll"].to_numpy(),
-        scored=table["mean_nll"].is_valid().to_numpy(),
-        agreement=table["agreement"].to_numpy().round(4),
-        origin=np.array([sys.intern(each) for each in table["origin"].to_pylist()], dtype=object),
-        verdict=np.fromiter((-1 if each is None else each for each in right), np.int8),
+        kept=np.frombuffer(kept, dtype=bool),
+        h=np.frombuffer(h),
+        scored=np.frombuffer(scored, dtype=bool),
+        agreement=np.frombuffer(agreement),
+        origin=np.frombuffer(origin, dtype=np.int8),
+        origins=list(origins),
+        verdict=np.frombuffer(verdict, dtype=np.int8),
     )
 
 
