@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 import semievol
 from semievol.config import SelectConfig
 from semievol.data import load, read_answers
 from semievol.metrics import accuracy
 from semievol.run_dir import RunDir
-from semievol.stages.select import decide
+from semievol.stages.select import decide, thresholds
 
 RULES = (
     {"theta": 0.5},
@@ -39,7 +41,8 @@ def section(path: Path) -> str:
     dataset = load(config)
     truth = read_answers(config, dataset.task)
     folder = RunDir(path)
-    rows = list(folder.stage("justify").rows())
+    table = pa.concat_tables(folder.stage("justify").tables())
+    rows = table.to_pylist()
 
     def right(row: dict[str, Any], answer: str | None) -> bool:
         known = truth[row["id"]]
@@ -64,7 +67,8 @@ def section(path: Path) -> str:
     for origin in sorted({row["origin"] for row in rows}):
         lines.append(line(f"final: {origin}", [right(row, row["answer"]) for row in rows if row["origin"] == origin]))
     for rule in RULES:
-        decisions = decide(rows, SelectConfig.model_validate(rule))
+        selection = SelectConfig.model_validate(rule)
+        decisions = decide(table, selection, thresholds([table], selection))
         kept = [right(row, row["answer"]) for row, (is_kept, _) in zip(rows, decisions, strict=True) if is_kept]
         lines.append(line("kept by " + ", ".join(f"{name} {value}" for name, value in rule.items()), kept))
     return "\n".join(lines) + "\n"

@@ -1,7 +1,9 @@
 """Small data sets that tests write to disk."""
 
 import csv
+import gc
 import random
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -49,3 +51,8 @@ def topics_config(folder: Path, **sections: Any) -> Config:
     for section, options in sections.items():
         raw[section] = {**raw[section], **options} if isinstance(raw.get(section), dict) else options
     return build(raw)
+
+
+def held(*kinds: type) -> Counter[type]:
+    """How many instances of each class are alive."""
+    return Counter({kind: count for kind, count in Counter(map(type, gc.get_objects())).items() if kind in kinds})

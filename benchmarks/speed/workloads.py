@@ -123,7 +123,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
     from semievol.config import dump
     from semievol.data import load, read_answers
     from semievol.models import resolve_dtype
-    from semievol.stages.warmup import training_rows
+    from semievol.stages.warmup import TrainingRows
 
     kind = KINDS[name]
     overrides = [
@@ -146,7 +146,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     semievol.run(config, until="justify", dataset=dataset)
     (folder / "config.yaml").write_text(dump(config), encoding="utf-8")
-    rows = training_rows(dataset.task, dataset.labeled[: size.train_rows])
+    rows = TrainingRows(dataset.task, dataset.labeled[: size.train_rows])
     facts = {
         "settings": settings,
         "dtype": config.model.dtype,

@@ -1,6 +1,7 @@
 """Looks at a run before it costs anything."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -22,17 +23,18 @@ class Checked:
     plan: Plan
 
 
-def check(config: Config, *, measure: bool = True) -> Checked:
+def check(config: Config, *, measure: bool = True, folder: Path | None = None) -> Checked:
     """The data, what is remarkable about it, and what the run will do.
 
     Args:
         config: the whole run.
         measure: load the model and time it for a few seconds.
+        folder: where rows are stored; a temporary one where it is not given.
 
     Raises:
         SemiEvolError: the run cannot be; says why.
     """
-    dataset = load(config)
+    dataset = load(config, folder)
     return Checked(dataset, examine(dataset), make_plan(config, dataset, measure=measure))
 
 

@@ -149,10 +149,11 @@ def _run(arguments: argparse.Namespace) -> None:
     from semievol.check import check, show
     from semievol.progress import console
     from semievol.report import finish, print_results
+    from semievol.run_dir import RunDir
 
     config = _load(arguments)
     with _session(config.output) as reporter:
-        checked = check(config, measure=False)
+        checked = check(config, measure=False, folder=RunDir(config.output).rows_path)
         show(console(stderr=True), checked)
         from semievol.pipeline import run
 

@@ -14,16 +14,16 @@ from typing import Any
 
 from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
-from semievol.data import Dataset, load, read_answers
+from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError
 from semievol.progress import Reporter
 from semievol.records import Example
-from semievol.run_dir import STAGES, RunDir, StageDir, read_json, write_text
+from semievol.run_dir import STAGES, RunDir, StageDir, iter_rows, read_json, write_text
 from semievol.seams import implementation
 from semievol.stages.collaborate import collaborate
 from semievol.stages.context import Round
 from semievol.stages.evaluate import evaluate
-from semievol.stages.evolve import evolve, pseudo_labeled
+from semievol.stages.evolve import evolve, labeled_and_selected
 from semievol.stages.justify import justify
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
@@ -76,7 +76,10 @@ def run(
         if redo is not None:
             folder.redo(redo)
         config = _pinned(config, folder)
-        dataset = dataset or load(config)
+        dataset = dataset or load(config, folder.rows_path)
+        folder.forget_rows(
+            [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
+        )
         worker = Worker(config, dataset.task, dataset.labeled, {}, reporter)
         session = _session_started(folder)
         write_text(folder.config_path, dump(config))
@@ -92,7 +95,7 @@ def run(
 def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, reporter: Reporter, until: str) -> None:
     """The loop of 4.3.7; one round of it is the method."""
     last = STAGES.index(until)
-    labeled: list[Example] = list(dataset.labeled)
+    labeled: Sequence[Example] = dataset.labeled
     unlabeled: Sequence[Example] = dataset.unlabeled
     weights: dict[str, str] = {}
     selections: list[StageDir] = []
@@ -107,9 +110,10 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
                 return
             worker.weights["evolved"] = str(evolved.adapter_path)
             weights["evolved"] = evolved.digest
-            labeled, unlabeled = _next(round_, selections[-1])
-            worker.learn(labeled)
             worker.close()
+            if number < config.rounds:
+                labeled, unlabeled = _next(round_, selections[-1])
+                worker.learn(labeled)
         if not unlabeled:
             break
     if last >= STAGES.index("evaluate") and dataset.test:
@@ -154,11 +158,11 @@ def _propagate(round_: Round, last: int, selections: list[StageDir]) -> StageDir
     return evolve(round_, selections[-1])
 
 
-def _next(round_: Round, selection: StageDir) -> tuple[list[Example], list[Example]]:
+def _next(round_: Round, selection: StageDir) -> tuple[Sequence[Example], Sequence[Example]]:
     """Labeled ∪ selected, and the rejected rows."""
-    pseudo = pseudo_labeled(round_, selection)
-    taken = {example.id for example in pseudo}
-    return [*round_.labeled, *pseudo], [example for example in round_.unlabeled if example.id not in taken]
+    kept = (row["kept"] for row in iter_rows(selection.rows_path, ["kept"]))
+    rejected = (example for example, taken in zip(round_.unlabeled, kept, strict=True) if not taken)
+    return labeled_and_selected(round_, selection), store(rejected, round_.run.rows_path)
 
 
 def result(folder: RunDir) -> RunResult:

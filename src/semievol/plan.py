@@ -7,12 +7,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from semievol.backends import Backend, open_backend
 from semievol.config import Config
 from semievol.data import Dataset
 from semievol.errors import DataError
 from semievol.records import Example, Request, Sampling
 from semievol.stages.collaborate import collaborators
+
+Lengths = npt.NDArray[np.int64]
 
 TRAINING_COST = 3.0
 """A training step's arithmetic over a forward pass: forward, and the backward pass through activations and weights.
@@ -69,36 +74,39 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
             steps = [
                 dataclasses.replace(s, seconds=s.tokens * (TRAINING_COST if s.steps else 1.0) / rate) for s in steps
             ]
-        everything = sorted(length for split in lengths.values() for length in split)
-        middle = everything[len(everything) // 2] if everything else 0
-        longest = everything[-1] if everything else 0
+        everything = np.sort(np.concatenate(list(lengths.values())))
+        middle = int(everything[len(everything) // 2]) if len(everything) else 0
+        longest = int(everything[-1]) if len(everything) else 0
         shown = max((one.examples for one in collaborators(config)), default=0)
-        with_examples = max(lengths["unlabeled"], default=0) + sum(sorted(lengths["labeled"])[-shown:] if shown else [])
+        with_examples = int(lengths["unlabeled"].max(initial=0))
+        with_examples += int(np.sort(lengths["labeled"])[-shown:].sum()) if shown else 0
         return Plan(tuple(steps), (middle, longest), with_examples, backend.max_length())
     finally:
         backend.close()
 
 
-def _check_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[str, list[int]]:
-    """Tokens of every plain prompt, by split."""
-    splits = {"labeled": dataset.labeled, "unlabeled": dataset.unlabeled, "test": dataset.test}
+def _check_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[str, Lengths]:
+    """Tokens of every plain prompt, by split, each (N,)."""
     limit, room = backend.max_length(), config.collaborate.max_tokens
-    lengths: dict[str, list[int]] = {}
-    for name, examples in splits.items():
-        lengths[name] = []
-        for example in examples:
-            tokens = backend.prompt_tokens(Request("", dataset.task.messages(example), "base"))
-            if tokens + room > limit:
-                raise DataError(
-                    f"{name} row {example.id}: {tokens} prompt tokens and {room} for the response do not fit into the "
-                    f"model's {limit}; set data.max_prompt_words, or take a model with a longer context"
-                )
-            lengths[name].append(tokens)
-    return lengths
+
+    def tokens(name: str, example: Example) -> int:
+        count = backend.prompt_tokens(Request("", dataset.task.messages(example), "base"))
+        if count + room > limit:
+            raise DataError(
+                f"{name} row {example.id}: {count} prompt tokens and {room} for the response do not fit into the "
+                f"model's {limit}; set data.max_prompt_words, or take a model with a longer context"
+            )
+        return count
+
+    splits = {"labeled": dataset.labeled, "unlabeled": dataset.unlabeled, "test": dataset.test}
+    return {
+        name: np.fromiter((tokens(name, example) for example in examples), np.int64)
+        for name, examples in splits.items()
+    }
 
 
-def _steps(config: Config, dataset: Dataset, lengths: dict[str, list[int]]) -> list[Step]:
-    labeled, unlabeled, test = (sum(lengths[name]) for name in ("labeled", "unlabeled", "test"))
+def _steps(config: Config, dataset: Dataset, lengths: dict[str, Lengths]) -> list[Step]:
+    labeled, unlabeled, test = (int(lengths[name].sum()) for name in ("labeled", "unlabeled", "test"))
     rows = len(dataset.unlabeled)
     steps = []
     if config.warmup.enabled:
@@ -136,10 +144,10 @@ def _training(stage: str, config: Config, rows: int, tokens: int) -> Step:
 def _rate(config: Config, dataset: Dataset, backend: Backend) -> float:
     """Prompt tokens a second of this engine on this machine, from two small batches of the user's prompts."""
     examples: Sequence[Example] = dataset.unlabeled or dataset.test or dataset.labeled
-    sample = random.Random(0).sample(list(examples), min(len(examples), 32))
+    sample = random.Random(0).sample(range(len(examples)), min(len(examples), 32))
     requests = [
-        Request(str(i), dataset.task.messages(example), "base", Sampling(max_tokens=1))
-        for i, example in enumerate(sample)
+        Request(str(i), dataset.task.messages(examples[at]), "base", Sampling(max_tokens=1))
+        for i, at in enumerate(sample)
     ]
     for _ in backend.generate(requests[:4]):  # loads and warms up
         pass

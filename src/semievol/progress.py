@@ -80,19 +80,30 @@ class PlainReporter(Reporter):
 class RichReporter(Reporter):
     """A bar for each stage, with rate and time left."""
 
+    every = 0.1
+    """Seconds between two movements of the bar; moving it costs more than an answer of a fast engine."""
+
     def __init__(self, console: Console) -> None:
         self.console = console
+        self._waiting, self._note, self._drawn = 0, "", 0.0
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Moves the bar."""
+        """Moves the bar, a few times a second at most."""
+        self._waiting += count
+        self._note = note or self._note
+        now = time.monotonic()
+        if now - self._drawn >= self.every:
+            self._drawn = now
+            self._draw()
+
+    def _draw(self) -> None:
         if self._bars is not None and self._bar is not None:
-            self._bars.update(self._bar, advance=count)
-            if note:
-                self._bars.update(self._bar, note=note)
-            if speed := self._bars.tasks[0].speed:
-                self._bars.update(self._bar, rate=f"{speed:.1f}/s")
+            speed = self._bars.tasks[0].speed
+            rate = f"{speed:.1f}/s" if speed else ""
+            self._bars.update(self._bar, advance=self._waiting, note=self._note, rate=rate)
+            self._waiting = 0
 
     def say(self, line: str) -> None:
         """Prints the line above the bar and logs it."""
@@ -115,8 +126,10 @@ class RichReporter(Reporter):
 
     def _end(self) -> None:
         if self._bars is not None:
+            self._draw()
             self._bars.stop()
         self._bars = self._bar = None
+        self._note = ""
 
 
 def _clock(seconds: float) -> str:

@@ -1,13 +1,14 @@
 """Everything a run leaves on disk; the only module that knows the layout.
 
     <run>/
-      config.yaml   run.json   report.html   README.md   logs/run.log   .lock
+      config.yaml   run.json   report.html   README.md   logs/run.log   rows/   .lock
       warmup/  collaborate/  justify/  select/  evolve/  evaluate/      round 1
       round-02/collaborate/ ...                                         further rounds
 
 A stage's folder holds `key.json` (what its result depends on, written first), its results, and `done.json` (written
 last). Files appear whole: they are written beside their place and renamed. Answers of a shard under way are in
-`part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes.
+`part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes. `rows/` holds the
+user's rows as the stages read them, and can be made anew.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -30,6 +31,9 @@ from semievol.errors import RunDirError
 from semievol.records import Response
 
 logger = logging.getLogger(__name__)
+
+ROW_GROUP = 16 * 1024 * 1024
+"""Bytes in memory after which a row group of a Parquet file is written."""
 
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
@@ -83,6 +87,16 @@ class RunDir:
     def config_path(self) -> Path:
         """The config as resolved."""
         return self.path / "config.yaml"
+
+    @property
+    def rows_path(self) -> Path:
+        """Stored examples, each file named by its digest."""
+        return self.path / "rows"
+
+    def forget_rows(self, kept: Collection[Path]) -> None:
+        """Removes stored examples but those `kept`: those of other data, and what a killed process left."""
+        for path in set(self.rows_path.glob("*")) - set(kept):
+            path.unlink(missing_ok=True)
 
     @property
     def log_path(self) -> Path:
@@ -188,7 +202,7 @@ class StageDir:
 
     def parts(self) -> list[Path]:
         """The finished shards in order."""
-        return sorted(self.path.glob("part-*.parquet"))
+        return sorted(self.path.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
 
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""
@@ -198,6 +212,12 @@ class StageDir:
         """The rows of all shards in order."""
         for path in self.parts():
             yield from read_rows(path)
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of each shard in order, with these columns or all."""
+        for path in self.parts():
+            with pq.ParquetFile(path) as file:
+                yield file.read(columns, use_threads=False)  # shards are small
 
 
 class Journal:
@@ -224,13 +244,19 @@ class Journal:
         with self.path.open("ab", buffering=0) as handle:
 
             def write(response: Response) -> None:
-                handle.write(json.dumps(dataclasses.asdict(response), ensure_ascii=False).encode() + b"\n")
+                # dataclasses.asdict would copy every value, at three times the cost of the line.
+                fields = {name: getattr(response, name) for name in _RESPONSE}
+                handle.write(_encode(fields).encode() + b"\n")
 
             yield write
 
     def remove(self) -> None:
         """Forgets the journal, once its shard is on disk."""
         self.path.unlink(missing_ok=True)
+
+
+_RESPONSE = tuple(field.name for field in dataclasses.fields(Response))
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _response(fields: dict[str, Any]) -> Response:
@@ -256,15 +282,53 @@ def _short(value: Any) -> str:
 
 def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Writes rows as one Parquet file that appears whole; the same rows give the same bytes."""
-    table = pa.Table.from_pylist(list(rows), schema=schema)
-    with _whole(path) as beside:
-        pq.write_table(table, beside, compression="zstd")
+    write_tables(path, [pa.Table.from_pylist(list(rows), schema=schema)], schema)
+
+
+def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Writes tables as one Parquet file that appears whole, holding no more of them than a row group."""
+    with _whole(path) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as writer:
+        group, size = [schema.empty_table()], 0
+        for table in tables:
+            group.append(table)
+            size += table.nbytes
+            if size > ROW_GROUP:
+                writer.write_table(pa.concat_tables(group))
+                group, size = [schema.empty_table()], 0
+        writer.write_table(pa.concat_tables(group))
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a Parquet file."""
-    rows: list[dict[str, Any]] = pq.read_table(path).to_pylist()
+    with pq.ParquetFile(path) as file:
+        rows: list[dict[str, Any]] = file.read().to_pylist()
     return rows
+
+
+def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file with these columns, few in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=4096, columns=list(columns)):
+            yield from batch.to_pylist()
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a Parquet file."""
+    with pq.ParquetFile(path) as file:
+        return file.read(list(columns))
+
+
+def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows of a Parquet file at these positions, in this order."""
+    found: dict[int, dict[str, Any]] = {}
+    first = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1024, use_threads=False):
+            inside = [at for at in positions if first <= at < first + len(batch)]
+            rows = batch.take(pa.array([at - first for at in inside], pa.int64())).to_pylist() if inside else []
+            found.update(zip(inside, rows, strict=True))
+            first += len(batch)
+    return [found[at] for at in positions]
 
 
 def write_text(path: Path, text: str) -> None:

@@ -5,12 +5,11 @@ from semievol.data.table import Row
 from semievol.errors import DataError
 
 
-def rows(count):
-    return (Row(index, {}) for index in range(count))
-
-
 def drawn(count, seed=0, **ranks):
-    return [row.index for row in Ranks(**ranks).draw(rows(count), seed, "rows.csv")]
+    def rows(wanted):
+        return (Row(index, {}) for index in range(count))
+
+    return [row.index for row in Ranks(**ranks).draw(rows, (), seed, "rows.csv")]
 
 
 def test_without_a_limit_every_row_is_taken_in_order():
@@ -45,7 +44,8 @@ def test_more_rows_than_there_are_cannot_be_drawn():
         drawn(10, skip=8, take=5)
 
 
-def test_no_more_rows_are_held_than_are_drawn():
+@pytest.mark.parametrize("ranks", [{"skip": 3, "take": 4}, {"take": 900}, {"skip": 100}])
+def test_no_row_is_held(ranks):
     alive = peak = 0
 
     class Counted(dict):
@@ -58,5 +58,20 @@ def test_no_more_rows_are_held_than_are_drawn():
             nonlocal alive
             alive -= 1
 
-    list(Ranks(skip=3, take=4).draw((Row(index, Counted()) for index in range(1000)), 0, "rows.csv"))
-    assert peak < 20
+    def rows(wanted):
+        return (Row(index, Counted()) for index in range(1000))
+
+    for _ in Ranks(**ranks).draw(rows, (), 0, "rows.csv"):
+        pass
+    assert peak < 5
+
+
+def test_rows_are_counted_without_reading_their_cells():
+    asked = []
+
+    def rows(wanted):
+        asked.append(set(wanted))
+        return (Row(index, {}) for index in range(10))
+
+    list(Ranks(take=4).draw(rows, {"prompt"}, 0, "rows.csv"))
+    assert asked == [set(), {"prompt"}]

@@ -38,7 +38,7 @@ def test_an_answer_at_the_end_of_an_unlabeled_chat_is_as_if_it_were_not_there(ma
     answered, asked = LAYOUTS[name]
     labeled = write_jsonl("labeled.jsonl", [answered])
     unlabeled = [
-        load(make_config(labeled=labeled, unlabeled=write_jsonl(f"{number}.jsonl", [row]))).unlabeled
+        list(load(make_config(labeled=labeled, unlabeled=write_jsonl(f"{number}.jsonl", [row]))).unlabeled)
         for number, row in enumerate((answered, asked))
     ]
     assert unlabeled[0] == unlabeled[1]

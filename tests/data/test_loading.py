@@ -40,7 +40,7 @@ def test_unlabeled_rows_are_the_same_when_their_answers_are_deleted(make_config,
     wrong = write_csv("wrong.csv", HEADER, [[prompt, "F"] for prompt, _ in rows])
     empty = write_csv("empty.csv", HEADER, [[prompt, ""] for prompt, _ in rows])
     loaded = [
-        load(make_config(**sources | {"unlabeled": path}, unlabeled_rows=30)).unlabeled
+        list(load(make_config(**sources | {"unlabeled": path}, unlabeled_rows=30)).unlabeled)
         for path in (sources["unlabeled"], deleted, wrong, empty)
     ]
     assert loaded[0] == loaded[1] == loaded[2] == loaded[3]

@@ -1,9 +1,12 @@
 """Both retrievers keep the same promises."""
 
 import os
+import random
 import subprocess
 import sys
 
+import bm25s
+import numpy as np
 import pytest
 
 from semievol.config import RetrievalConfig
@@ -92,3 +95,33 @@ def test_bm25_gives_the_same_order_in_every_process() -> None:
         for seed in (1, 2, 3)
     }
     assert len(printed) == 1
+
+
+def test_bm25_scores_are_those_of_the_library_to_the_bit() -> None:
+    rng = random.Random(0)
+    texts = [" ".join(rng.choices([f"w{i}" for i in range(40)], k=12)) for _ in range(200)]
+    tokens = bm25s.tokenize(texts, return_ids=False, show_progress=False)
+    library = bm25s.BM25()
+    library.index(tokens, show_progress=False)
+    retriever = open_retriever(RetrievalConfig(kind="bm25"))
+    retriever.fit(examples(texts))
+    expected = [np.argsort(-library.get_scores(words), kind="stable")[:5].tolist() for words in tokens]
+    assert retriever.nearest(texts, 5) == expected
+
+
+def test_many_vectors_are_searched_in_clusters_and_the_log_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("faiss")
+    from semievol.retrieval.dense import index_of
+
+    rng = np.random.default_rng(0)
+    centers = rng.standard_normal((50, 16), dtype=np.float32)
+    vectors = centers[rng.integers(0, 50, 4000)] + 0.3 * rng.standard_normal((4000, 16), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    with caplog.at_level("INFO", logger="semievol"):
+        exact = index_of(vectors, exact=4000)
+        assert not caplog.messages
+        clustered = index_of(vectors, exact=3999)
+    assert "4000 labeled rows are more than 3999; approximate search in 16 of 253 clusters" in caplog.text
+    truth, found = (index.search(vectors[:200], 3)[1] for index in (exact, clustered))
+    assert truth[:, 0].tolist() == found[:, 0].tolist() == list(range(200))
+    assert np.mean([len(set(a) & set(b)) / 3 for a, b in zip(truth, found, strict=True)]) > 0.9

@@ -2,20 +2,38 @@
 
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
 from semievol.records import Response
-from semievol.stages.select import decide, threshold
+from semievol.stages.select import decide, threshold, thresholds
+
+COLUMNS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("answer", pa.string()),
+        ("origin", pa.string()),
+        ("agreement", pa.float64()),
+        ("mean_nll", pa.float64()),
+    ]
+)
 
 
 def row(h: float | None, answer: str | None = "a", origin: str = "unanimous", agreement: float = 1.0) -> dict[str, Any]:
     return {"id": "x", "answer": answer, "origin": origin, "agreement": agreement, "mean_nll": h}
 
 
+def decided(rows: list[dict[str, Any]], **options: Any) -> list[tuple[bool, str]]:
+    config = SelectConfig(**options)
+    parts = [pa.Table.from_pylist(rows[at : at + 2], schema=COLUMNS) for at in range(0, len(rows), 2)]
+    taus = thresholds(parts, config)
+    return [each for part in parts for each in decide(part, config, taus)]
+
+
 def kept(rows: list[dict[str, Any]], **options: Any) -> list[bool]:
-    return [decision for decision, _ in decide(rows, SelectConfig(**options))]
+    return [decision for decision, _ in decided(rows, **options)]
 
 
 def test_h_is_the_mean_negative_log_likelihood_per_token() -> None:
@@ -46,7 +64,7 @@ def test_rows_that_are_equally_sure_are_kept_together() -> None:
 
 def test_rows_without_an_answer_are_dropped_and_do_not_move_tau() -> None:
     rows = [row(0.1), row(0.3), row(None, answer=None, origin="none")]
-    assert decide(rows, SelectConfig(theta=0.5)) == [
+    assert decided(rows, theta=0.5) == [
         (True, "H 0.1 <= tau 0.2"),
         (False, "H 0.3 > tau 0.2"),
         (False, "no answer"),
@@ -74,14 +92,16 @@ def test_one_tau_for_each_answer_keeps_the_hard_class() -> None:
 
 def test_rows_on_which_too_few_agreed_are_dropped_with_the_reason() -> None:
     rows = [row(0.1, agreement=0.5), row(0.1, agreement=0.75)]
-    decisions = decide(rows, SelectConfig(theta=1.0, min_agreement=0.75))
-    assert decisions == [(False, "agreement 0.50 is below 0.75"), (True, "H 0.1 <= tau 0.1")]
+    assert decided(rows, theta=1.0, min_agreement=0.75) == [
+        (False, "agreement 0.50 is below 0.75"),
+        (True, "H 0.1 <= tau 0.1"),
+    ]
 
 
 def test_an_engine_without_log_probabilities_is_refused() -> None:
     with pytest.raises(BackendError, match="select needs log-probabilities and the engine gave none for row x"):
-        decide([row(None)], SelectConfig())
+        decided([row(None)])
 
 
 def test_no_rows_are_no_error() -> None:
-    assert decide([], SelectConfig()) == []
+    assert decided([]) == []

@@ -89,25 +89,34 @@ class FakeWeights:
 
     def __init__(self, votes: Mapping[str, Mapping[str, int]]) -> None:
         self._votes = votes
+        self._last: tuple[str | None, dict[str, float]] = (None, {})
 
     @cached_property
     def _best(self) -> dict[str, tuple[str, float]]:
+        """Word -> its response and the weight of its vote: words that stand with every response hardly count."""
         best = {}
         for word, counts in self._votes.items():
             response = min(counts, key=lambda text: (-counts[text], text))
-            best[word] = response, counts[response] / sum(counts.values())
+            best[word] = response, (counts[response] / sum(counts.values())) ** 2
         return best
 
     @cached_property
     def _responses(self) -> dict[str, float]:
         return {response: 0.1 for counts in self._votes.values() for response in counts}
 
-    def shares(self, text: str) -> dict[str, float]:
+    def shares(self, text: str) -> Mapping[str, float]:
         """Each known response's share of the votes of the words in `text`; sums to 1."""
-        totals = dict(self._responses)
+        if text != self._last[0]:  # collaborators are often asked in the same words
+            self._last = text, self._counted(text)
+        return self._last[1]
+
+    def _counted(self, text: str) -> dict[str, float]:
+        if not self._responses:
+            return {}
+        totals, best = dict(self._responses), self._best
         for word in dict.fromkeys(text.lower().split()):  # a set would add floats in an order of its own
-            if found := self._best.get(word):
-                totals[found[0]] += found[1] ** 2  # words that stand with every response hardly count
+            if found := best.get(word):
+                totals[found[0]] += found[1]
         whole = sum(totals.values())
         return {response: votes / whole for response, votes in totals.items()}
 

@@ -1,6 +1,5 @@
 """What can be told of the rows before anything is trained: leaks, duplicates, imbalance, lengths."""
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semievol.data.dataset import Dataset
+from semievol.data.hashes import Hashes, hashes
 from semievol.errors import DataError
 from semievol.records import Example
 
@@ -68,7 +68,7 @@ class Report:
 def examine(dataset: Dataset) -> Report:
     """The checks of loaded rows; nothing is refused here."""
     splits = _splits(dataset)
-    keys = {name: [_identity(example) for example in examples] for name, examples in splits.items()}
+    prompts = {name: _prompts(examples) for name, examples in splits.items()}
     closed = dataset.task.answers()
     found = Counter(example.answer for example in dataset.labeled if example.answer is not None)
     answers = dict(found.most_common()) | {label: 0 for label in closed or () if label not in found}
@@ -76,8 +76,8 @@ def examine(dataset: Dataset) -> Report:
     return Report(
         rows={name: len(examples) for name, examples in splits.items()},
         answers=answers,
-        duplicates={name: len(each) - len(set(each)) for name, each in keys.items()},
-        overlaps=_overlaps(splits),
+        duplicates={name: len(each) - len(np.unique(each)) for name, each in prompts.items()},
+        overlaps=_overlaps(splits, prompts, onto=("unlabeled", "test")),
         words={name: _quantiles(examples) for name, examples in splits.items() if examples},
         imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
     )
@@ -89,7 +89,9 @@ def refuse_leaks(dataset: Dataset) -> None:
     Raises:
         DataError: one does; names rows and the option that lets it pass.
     """
-    leaks = _overlaps(_splits(dataset), onto=("test",))
+    splits = _splits(dataset)
+    prompts = {name: _prompts(examples) for name, examples in splits.items()}
+    leaks = _overlaps(splits, prompts, onto=("test",))
     if leaks:
         found = "\n".join(f"  {leak}" for leak in leaks)
         raise DataError(
@@ -98,36 +100,37 @@ def refuse_leaks(dataset: Dataset) -> None:
         )
 
 
-def _splits(dataset: Dataset) -> dict[str, tuple[Example, ...]]:
+def _splits(dataset: Dataset) -> dict[str, Sequence[Example]]:
     return {"labeled": dataset.labeled, "unlabeled": dataset.unlabeled, "test": dataset.test}
 
 
 def _overlaps(
-    splits: Mapping[str, Sequence[Example]], onto: Sequence[str] = ("unlabeled", "test")
+    splits: Mapping[str, Sequence[Example]], prompts: Mapping[str, Hashes], onto: Sequence[str]
 ) -> tuple[Overlap, ...]:
+    """Of each split in `onto` with those before it."""
     names = list(splits)
     pairs = [(one, other) for other in onto for one in names[: names.index(other)]]
-    return tuple(found for one, other in pairs if (found := _overlap((one, other), splits[one], splits[other])).rows)
+    return tuple(found for pair in pairs if (found := _overlap(pair, splits, prompts)).rows)
 
 
-def _overlap(names: tuple[str, str], one: Iterable[Example], other: Sequence[Example]) -> Overlap:
-    wanted = {_identity(example) for example in other}
-    owners: dict[bytes, str] = {}
-    for example in one:
-        key = _identity(example)
-        if key in wanted:
-            owners.setdefault(key, example.id)
-    shared = [(owners[key], example.id) for example in other if (key := _identity(example)) in owners]
-    return Overlap(names, len(shared), tuple(shared[:_SHOWN]))
+def _overlap(names: tuple[str, str], splits: Mapping[str, Sequence[Example]], prompts: Mapping[str, Hashes]) -> Overlap:
+    one, other = names
+    shared = np.flatnonzero(np.isin(prompts[other], prompts[one]))
+    owners = [int(np.flatnonzero(prompts[one] == prompts[other][at])[0]) for at in shared[:_SHOWN]]
+    pairs = [(splits[one][owner].id, splits[other][int(at)].id) for owner, at in zip(owners, shared, strict=False)]
+    return Overlap(names, len(shared), tuple(pairs))
 
 
-def _identity(example: Example) -> bytes:
-    """Equal for two rows that ask the same: earlier turns, prompt and options, whitespace and case aside."""
+def _prompts(examples: Iterable[Example]) -> Hashes:
+    """Equal for two rows that ask the same: earlier turns, prompt and options, whitespace and case aside; (N,)."""
+    return hashes(_plain(example) for example in examples)
+
+
+def _plain(example: Example) -> str:
     parts = [turn["content"] for turn in example.context] + [example.prompt, *example.options]
-    plain = "\0".join(" ".join(part.split()).casefold() for part in parts)
-    return hashlib.blake2b(plain.encode(), digest_size=16).digest()
+    return "\0".join(" ".join(part.split()).casefold() for part in parts)
 
 
-def _quantiles(examples: Sequence[Example]) -> tuple[float, ...]:
-    lengths = [len(example.prompt.split()) for example in examples]
+def _quantiles(examples: Iterable[Example]) -> tuple[float, ...]:
+    lengths = np.fromiter((len(example.prompt.split()) for example in examples), np.int32)
     return tuple(float(each) for each in np.quantile(lengths, QUANTILES))

@@ -1,10 +1,12 @@
 """Which rows of a source a split takes."""
 
-import hashlib
-import heapq
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from itertools import compress
 
+import numpy as np
+
+from semievol.data.hashes import hashes
 from semievol.data.table import Row
 from semievol.errors import DataError
 
@@ -18,30 +20,29 @@ class Ranks:
     take: int | None = None
     """So many rows come next; `None` is all that are left."""
 
-    def draw(self, rows: Iterable[Row], seed: int, name: str) -> Iterable[Row]:
+    def draw(
+        self, rows: Callable[[Collection[str]], Iterator[Row]], wanted: Collection[str], seed: int, name: str
+    ) -> Iterator[Row]:
         """The rows of these ranks, in the order of the source.
 
-        The shuffle orders rows by a hash of the seed and the row number. So one pass over a source of unknown
-        length is enough, no more rows are held than are skipped and taken, and a larger draw contains a smaller.
+        The shuffle orders rows by a hash of the seed and the row number, so that a larger draw contains a smaller.
+        The source is read twice, first to count its rows: none is held, only 8 bytes of each.
 
         Args:
+            rows: reads the source from the start, with the wanted columns.
+            wanted: the columns that the drawn rows need.
             name: the source, for the error message.
 
         Raises:
             DataError: fewer rows are there than are to be taken.
         """
         if self.take is None and self.skip == 0:
-            return rows
-        if self.take is None:
-            front = sorted(rows, key=lambda row: _rank(seed, row))
-        else:
-            front = heapq.nsmallest(self.skip + self.take, rows, key=lambda row: _rank(seed, row))
-        drawn = front[self.skip :]
-        if len(drawn) < (self.take or 0):
+            return rows(wanted)
+        ranks = hashes(f"{seed}:{row.index}" for row in rows(()))
+        end = len(ranks) if self.take is None else self.skip + self.take
+        if end > len(ranks):
             beside = f" beside the {self.skip} of other splits" if self.skip else ""
-            raise DataError(f"{name}: {self.take} rows are asked for{beside}, and there are {len(front)}")
-        return sorted(drawn, key=lambda row: row.index)
-
-
-def _rank(seed: int, row: Row) -> bytes:
-    return hashlib.blake2b(f"{seed}:{row.index}".encode(), digest_size=8).digest()
+            raise DataError(f"{name}: {self.take} rows are asked for{beside}, and there are {len(ranks)}")
+        drawn = np.zeros(len(ranks), dtype=bool)
+        drawn[np.argsort(ranks, kind="stable")[self.skip : end]] = True
+        return compress(rows(wanted), drawn)

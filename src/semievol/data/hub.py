@@ -17,7 +17,8 @@ def open_hub(source: str, streaming: bool) -> Table:
 
     Args:
         streaming: rows are read over the network one by one and nothing is kept on disk. The draw still passes
-            over the whole split, or it would not be a draw. A sliced split (`train[:10%]`) is never streamed.
+            over the whole split, or it would not be a draw, first with one column to count its rows. A sliced split
+            (`train[:10%]`) is never streamed.
 
     Raises:
         DataError: no such data set, config or split, or the hub cannot be reached.
@@ -44,7 +45,7 @@ def open_hub(source: str, streaming: bool) -> Table:
     columns = _columns(source, loaded)
 
     def rows(wanted: Collection[str]) -> Iterator[Row]:
-        kept = loaded.select_columns([column for column in columns if column in wanted])
+        kept = loaded.select_columns([column for column in columns if column in wanted] or list(columns[:1]))
         with _reachable(source):
             for index, cells in enumerate(kept):
                 yield Row(index, cells)

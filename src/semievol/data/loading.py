@@ -1,22 +1,32 @@
 """The config's sources -> examples, checked and with canonical answers."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
+
 from semievol.config import Config
+from semievol.data.answers import Answers
 from semievol.data.checks import refuse_leaks
 from semievol.data.dataset import Dataset
-from semievol.data.splits import Split, open_splits
+from semievol.data.hashes import hashes, short_hash
+from semievol.data.splits import Split, SplitName, open_splits
+from semievol.data.store import store
 from semievol.data.table import located
 from semievol.errors import DataError
 from semievol.records import Example
 from semievol.tasks import Task, open_task
 
-T = TypeVar("T")
+Rows = TypeVar("Rows", bound=Sequence[object])
 
 
-def load(config: Config) -> Dataset:
+def load(config: Config, folder: Path | None = None) -> Dataset:
     """The rows that the config names.
+
+    Args:
+        folder: where unlabeled and test rows are stored; a temporary folder, which goes with the process, where it is
+            not given.
 
     Raises:
         DataError: a source, column or row cannot be used, an id stands twice, or a test prompt stands in the
@@ -24,8 +34,7 @@ def load(config: Config) -> Dataset:
         ConfigError: the columns or the task contradict each other.
     """
     splits = open_splits(config)
-    seen: dict[str, str] | None = None if config.data.columns.id is None else {}
-    labeled = _filled(splits["labeled"], _unique(_answered(splits["labeled"]), seen))
+    labeled = _filled(splits["labeled"], list(_rows(splits["labeled"])))
     task = open_task(config.task, [example for _, example in labeled])
 
     def normalized(rows: Iterable[tuple[str, Example]]) -> Iterator[Example]:
@@ -34,18 +43,19 @@ def load(config: Config) -> Dataset:
                 done = task.normalize(example)
             yield done
 
-    others: dict[str, tuple[Example, ...]] = {"unlabeled": (), "test": ()}
+    others: dict[str, Sequence[Example]] = {"unlabeled": (), "test": ()}
     for name, split in splits.items():
         if name != "labeled":
-            rows = split.examples(None) if name == "unlabeled" else _answered(split)
-            others[name] = tuple(_filled(split, normalized(_unique(rows, seen))))
+            others[name] = _filled(split, store(normalized(_rows(split)), folder))
     dataset = Dataset(tuple(normalized(labeled)), others["unlabeled"], others["test"], task)
-    if not config.data.allow_leaks:
+    if config.data.columns.id is not None:  # ids made from row numbers need no check
+        _refuse_repeated_ids(dataset, splits)
+    if dataset.test and not config.data.allow_leaks:
         refuse_leaks(dataset)
     return dataset
 
 
-def read_answers(config: Config, task: Task, ids: Collection[str] | None = None) -> dict[str, str | None]:
+def read_answers(config: Config, task: Task, ids: Collection[str] | None = None) -> Mapping[str, str | None]:
     """Row id -> canonical answer of the unlabeled source, `None` where the cell is empty.
 
     For the evaluation alone, after the pseudo-labels are made. The column is `evaluate.unlabeled_answers`; where it
@@ -61,12 +71,19 @@ def read_answers(config: Config, task: Task, ids: Collection[str] | None = None)
     split = open_splits(config).get("unlabeled")
     if split is None or column is None:
         return {}
-    answers: dict[str, str | None] = {}
-    for place, example in split.examples(split.layout.with_answer(column)):
-        if ids is None or example.id in ids:
-            with located(place):
-                answers[example.id] = task.normalize(example).answer if example.answer is not None else None
-    return answers
+
+    def answers() -> Iterator[tuple[str, str | None]]:
+        for place, example in split.examples(split.layout.with_answer(column)):
+            if ids is None or example.id in ids:
+                with located(place):
+                    yield example.id, task.normalize(example).answer if example.answer is not None else None
+
+    return Answers(answers())
+
+
+def _rows(split: Split) -> Iterator[tuple[str, Example]]:
+    """The split's rows with their places; answers are read where the split has them."""
+    return split.examples(None) if split.name == "unlabeled" else _answered(split)
 
 
 def _answered(split: Split) -> Iterator[tuple[str, Example]]:
@@ -77,19 +94,26 @@ def _answered(split: Split) -> Iterator[tuple[str, Example]]:
         yield place, example
 
 
-def _unique(rows: Iterable[tuple[str, Example]], seen: dict[str, str] | None) -> Iterator[tuple[str, Example]]:
-    """The rows, each id checked against those seen so far; ids made from row numbers need no check."""
-    for place, example in rows:
-        if seen is not None:
-            if example.id in seen:
-                raise DataError(f"{seen[example.id]} and {place} have one id, {example.id!r} (data.columns.id)")
-            seen[example.id] = place
-        yield place, example
-
-
-def _filled(split: Split, rows: Iterable[T]) -> list[T]:
+def _filled(split: Split, rows: Rows) -> Rows:
     """The rows, of which there is at least one."""
-    found = list(rows)
-    if not found:
+    if not rows:
         raise DataError(f"{split.table.name}: has no rows for data.{split.name}")
-    return found
+    return rows
+
+
+def _refuse_repeated_ids(dataset: Dataset, splits: Mapping[SplitName, Split]) -> None:
+    """Nothing, if every id stands once in all splits together.
+
+    Raises:
+        DataError: one stands twice; names both places, for which the sources are read again.
+    """
+    every = np.concatenate([hashes(example.id for example in getattr(dataset, name)) for name in splits])
+    found, counts = np.unique(every, return_counts=True)
+    repeated = set(found[counts > 1].tolist())
+    seen: dict[str, str] = {}
+    for name in sorted(splits, key=lambda name: name != "labeled") if repeated else ():
+        for place, example in _rows(splits[name]):
+            if short_hash(example.id) in repeated:
+                if example.id in seen:
+                    raise DataError(f"{seen[example.id]} and {place} have one id, {example.id!r} (data.columns.id)")
+                seen[example.id] = place

@@ -41,7 +41,7 @@ class Split:
             DataError: a column is missing, or a row cannot be used.
         """
         wanted = set(self._required(answers)) | set(self.layout.optional_columns)
-        for row in self.ranks.draw(self.table.rows(wanted), self.seed, self.table.name):
+        for row in self.ranks.draw(self.table.rows, wanted, self.seed, self.table.name):
             place = self.table.place(row)
             with located(place):
                 example = self._example(row)

@@ -26,7 +26,7 @@ def finish(path: Path, dataset: "Dataset | None" = None) -> None:
     if dataset is None:
         # Read once for both. Where it cannot be read, the page says why.
         with suppress(SemiEvolError):
-            dataset = load(load_config(folder.config_path))
+            dataset = load(load_config(folder.config_path), folder.rows_path)
     write_report(folder, dataset)
     write_card(folder, dataset)
 

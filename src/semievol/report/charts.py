@@ -1,10 +1,10 @@
 """The geometry of the page's charts; templates/charts.html draws it."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 WIDTH, HEIGHT = 640.0, 220.0
 """The plot area, in the units of the SVG."""
@@ -59,9 +59,9 @@ class Curve:
     """Coverage, accuracy and rows at each tenth, for those who read numbers."""
 
 
-def histogram(kept: Sequence[float], dropped: Sequence[float], tau: float | None) -> Histogram | None:
+def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) -> Histogram | None:
     """The histogram of H in nats per token; `None` without values."""
-    values = np.asarray([*kept, *dropped], dtype=float)
+    values = np.concatenate([np.asarray(each, dtype=float) for each in (kept, dropped)])
     if not len(values):
         return None
     low = float(values.min())
@@ -96,21 +96,22 @@ def histogram(kept: Sequence[float], dropped: Sequence[float], tau: float | None
     )
 
 
-def coverage(mean_nlls: Sequence[float], right: Sequence[bool]) -> Curve | None:
+def coverage(mean_nlls: npt.ArrayLike, right: npt.ArrayLike) -> Curve | None:
     """The accuracy of the rows with the lowest H, at growing shares of the rows; `None` under ten rows.
 
     Rows with one H are taken together, or their order in the file would show.
     """
-    total = len(mean_nlls)
+    unsorted = np.asarray(mean_nlls, dtype=float)
+    total = len(unsorted)
     if total < 10:
         return None
-    order = np.argsort(np.asarray(mean_nlls), kind="stable")
-    sorted_h = np.asarray(mean_nlls)[order]
+    order = np.argsort(unsorted, kind="stable")
+    sorted_h = unsorted[order]
     hits = np.cumsum(np.asarray(right, dtype=int)[order])
-    ends = [i for i in range(total) if i + 1 == total or sorted_h[i] != sorted_h[i + 1]]
-    ends = [i for i in ends if i + 1 >= min(10, total // 10)]
-    shown = ends[:: max(1, len(ends) // _MOST_POINTS)]
-    shown = shown if shown[-1] == ends[-1] else [*shown, ends[-1]]
+    ends = np.append(np.flatnonzero(sorted_h[1:] != sorted_h[:-1]), total - 1)
+    ends = ends[ends + 1 >= min(10, total // 10)]
+    shown = ends[:: max(1, len(ends) // _MOST_POINTS)].tolist()
+    shown = shown if shown[-1] == ends[-1] else [*shown, int(ends[-1])]
     shares = [float(hits[i]) / (i + 1) for i in shown]
     bottom = max(0.0, math.floor(min(shares) * 10 - 1e-9) / 10 - 0.1)
     points = [
@@ -128,8 +129,8 @@ def coverage(mean_nlls: Sequence[float], right: Sequence[bool]) -> Curve | None:
     )
 
 
-def _nearest(ends: Sequence[int], rows: float) -> int:
-    return min(ends, key=lambda end: abs(end + 1 - rows))
+def _nearest(ends: npt.NDArray[np.int64], rows: float) -> int:
+    return int(ends[np.abs(ends + 1 - rows).argmin()])
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:

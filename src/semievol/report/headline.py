@@ -47,7 +47,7 @@ def paired(folder: RunDir, one: str, other: str) -> tuple[int, int, float] | Non
 
     `None` where the answers are not there.
     """
-    from scipy.stats import binomtest
+    from scipy.special import bdtr
 
     paths = [folder.stage("evaluate").answers_path(model) for model in (one, other)]
     if not all(path.exists() for path in paths):
@@ -56,7 +56,9 @@ def paired(folder: RunDir, one: str, other: str) -> tuple[int, int, float] | Non
     only_one = sum(right and not second[id_] for id_, right in first.items())
     only_other = sum(right and not first[id_] for id_, right in second.items())
     total = only_one + only_other
-    return only_one, only_other, float(binomtest(only_one, total).pvalue) if total else 1.0
+    fewer = min(only_one, only_other)
+    # Twice the smaller tail of the binomial distribution at 1/2, which is symmetric.
+    return only_one, only_other, min(1.0, 2 * float(bdtr(fewer, total, 0.5))) if total else 1.0
 
 
 def _compared(folder: RunDir, evolved: Measured, warm: Measured) -> str:

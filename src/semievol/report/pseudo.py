@@ -1,15 +1,19 @@
 """What a round's selection says: the figures behind the page's part on pseudo-labels."""
 
+import math
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import median
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from semievol import metrics
 from semievol.report.charts import Curve, Histogram, coverage, histogram
 from semievol.report.sources import Sources
-from semievol.run_dir import StageDir, read_rows
+from semievol.run_dir import StageDir, iter_rows, rows_at
 
 MOST_CLASSES = 30
 """Where pseudo-labels have more different answers than this, they are not classes and have no balance."""
@@ -78,72 +82,109 @@ class PseudoLabels:
     """Dropped rows with the highest H."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """What the figures need of every row, each (N,)."""
+
+    kept: npt.NDArray[np.bool_]
+    h: npt.NDArray[np.float64]
+    """NaN where there is none."""
+    scored: npt.NDArray[np.bool_]
+    """Whether there is an H."""
+    agreement: npt.NDArray[np.float64]
+    origin: npt.NDArray[np.int8]
+    """The position in `origins`."""
+    origins: list[str]
+    verdict: npt.NDArray[np.int8]
+    """1 right, 0 wrong, -1 where the truth is not known."""
+
+
 def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabels:
     """The figures of a finished selection."""
-    rows = read_rows(stage.rows_path)
+    rows = _columns(stage, sources)
     tau = stage.summary().get("tau")
-    kept = [row for row in rows if row["kept"]]
-    scored = [row for row in rows if row["mean_nll"] is not None]
-    known = [(row, right) for row in scored if (right := sources.right(row["id"], row["answer"])) is not None]
-    dropped = sorted((row for row in scored if not row["kept"]), key=lambda row: -row["mean_nll"])
-    by_agreement = sorted({round(row["agreement"], 4) for row in rows}, reverse=True)
+    everything = np.full(len(rows.kept), True)
+    kept, dropped = (np.flatnonzero(rows.scored & each) for each in (rows.kept, ~rows.kept))
+    known = rows.scored & (rows.verdict >= 0)
+    reasons = Counter(
+        _reason(row["reason"]) for row in iter_rows(stage.rows_path, ["kept", "reason"]) if not row["kept"]
+    )
     return PseudoLabels(
         round=round_,
-        rows=len(rows),
-        kept=len(kept),
+        rows=len(rows.kept),
+        kept=int(rows.kept.sum()),
         tau=tau,
-        reasons=tuple(Counter(_reason(row) for row in rows if not row["kept"]).most_common()),
-        accuracy=_accuracy(rows, sources),
-        kept_accuracy=_accuracy(kept, sources),
-        balance=_balance(rows, kept, sources),
-        histogram=histogram(
-            [row["mean_nll"] for row in scored if row["kept"]],
-            [row["mean_nll"] for row in dropped],
-            tau if isinstance(tau, float) else None,
-        ),
-        curve=coverage([row["mean_nll"] for row, _ in known], [right for _, right in known]),
-        origins=tuple(
-            _group(origin, [row for row in rows if row["origin"] == origin], sources)
-            for origin in sorted({row["origin"] for row in rows})
-        ),
+        reasons=tuple(reasons.most_common()),
+        accuracy=_accuracy(rows, everything),
+        kept_accuracy=_accuracy(rows, rows.kept),
+        balance=_balance(stage, sources),
+        histogram=histogram(rows.h[kept], rows.h[dropped], tau if isinstance(tau, float) else None),
+        curve=coverage(rows.h[known], rows.verdict[known]),
+        origins=tuple(_group(name, rows, rows.origin == rows.origins.index(name)) for name in sorted(rows.origins)),
         agreements=tuple(
-            _group(f"{100 * share:.0f} %", [row for row in rows if round(row["agreement"], 4) == share], sources)
-            for share in by_agreement
+            _group(f"{100 * share:.0f} %", rows, rows.agreement == share) for share in np.unique(rows.agreement)[::-1]
         ),
-        surest=_shown(sorted((row for row in scored if row["kept"]), key=lambda row: row["mean_nll"]), sources),
-        least_sure=_shown(dropped, sources),
+        surest=_shown(stage, kept[np.argsort(rows.h[kept], kind="stable")], sources),
+        least_sure=_shown(stage, dropped[np.argsort(-rows.h[dropped], kind="stable")], sources),
     )
 
 
-def _accuracy(rows: Sequence[Row], sources: Sources) -> Mapping[str, Any] | None:
-    verdicts = [right for row in rows if (right := sources.right(row["id"], row["answer"])) is not None]
-    return metrics.accuracy(verdicts) if verdicts else None
+def _columns(stage: StageDir, sources: Sources) -> _Columns:
+    kept, scored, origin, verdict = (array("b") for _ in range(4))
+    h, agreement = array("d"), array("d")
+    origins: dict[str, int] = {}
+    for row in iter_rows(stage.rows_path, ["id", "answer", "origin", "agreement", "mean_nll", "kept"]):
+        right = sources.right(row["id"], row["answer"])
+        kept.append(row["kept"])
+        scored.append(row["mean_nll"] is not None)
+        origin.append(origins.setdefault(row["origin"], len(origins)))
+        verdict.append(-1 if right is None else right)
+        h.append(math.nan if row["mean_nll"] is None else row["mean_nll"])
+        agreement.append(round(row["agreement"], 4))
+    return _Columns(
+        kept=np.frombuffer(kept, dtype=bool),
+        h=np.frombuffer(h),
+        scored=np.frombuffer(scored, dtype=bool),
+        agreement=np.frombuffer(agreement),
+        origin=np.frombuffer(origin, dtype=np.int8),
+        origins=list(origins),
+        verdict=np.frombuffer(verdict, dtype=np.int8),
+    )
 
 
-def _group(name: str, rows: Sequence[Row], sources: Sources) -> Group:
-    values = [row["mean_nll"] for row in rows if row["mean_nll"] is not None]
+def _accuracy(rows: _Columns, where: npt.NDArray[np.bool_]) -> Mapping[str, Any] | None:
+    verdicts = rows.verdict[where & (rows.verdict >= 0)]
+    return metrics.share(int(verdicts.sum()), len(verdicts)) if len(verdicts) else None
+
+
+def _group(name: str, rows: _Columns, where: npt.NDArray[np.bool_]) -> Group:
+    values = rows.h[where & rows.scored]
     return Group(
         name=name,
-        rows=len(rows),
-        kept=sum(row["kept"] for row in rows),
-        mean_agreement=sum(row["agreement"] for row in rows) / len(rows),
-        median_h=median(values) if values else None,
-        accuracy=_accuracy(rows, sources),
+        rows=int(where.sum()),
+        kept=int(rows.kept[where].sum()),
+        mean_agreement=float(rows.agreement[where].mean()),
+        median_h=float(np.median(values)) if len(values) else None,
+        accuracy=_accuracy(rows, where),
     )
 
 
-def _balance(rows: Sequence[Row], kept: Sequence[Row], sources: Sources) -> tuple[Balance, ...]:
+def _balance(stage: StageDir, sources: Sources) -> tuple[Balance, ...]:
     """Answers by their share of the labeled rows; empty where answers are no classes."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     counts["labeled"].update(sources.labeled)
-    counts["all"].update(row["answer"] for row in rows if row["answer"] is not None)
-    counts["kept"].update(row["answer"] for row in kept)
-    counts["truth"].update(sources.truth[row["id"]] for row in rows if row["id"] in sources.truth)
+    for row in iter_rows(stage.rows_path, ["id", "answer", "kept"]):
+        answer, truth = row["answer"], sources.truth.get(row["id"])
+        for of, each in (("all", answer), ("kept", answer if row["kept"] else None), ("truth", truth)):
+            if each is not None:
+                counts[of][each] += 1
+        if max(map(len, counts.values())) > MOST_CLASSES:
+            return ()
     answers = sorted(
         {answer for each in counts.values() for answer in each},
         key=lambda a: (-counts["labeled"][a], -counts["all"][a], a),
     )
-    if not answers or len(answers) > MOST_CLASSES:
+    if len(answers) > MOST_CLASSES:
         return ()
 
     def share(of: str, answer: str) -> float | None:
@@ -163,21 +204,23 @@ def _balance(rows: Sequence[Row], kept: Sequence[Row], sources: Sources) -> tupl
     )
 
 
-def _reason(row: Row) -> str:
+def _reason(text: str) -> str:
     """Why a row was dropped, without its own figures, so that equal reasons can be counted."""
-    text = str(row["reason"])
     if text.startswith("H "):
         return "H above τ"
     return "agreement too low" if text.startswith("agreement ") else text
 
 
-def _shown(rows: Sequence[Row], sources: Sources) -> tuple[Shown, ...]:
+def _shown(stage: StageDir, positions: npt.NDArray[np.int64], sources: Sources) -> tuple[Shown, ...]:
+    """The first few of the rows at `positions`."""
+    rows = rows_at(stage.rows_path, positions[:EXAMPLES].tolist())
+    prompts = sources.prompts({row["id"] for row in rows})
     return tuple(
         Shown(
             row=row,
-            prompt=sources.prompts.get(row["id"]),
+            prompt=prompts.get(row["id"]),
             right=sources.right(row["id"], row["answer"]),
             truth=sources.truth.get(row["id"]),
         )
-        for row in rows[:EXAMPLES]
+        for row in rows
     )

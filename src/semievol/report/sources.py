@@ -1,6 +1,6 @@
 """What the page takes from the user's data: prompts, labeled answers and, after the fact, the truth."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_uppercase
 
@@ -15,15 +15,18 @@ from semievol.tasks import Task
 class Sources:
     """The data of a run, as far as it can still be read."""
 
-    prompts: Mapping[str, str]
-    """Unlabeled row id -> what a person has to see of it: earlier turns, prompt and options."""
+    unlabeled: Sequence[Example]
     labeled: tuple[str, ...]
     """The answers of the labeled rows."""
-    truth: Mapping[str, str]
+    truth: Mapping[str, str | None]
     """Unlabeled row id -> true answer, where it is known after the fact."""
     task: Task | None
     missing: str | None
     """Why the data could not be read; `None` where it could."""
+
+    def prompts(self, ids: Collection[str]) -> dict[str, str]:
+        """Unlabeled row id -> what a person has to see of it: earlier turns, prompt and options."""
+        return {example.id: _shown(example) for example in self.unlabeled if example.id in ids}
 
     def right(self, id_: str, answer: str | None) -> bool | None:
         """Whether a pseudo-label is right; `None` where the truth is not known."""
@@ -43,11 +46,11 @@ def read_sources(config: Config, dataset: Dataset | None = None) -> Sources:
         dataset = dataset or load(config)
         answers = read_answers(config, dataset.task) if config.evaluate.unlabeled_answers else {}
     except SemiEvolError as error:
-        return Sources({}, (), {}, None, str(error))
+        return Sources((), (), {}, None, str(error))
     return Sources(
-        prompts={example.id: _shown(example) for example in dataset.unlabeled},
+        unlabeled=dataset.unlabeled,
         labeled=tuple(example.answer for example in dataset.labeled if example.answer is not None),
-        truth={id_: answer for id_, answer in answers.items() if answer is not None},
+        truth=answers,
         task=dataset.task,
         missing=None,
     )

@@ -4,13 +4,13 @@ import dataclasses
 import random
 from collections import Counter
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 from semievol.config import Config
 from semievol.data import digest
-from semievol.records import Candidate, Collaborator, Example, Request, Response, Sampling
+from semievol.records import Collaborator, Example, Request, Response, Sampling
 from semievol.run_dir import StageDir, write_rows
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, Worker, seed_of
@@ -88,8 +88,8 @@ def collaborators(config: Config) -> list[Collaborator]:
 def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], shard: Shard) -> None:
     """Answers one shard and writes its part."""
     worker, journal = round_.worker, stage.journal(shard.index)
-    names = _names(crew)
-    references = _references(worker, shard.rows, max(one.examples for one in crew))
+    names, examples = _names(crew), list(shard.rows)
+    references = _references(worker, examples, max(one.examples for one in crew))
     requests = [
         Request(
             id=f"{example.id}/{name}",
@@ -97,7 +97,7 @@ def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], s
             weights=one.weights,
             sampling=_sampling(round_.config, seed_of(round_.config.seed, round_.number, example.id, name)),
         )
-        for example, near in zip(shard.rows, references, strict=True)
+        for example, near in zip(examples, references, strict=True)
         for one, name in zip(crew, names, strict=True)
     ]
     responses = worker.answer(requests, journal)
@@ -105,11 +105,11 @@ def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], s
         {
             "id": example.id,
             "candidates": [
-                dataclasses.asdict(_candidate(round_, example, near, one, name, responses[f"{example.id}/{name}"]))
+                _candidate(round_, example, near, one, name, responses[f"{example.id}/{name}"])
                 for one, name in zip(crew, names, strict=True)
             ],
         }
-        for example, near in zip(shard.rows, references, strict=True)
+        for example, near in zip(examples, references, strict=True)
     ]
     write_rows(stage.part_path(shard.index), rows, SCHEMA)
     journal.remove()
@@ -117,14 +117,15 @@ def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], s
 
 def _candidate(
     round_: Round, example: Example, near: Sequence[Example], one: Collaborator, name: str, response: Response
-) -> Candidate:
-    return Candidate(
-        collaborator=name,
-        text=response.text,
-        answer=None if response.finish == "error" else round_.task.parse(response.text, example),
-        mean_nll=response.mean_nll,
-        references=tuple(reference.id for reference in near[: one.examples]),
-    )
+) -> dict[str, Any]:
+    """A `Candidate` as a row."""
+    return {
+        "collaborator": name,
+        "text": response.text,
+        "answer": None if response.finish == "error" else round_.task.parse(response.text, example),
+        "mean_nll": response.mean_nll,
+        "references": [reference.id for reference in near[: one.examples]],
+    }
 
 
 def _references(worker: Worker, rows: Sequence[Example], k: int) -> list[list[Example]]:

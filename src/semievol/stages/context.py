@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from semievol.config import Config
@@ -33,7 +34,7 @@ class Round:
         """The folder of a stage in this round."""
         return self.run.stage(name, self.number)
 
-    @property
+    @cached_property
     def has_solutions(self) -> bool:
         """Whether labeled rows come with worked solutions, so that pseudo-responses are whole solutions too."""
         return any(example.response for example in self.labeled)

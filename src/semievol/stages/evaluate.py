@@ -4,8 +4,9 @@ import dataclasses
 import json
 import math
 import shutil
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow as pa
 from semievol import metrics
 from semievol.data import digest
 from semievol.records import Example, Request, Response, Sampling
-from semievol.run_dir import StageDir, read_rows, write_rows, write_text
+from semievol.run_dir import StageDir, iter_rows, write_rows, write_tables, write_text
 from semievol.stages.baselines import BASELINES
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
@@ -72,29 +73,27 @@ def evaluate(
             found[name] = _measure_baseline(round_, stage, name, test)
         result: dict[str, Any] = {"models": found}
         if unlabeled_truth is not None:
-            # A row that was rejected in one round stands in the next one again: its last fate counts.
-            rows = {row["id"]: row for selection in selections for row in read_rows(selection.rows_path)}
-            result["pseudo_labels"] = pseudo_label_metrics(round_.task, list(rows.values()), unlabeled_truth)
+            result["pseudo_labels"] = pseudo_label_metrics(round_.task, last_fates(selections), unlabeled_truth)
         write_text(stage.metrics_path, _json(result))
         stage.finish({"rows": len(test), "models": list(found), **round_.worker.usage.since(before)})
     return stage
 
 
-def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Example]) -> list[dict[str, Any]]:
-    """A model's greedy answers to `rows`, in their order, from the stage's shards."""
+def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Example]) -> StageDir:
+    """The folder below the stage's with a model's greedy answers to `rows`, shard by shard."""
 
     def answer(shard: Shard) -> None:
         journal = below.journal(shard.index)
-        requests = [_request(round_, example, model) for example in shard.rows]
-        responses = round_.worker.answer(requests, journal)
-        written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in shard.rows]
+        examples = list(shard.rows)
+        responses = round_.worker.answer([_request(round_, example, model) for example in examples], journal)
+        written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
         write_rows(below.part_path(shard.index), written, SCHEMA)
         journal.remove()
 
     below = StageDir(stage.path / model)
     below.path.mkdir(parents=True, exist_ok=True)
     round_.run_shards(below, rows, answer, title=f"evaluate {model}", requests=len(rows))
-    return list(below.rows())
+    return below
 
 
 def answer_row(task: Task, example: Example, response: Response) -> dict[str, Any]:
@@ -133,34 +132,47 @@ def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
+def last_fates(selections: Sequence[StageDir]) -> Iterator[dict[str, Any]]:
+    """Each unlabeled row once: one that a round rejected stands in the next one again, and its last fate counts."""
+    for selection in selections:
+        for row in iter_rows(selection.rows_path, ["id", "answer", "origin", "mean_nll", "kept"]):
+            if row["kept"] or selection is selections[-1]:
+                yield row
+
+
 def pseudo_label_metrics(
-    task: Task, rows: Sequence[Mapping[str, Any]], truth: Mapping[str, str | None]
+    task: Task, rows: Iterable[Mapping[str, Any]], truth: Mapping[str, str | None]
 ) -> dict[str, Any]:
     """True accuracy of the pseudo-labels: all, kept, by origin; and how well -H ranks right above wrong."""
-
-    def right(row: Mapping[str, Any]) -> bool:
-        known = truth[row["id"]]
-        return row["answer"] is not None and known is not None and task.equal(row["answer"], known)
-
-    known = [row for row in rows if truth.get(row["id"]) is not None]
-    scored = [row for row in known if row["mean_nll"] is not None]
+    rows_of: Counter[str] = Counter()
+    right_of: Counter[str] = Counter()
+    confidence, verdicts = array("d"), list[bool]()
+    for row in rows:
+        if (known := truth.get(row["id"])) is None:
+            continue
+        right = row["answer"] is not None and task.equal(row["answer"], known)
+        groups = ["all", row["origin"], *(["kept"] if row["kept"] else [])]
+        rows_of.update(groups)
+        if right:
+            right_of.update(groups)
+        if row["mean_nll"] is not None:
+            confidence.append(-row["mean_nll"])
+            verdicts.append(right)
+    accuracy = {group: metrics.share(right_of[group], rows_of[group]) for group in {"all", "kept", *rows_of}}
     return {
-        "all": metrics.accuracy([right(row) for row in known]),
-        "kept": metrics.accuracy([right(row) for row in known if row["kept"]]),
-        "by_origin": {
-            origin: metrics.accuracy([right(row) for row in known if row["origin"] == origin])
-            for origin in sorted({row["origin"] for row in known})
-        },
-        "auroc_of_h": metrics.auroc([-row["mean_nll"] for row in scored], [right(row) for row in scored]),
+        "all": accuracy.pop("all"),
+        "kept": accuracy.pop("kept"),
+        "by_origin": {origin: accuracy[origin] for origin in sorted(accuracy)},
+        "auroc_of_h": metrics.auroc(confidence, verdicts),
     }
 
 
 def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]) -> dict[str, Any]:
     path = stage.answers_path(model)
     if not path.exists():
-        write_rows(path, answer_rows(round_, stage, model, test), SCHEMA)
+        write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
         shutil.rmtree(stage.path / model)
-    return summarize(round_.task, read_rows(path))
+    return summarize(round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability"])))
 
 
 def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[Example]) -> dict[str, Any]:

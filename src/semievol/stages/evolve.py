@@ -1,13 +1,15 @@
 """Evolution (Eq. 9): M_evol = FT(M_base, D_labeled ∪ D_selected)."""
 
 import dataclasses
+from collections.abc import Iterator
+from itertools import chain
 
+from semievol.data import StoredExamples, store
 from semievol.errors import TrainingError
 from semievol.records import Example
-from semievol.run_dir import StageDir
+from semievol.run_dir import StageDir, iter_rows
 from semievol.stages.context import Round
-from semievol.stages.select import selected
-from semievol.stages.warmup import rows_digest, train, training_rows
+from semievol.stages.warmup import TrainingRows, rows_digest, train
 
 
 def evolve(round_: Round, selection: StageDir) -> StageDir:
@@ -17,8 +19,8 @@ def evolve(round_: Round, selection: StageDir) -> StageDir:
         TrainingError: there is nothing to train on.
     """
     config = round_.config
-    labeled = round_.labeled if config.evolve.include_labeled else []
-    rows = training_rows(round_.task, [*labeled, *pseudo_labeled(round_, selection)])
+    examples = labeled_and_selected(round_, selection)
+    rows = TrainingRows(round_.task, examples if config.evolve.include_labeled else examples[len(round_.labeled) :])
     if not rows:
         raise TrainingError("evolve: selection kept no row and evolve.include_labeled is false; raise select.theta")
     recipe = config.recipe("evolve")
@@ -36,12 +38,14 @@ def evolve(round_: Round, selection: StageDir) -> StageDir:
     return stage
 
 
-def pseudo_labeled(round_: Round, selection: StageDir) -> list[Example]:
-    """The selected rows as labeled examples, in the order of the unlabeled rows."""
-    by_id = {example.id: example for example in round_.unlabeled}
-    return [
-        dataclasses.replace(
-            by_id[row["id"]], answer=row["answer"], response=row["response"] if round_.has_solutions else None
-        )
-        for row in selected(selection)
-    ]
+def labeled_and_selected(round_: Round, selection: StageDir) -> StoredExamples:
+    """The labeled rows, then the selected ones with their pseudo-labels in the order of the unlabeled rows."""
+    return store(chain(round_.labeled, _pseudo_labeled(round_, selection)), round_.run.rows_path)
+
+
+def _pseudo_labeled(round_: Round, selection: StageDir) -> Iterator[Example]:
+    decided = iter_rows(selection.rows_path, ["answer", "response", "kept"])
+    for example, row in zip(round_.unlabeled, decided, strict=True):
+        if row["kept"]:
+            response = row["response"] if round_.has_solutions else None
+            yield dataclasses.replace(example, answer=row["answer"], response=response)

@@ -4,13 +4,15 @@ H is computed here and not in `select` because it needs the engine: another θ t
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import pyarrow as pa
 
 from semievol.records import Candidate, Example, Request, Response, Sampling
-from semievol.run_dir import StageDir, read_rows, write_rows
+from semievol.run_dir import StageDir, read_columns, write_tables
 from semievol.stages.collaborate import CANDIDATE
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
@@ -27,7 +29,7 @@ SCHEMA = pa.schema(
         ("agreement", pa.float64()),
         ("mean_nll", pa.float64()),
         ("justification", pa.string()),
-        ("candidates", pa.list_(CANDIDATE)),
+        ("candidates", pa.list_(CANDIDATE)),  # last: taken over as they are
     ]
 )
 
@@ -55,11 +57,11 @@ def justify(round_: Round, collaborated: StageDir) -> StageDir:
             title="justify",
             requests=_expected(round_, collaborated),
         )
-        origins = [row["origin"] for row in stage.rows()]
+        origins = Counter(origin for table in stage.tables(["origin"]) for origin in table["origin"].to_pylist())
         stage.finish(
             {
-                "rows": len(origins),
-                **{origin: origins.count(origin) for origin in sorted(set(origins))},
+                "rows": origins.total(),
+                **dict(sorted(origins.items())),
                 **round_.worker.usage.since(before),
             }
         )
@@ -69,18 +71,21 @@ def justify(round_: Round, collaborated: StageDir) -> StageDir:
 def _expected(round_: Round, collaborated: StageDir) -> int:
     """How many answers the stage needs at most: a justification where it is asked, and a score for each row."""
     asked = 0
-    examples = {example.id: example for example in round_.unlabeled}
-    for row in collaborated.rows():
-        candidates = _candidates(row)
-        asked += _asks(round_, candidates, examples[row["id"]])
+    for table in collaborated.tables(["candidates.list.element.answer"]):
+        for row in table["candidates"].to_pylist():
+            asked += _asks(round_, [candidate["answer"] for candidate in row])
     return asked + len(round_.unlabeled)
 
 
 def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard: Shard) -> None:
-    parts = read_rows(collaborated.part_path(shard.index))
-    rows = [(e, _candidates(part)) for e, part in zip(shard.rows, parts, strict=True)]
+    shown = read_columns(collaborated.part_path(shard.index), ["candidates"])
+    rows = list(zip(shard.rows, _candidates(shown["candidates"]), strict=True))
     journal = stage.journal(shard.index)
-    asked = [_justification_request(round_, e, candidates) for e, candidates in rows if _asks(round_, candidates, e)]
+    asked = [
+        _justification_request(round_, e, candidates)
+        for e, candidates in rows
+        if _asks(round_, [c.answer for c in candidates])
+    ]
     said = round_.worker.answer(asked, journal)
     settled = [_settle(round_, e, candidates, said.get(f"{e.id}/justify")) for e, candidates in rows]
     scores = round_.worker.answer(
@@ -95,7 +100,8 @@ def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard:
         _row(round_.task, e, candidates, final, scores.get(f"{e.id}/score"))
         for (e, candidates), final in zip(rows, settled, strict=True)
     ]
-    write_rows(stage.part_path(shard.index), written, SCHEMA)
+    table = pa.Table.from_pylist(written, schema=pa.schema(list(SCHEMA)[:-1]))
+    write_tables(stage.part_path(shard.index), [table.append_column(SCHEMA.field(-1), shown["candidates"])], SCHEMA)
     journal.remove()
 
 
@@ -116,14 +122,14 @@ def distinct(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]:
     return found
 
 
-def _asks(round_: Round, candidates: Sequence[Candidate], example: Example) -> bool:
-    """Whether M_warm is asked for the final answer."""
+def _asks(round_: Round, answers: Sequence[str | None]) -> bool:
+    """Whether M_warm is asked for the final answer, given the collaborators' answers."""
     mode = round_.config.justify.mode
-    if mode == "majority" or len(candidates) == 1:
+    known = [answer for answer in answers if answer is not None]
+    if mode == "majority" or len(answers) == 1 or not known:
         return False
-    different = distinct(round_.task, candidates)
-    unanimous = len(different) == 1 and agreement(round_.task, different[0].answer, candidates) == 1
-    return bool(different) and (mode == "all" or not unanimous)
+    unanimous = len(known) == len(answers) and all(round_.task.equal(answer, known[0]) for answer in known)
+    return mode == "all" or not unanimous
 
 
 def _settle(round_: Round, example: Example, candidates: Sequence[Candidate], said: Response | None) -> Settled:
@@ -187,8 +193,13 @@ def _warm(round_: Round) -> str:
     return "warm" if round_.config.warmup.enabled else "base"
 
 
-def _candidates(row: dict[str, Any]) -> list[Candidate]:
-    return [Candidate(**{**fields, "references": tuple(fields["references"])}) for fields in row["candidates"]]
+def _candidates(column: pa.ChunkedArray) -> list[list[Candidate]]:
+    """The candidates of each row."""
+    rows = column.combine_chunks()
+    fields = {field.name: rows.values.field(field.name).to_pylist() for field in CANDIDATE}
+    fields["references"] = [tuple(each) for each in fields["references"]]
+    candidates = [Candidate(*each) for each in zip(*fields.values(), strict=True)]
+    return [candidates[start:end] for start, end in pairwise(rows.offsets.to_pylist())]
 
 
 def _row(
@@ -202,5 +213,4 @@ def _row(
         "agreement": agreement(task, final.answer, candidates),
         "mean_nll": score.mean_nll if score else None,
         "justification": final.justification,
-        "candidates": [dataclasses.asdict(c) for c in candidates],
     }

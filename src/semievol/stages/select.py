@@ -1,7 +1,11 @@
-"""Adaptive selection (Eq. 6-8): rows whose H is at most the θ-th percentile are kept."""
+"""Adaptive selection (Eq. 6-8): rows whose H is at most the θ-th percentile are kept.
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+Shards are read one after another; of all rows together, only H is in memory.
+"""
+
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,13 +13,17 @@ import pyarrow as pa
 
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
-from semievol.run_dir import StageDir, read_rows, write_rows
+from semievol.run_dir import StageDir, write_tables
 from semievol.stages.context import Round
 from semievol.stages.justify import SCHEMA as JUSTIFIED
 
 SCHEMA = pa.schema([*JUSTIFIED, ("kept", pa.bool_()), ("reason", pa.string()), ("round", pa.int64())])
 
-Row = dict[str, Any]
+CLASSES = 50
+"""Up to so many different answers are classes, and their balance tells; more are free text."""
+
+Thresholds = Mapping[str, float]
+"""τ of each answer, or of "" where it is one for all."""
 
 
 def select(round_: Round, justified: StageDir) -> StageDir:
@@ -23,30 +31,33 @@ def select(round_: Round, justified: StageDir) -> StageDir:
     stage = round_.stage("select")
     section = round_.config.select
     if stage.begin(round_.key("select", justify=justified.digest, select=section.model_dump(mode="json"))):
-        rows = list(justified.rows())
-        decisions = decide(rows, section)
-        for row, (kept, reason) in zip(rows, decisions, strict=True):
-            row.update(kept=kept, reason=reason, round=round_.number)
-        write_rows(stage.rows_path, rows, SCHEMA)
-        answers = sorted({row["answer"] for row in rows if row["answer"] is not None})
-        kept_rows = [row for row in rows if row["kept"]]
+        taus = thresholds(justified.tables(["id", "answer", "origin", "mean_nll"]), section)
+        totals: Counter[str] = Counter(rows=0, kept=0)
+        kept_by_answer: Counter[str] = Counter()
+
+        def tables() -> Iterator[pa.Table]:
+            for table in justified.tables():
+                decisions = decide(table, section, taus)
+                kept = [each for each, _ in decisions]
+                totals.update(rows=len(kept), kept=sum(kept))
+                if len(kept_by_answer) <= CLASSES:
+                    for answer, each in zip(table["answer"].to_pylist(), kept, strict=True):
+                        if answer is not None:
+                            kept_by_answer[answer] += each
+                decided = {"kept": kept, "reason": [reason for _, reason in decisions]}
+                decided["round"] = [round_.number] * len(kept)
+                columns = [pa.array(values, SCHEMA.field(name).type) for name, values in decided.items()]
+                yield pa.table([*table.columns, *columns], schema=SCHEMA)
+
+        write_tables(stage.rows_path, tables(), SCHEMA)
         stage.finish(
             {
-                "rows": len(rows),
-                "kept": len(kept_rows),
-                "tau": _tau_summary(rows, section),
-                # Few answers are classes, and their balance tells; many are free text.
-                "kept_by_answer": {a: sum(r["answer"] == a for r in kept_rows) for a in answers}
-                if len(answers) <= 50
-                else {},
+                **totals,
+                "tau": _tau_summary(taus, section),
+                "kept_by_answer": dict(sorted(kept_by_answer.items())) if len(kept_by_answer) <= CLASSES else {},
             }
         )
     return stage
-
-
-def selected(stage: StageDir) -> list[Row]:
-    """The rows that a finished selection kept."""
-    return [row for row in read_rows(stage.rows_path) if row["kept"]]
 
 
 def threshold(mean_nlls: Sequence[float], theta: float) -> float:
@@ -54,55 +65,64 @@ def threshold(mean_nlls: Sequence[float], theta: float) -> float:
     return float(np.quantile(np.asarray(mean_nlls), theta)) if len(mean_nlls) else float("-inf")
 
 
-def decide(rows: Sequence[Mapping[str, Any]], config: SelectConfig) -> list[tuple[bool, str]]:
-    """For each row, whether it is kept and why (Eq. 8).
+def thresholds(tables: Iterable[pa.Table], config: SelectConfig) -> Thresholds:
+    """τ over all rows of `tables` that have an answer; nothing where selection is off.
 
     Raises:
         BackendError: a row has an answer and no H, because the engine gives no log-probabilities.
     """
-    limits = _limits(rows, config) if config.enabled else {}
-    return [_decide(row, config, limits) for row in rows]
+    groups: dict[str, array[float]] = defaultdict(lambda: array("d"))
+    for table in tables if config.enabled else ():
+        for id_, answer, origin, h in _values(table, "id", "answer", "origin", "mean_nll"):
+            if answer is None or not _filtered(origin, config):
+                continue
+            if h is None:
+                raise BackendError(
+                    f"select needs log-probabilities and the engine gave none for row {id_}; "
+                    "use another backend or set select.enabled to false"
+                )
+            groups[_group(answer, config)].append(h)
+    return {group: threshold(values, config.theta) for group, values in groups.items()}
 
 
-def _decide(row: Mapping[str, Any], config: SelectConfig, limits: Mapping[str, float]) -> tuple[bool, str]:
-    if row["answer"] is None:
+def decide(table: pa.Table, config: SelectConfig, taus: Thresholds) -> list[tuple[bool, str]]:
+    """For each row, whether it is kept and why (Eq. 8)."""
+    return [
+        _decide(answer, origin, agreement, h, config, taus)
+        for answer, origin, agreement, h in _values(table, "answer", "origin", "agreement", "mean_nll")
+    ]
+
+
+def _decide(
+    answer: str | None, origin: str, agreement: float, h: float, config: SelectConfig, taus: Thresholds
+) -> tuple[bool, str]:
+    if answer is None:
         return False, "no answer"
     if not config.enabled:
         return True, "selection is off"
-    if row["agreement"] < config.min_agreement:
-        return False, f"agreement {row['agreement']:.2f} is below {config.min_agreement:.2f}"
-    if not _filtered(row, config):
+    if agreement < config.min_agreement:
+        return False, f"agreement {agreement:.2f} is below {config.min_agreement:.2f}"
+    if not _filtered(origin, config):
         return True, "unanimous"
-    h, tau = row["mean_nll"], limits[_group(row, config)]
+    tau = taus[_group(answer, config)]
     sign = "<=" if h <= tau else ">"
     return h <= tau, f"H {h:.6g} {sign} tau {tau:.6g}"
 
 
-def _limits(rows: Iterable[Mapping[str, Any]], config: SelectConfig) -> dict[str, float]:
-    groups: dict[str, list[float]] = defaultdict(list)
-    for row in rows:
-        if row["answer"] is None or not _filtered(row, config):
-            continue
-        if row["mean_nll"] is None:
-            raise BackendError(
-                f"select needs log-probabilities and the engine gave none for row {row['id']}; "
-                "use another backend or set select.enabled to false"
-            )
-        groups[_group(row, config)].append(row["mean_nll"])
-    return {group: threshold(values, config.theta) for group, values in groups.items()}
+def _values(table: pa.Table, *columns: str) -> Iterator[tuple[Any, ...]]:
+    return zip(*(table[name].to_pylist() for name in columns), strict=True)
 
 
-def _filtered(row: Mapping[str, Any], config: SelectConfig) -> bool:
-    return config.scope == "all" or row["origin"] != "unanimous"
+def _filtered(origin: str, config: SelectConfig) -> bool:
+    return config.scope == "all" or origin != "unanimous"
 
 
-def _group(row: Mapping[str, Any], config: SelectConfig) -> str:
-    return row["answer"] if config.per_answer else ""
+def _group(answer: str, config: SelectConfig) -> str:
+    return answer if config.per_answer else ""
 
 
-def _tau_summary(rows: Sequence[Mapping[str, Any]], config: SelectConfig) -> float | dict[str, float] | None:
+def _tau_summary(taus: Thresholds, config: SelectConfig) -> float | Thresholds | None:
     """τ as `status` and the report show it: one number, or one for each answer."""
     if not config.enabled:
         return None
-    limits = _limits(rows, config)
-    return limits if config.per_answer else limits.get("")
+    return taus if config.per_answer else taus.get("")

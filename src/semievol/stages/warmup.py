@@ -1,12 +1,12 @@
 """In-weight propagation (Eq. 1): M_warm = FT(M_base, D_labeled)."""
 
-import dataclasses
 import hashlib
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from typing import overload
 
 from semievol.config import TrainingConfig
 from semievol.errors import Stopped
@@ -20,7 +20,7 @@ from semievol.training import open_trainer
 
 def warmup(round_: Round) -> StageDir:
     """The stage folder with the warm model's adapter."""
-    rows = training_rows(round_.task, round_.labeled)
+    rows = TrainingRows(round_.task, round_.labeled)
     recipe = round_.config.recipe("warmup")
     stage = round_.stage("warmup")
     key = round_.key("warmup", recipe=recipe.model_dump(mode="json"), rows=rows_digest(rows))
@@ -29,16 +29,40 @@ def warmup(round_: Round) -> StageDir:
     return stage
 
 
-def training_rows(task: Task, examples: Sequence[Example]) -> list[TrainingExample]:
-    """The chats that train a model to answer `examples`, which have answers, with the plain prompt."""
-    return [TrainingExample(e.id, task.messages(e), task.response(e)) for e in examples]
+class TrainingRows(Sequence[TrainingExample]):
+    """The chats that train a model to answer `examples`, which have answers, with the plain prompt.
+
+    Each is made when it is asked for: examples may be on disk.
+    """
+
+    def __init__(self, task: Task, examples: Sequence[Example]) -> None:
+        self._task, self._examples = task, examples
+
+    def __len__(self) -> int:
+        return len(self._examples)
+
+    @overload
+    def __getitem__(self, index: int) -> TrainingExample: ...
+    @overload
+    def __getitem__(self, index: slice) -> "TrainingRows": ...
+    def __getitem__(self, index: int | slice) -> "TrainingExample | TrainingRows":
+        if isinstance(index, slice):
+            return TrainingRows(self._task, self._examples[index])
+        return self._row(self._examples[index])
+
+    def __iter__(self) -> Iterator[TrainingExample]:
+        return map(self._row, self._examples)
+
+    def _row(self, example: Example) -> TrainingExample:
+        return TrainingExample(example.id, self._task.messages(example), self._task.response(example))
 
 
-def rows_digest(rows: Sequence[TrainingExample]) -> str:
+def rows_digest(rows: Iterable[TrainingExample]) -> str:
     """Stands for training rows in a key."""
     total = hashlib.sha256()
     for row in rows:
-        total.update(json.dumps(dataclasses.asdict(row), sort_keys=True).encode() + b"\n")
+        fields = {"id": row.id, "messages": row.messages, "response": row.response, "weight": row.weight}
+        total.update(json.dumps(fields, sort_keys=True).encode() + b"\n")
     return total.hexdigest()
 
 

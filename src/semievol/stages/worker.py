@@ -113,5 +113,5 @@ class Shard:
 
 
 def shards(rows: Sequence[Any], size: int) -> list[Shard]:
-    """The rows in order, `size` at a time."""
+    """The rows in order, `size` at a time; of rows on disk a shard holds their place."""
     return [Shard(i, rows[start : start + size]) for i, start in enumerate(range(0, len(rows), size))]

@@ -21,6 +21,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 from semievol.config import TaskConfig
 from semievol.errors import ConfigError, DataError
@@ -80,7 +81,7 @@ class BaseTask(Task):
         """The question as the model sees it, without instruction."""
         return f"{self.heading}: {example.prompt.strip()}"
 
-    @property
+    @cached_property
     def instruction(self) -> str:
         """What the model is told first: `task.instruction`, or the words of the task."""
         if self.config.instruction is not None:

@@ -1,0 +1,22 @@
+"""64 bits in the place of a text, so that millions of texts can be compared in memory.
+
+Among a million rows, two different texts share a hash with a chance of 3e-8.
+"""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+
+
+def short_hash(text: str) -> int:
+    """The same on every machine."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def hashes(texts: Iterable[str]) -> Hashes:
+    """The hash of each text, (N,)."""
+    return np.fromiter(map(short_hash, texts), np.uint64)
