@@ -7,6 +7,7 @@ are those of the recorded run, whatever a way's own samples were.
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,7 +193,7 @@ def needed(sequences: list[list[int]]) -> int:
     return total
 
 
-def _counts(workload: Workload, training: list[TrainingExample]) -> dict[str, Any]:
+def _counts(workload: Workload, training: Sequence[TrainingExample]) -> dict[str, Any]:
     """Requests, tokens requested and tokens needed of each stage; tokens of the training rows."""
     from semievol.models import load_tokenizer, prompt_ids, response_ids
 

@@ -257,7 +257,7 @@ class BackendConfig(Section):
     kind: str = "transformers"
     """`transformers`, `fake`, or `my_package.module:Class`."""
     batch_tokens: Count = 4096
-    """Tokens in one batch of the transformers backend, padding included."""
+    """Tokens that the transformers backend computes at once; what prompts have in common counts once."""
     fake_noise: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Share of the fake backend's answers that are another than its best, at temperature 1."""
 

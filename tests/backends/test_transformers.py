@@ -22,6 +22,7 @@ from semievol.models import (  # noqa: E402
     load_model,
     load_tokenizer,
     prompt_ids,
+    resolve_dtype,
     response_ids,
 )
 
@@ -324,6 +325,12 @@ def test_answers_and_training_borrow_one_model(config: Config) -> None:
     free_local_model()
     assert local_model(config.model) is not held
     assert list(backend.generate([ask("oil")])) == before
+
+
+def test_a_type_that_is_resolved_is_no_other_model(config: Config) -> None:
+    auto = config.model.model_copy(update={"dtype": "auto"})
+    resolved = config.model.model_copy(update={"dtype": resolve_dtype(auto)})
+    assert local_model(auto) is local_model(resolved)
 
 
 def test_two_backends_do_not_answer_with_each_others_weights(config: Config, adapter: str) -> None:

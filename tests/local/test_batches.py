@@ -68,6 +68,13 @@ def test_a_batch_stays_within_its_budget(seed: int) -> None:
             assert len(batch.rows) * (max(map(len, whole(batch))) + coming) <= CACHE_FACTOR * 200
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_padded_rows_stay_within_the_budget_too(seed: int) -> None:
+    for batch in batches(random_rows(seed), 200, share=False):
+        if len(batch.rows) > 1:
+            assert len(batch.rows) * (max(map(len, batch.leaves)) + batch.rows[0].coming) <= 200
+
+
 def test_sharing_computes_fewer_tokens() -> None:
     rows = random_rows(0)
     shared, alone = (sum(batch.computed for batch in batches(rows, 2000, share=share)) for share in (True, False))

@@ -51,7 +51,7 @@ class Backend(Protocol):
         """The most tokens that prompt and response may have together."""
 
     def close(self) -> None:
-        """Frees the engine; calling it twice is harmless."""
+        """Frees what no other work of this process uses; calling it twice is harmless."""
 
 
 def open_backend(config: Config, weights: Mapping[str, str]) -> Backend:

@@ -94,7 +94,9 @@ def batches(rows: Sequence[R], budget: int, *, share: bool = True) -> Iterator[B
     for (_, (_, _, coming)), same in groupby(sorted(rows, key=kind), kind):
         alike = _alike(list(same))
         root, boughs = _tree(alike, share)
-        yield from _filled(root, sorted(boughs, key=lambda bough: bough.size, reverse=True), budget, coming)
+        boughs.sort(key=lambda bough: bough.size, reverse=True)
+        most_cached = budget * (CACHE_FACTOR if share else 1)  # padded rows are computed as long as they are cached
+        yield from _filled(root, boughs, coming, budget, most_cached)
 
 
 def tree(rows: Sequence[R], *, share: bool = True) -> Batch[R]:
@@ -149,25 +151,29 @@ def _tree(alike: Sequence[tuple[R, ...]], share: bool) -> tuple[Tokens, list[_Bo
     return heads[0][:root], boughs
 
 
-def _filled(root: Tokens, boughs: Sequence[_Bough[R]], budget: int, coming: int) -> Iterator[Batch[R]]:
-    """Batches of boughs in their order; a bough that does not fit is continued in the next batch."""
+def _filled(
+    root: Tokens, boughs: Sequence[_Bough[R]], coming: int, budget: int, most_cached: int
+) -> Iterator[Batch[R]]:
+    """Batches of boughs in their order; a bough that does not fit is continued in the next batch.
+
+    Args:
+        coming: how many tokens each row may still generate.
+        budget: the most tokens that a batch computes.
+        most_cached: the most that rows times the longest of them may be.
+    """
     batch, computed, longest = Batch[R](root), len(root), 0
     for bough in boughs:
-        for leaf, same in zip(bough.leaves, bough.rows, strict=True):
+        for number, (leaf, same) in enumerate(zip(bough.leaves, bough.rows, strict=True)):
+            length = len(root) + len(bough.stem) + len(leaf) + coming
             for row in same:
-                more = (
-                    coming + (len(leaf) if row is same[0] else 0) + (len(bough.stem) if leaf is bough.leaves[0] else 0)
-                )
-                length = max(longest, len(root) + len(bough.stem) + len(leaf) + coming)
-                cached = (len(batch.rows) + 1) * length
-                if batch.rows and (computed + more > budget or cached > CACHE_FACTOR * budget):
+                new_leaf, new_stem = row is same[0], row is same[0] and number == 0
+                more = coming + new_leaf * len(leaf) + new_stem * len(bough.stem)
+                cached = (len(batch.rows) + 1) * max(longest, length)
+                if batch.rows and (computed + more > budget or cached > most_cached):
                     yield batch
                     batch, computed, longest = Batch[R](root), len(root), 0
-                    more, length = (
-                        coming + len(leaf) + len(bough.stem),
-                        len(root) + len(bough.stem) + len(leaf) + coming,
-                    )
+                    more = coming + len(leaf) + len(bough.stem)
                 batch.add(bough.stem, leaf, [row])
-                computed, longest = computed + more, length
+                computed, longest = computed + more, max(longest, length)
     if batch.rows:
         yield batch

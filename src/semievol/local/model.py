@@ -20,7 +20,7 @@ from semievol.errors import ConfigError
 from semievol.local.batches import Batch
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work
 from semievol.local.tree import NAME
-from semievol.models import load_model, out_of_memory, quiet
+from semievol.models import load_model, out_of_memory, quiet, resolve_dtype
 
 _log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ _held: dict[ModelConfig, LocalModel] = {}
 
 def local_model(config: ModelConfig) -> LocalModel:
     """The model of this config; loaded on the first call, and again only after one for another config."""
+    config = config.model_copy(update={"dtype": resolve_dtype(config)})  # a run's is resolved, that of its check is not
     if config not in _held:
         free_local_model()
         _held[config] = LocalModel(config)
