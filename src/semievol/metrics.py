@@ -48,7 +48,8 @@ def auroc(confidence: Sequence[float], right: Sequence[bool]) -> float | None:
     negative = len(right) - positive
     if not positive or not negative:
         return None
-    _, place, count = np.unique(confidence, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(count) - (count - 1) / 2)[place]  # from 1; equals share the mean of their ranks
+    ordered = np.sort(confidence)
+    # From 1; equals share the mean of their ranks.
+    ranks = (ordered.searchsorted(confidence, "left") + ordered.searchsorted(confidence, "right") + 1) / 2
     total = float(ranks[np.asarray(right, dtype=bool)].sum())
     return (total - positive * (positive + 1) / 2) / (positive * negative)

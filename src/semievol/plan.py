@@ -17,7 +17,7 @@ from semievol.errors import DataError
 from semievol.records import Example, Request, Sampling
 from semievol.stages.collaborate import collaborators
 
-Lengths = npt.NDArray[np.int64]
+Lengths = npt.NDArray[np.int32]
 
 TRAINING_COST = 3.0
 """A training step's arithmetic over a forward pass: forward, and the backward pass through activations and weights.
@@ -100,7 +100,7 @@ def _check_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[s
 
     splits = {"labeled": dataset.labeled, "unlabeled": dataset.unlabeled, "test": dataset.test}
     return {
-        name: np.fromiter((tokens(name, example) for example in examples), np.int64)
+        name: np.fromiter((tokens(name, example) for example in examples), np.int32)
         for name, examples in splits.items()
     }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from semievol.data.dataset import Dataset
-from semievol.data.hashes import Hashes, hashes
+from semievol.data.hashes import Hashes, among, hashes, repeated
 from semievol.errors import DataError
 from semievol.records import Example
 
@@ -76,7 +76,7 @@ def examine(dataset: Dataset) -> Report:
     return Report(
         rows={name: len(examples) for name, examples in splits.items()},
         answers=answers,
-        duplicates={name: len(each) - len(np.unique(each)) for name, each in prompts.items()},
+        duplicates={name: len(repeated(each)) for name, each in prompts.items()},
         overlaps=_overlaps(splits, prompts, onto=("unlabeled", "test")),
         words={name: _quantiles(examples) for name, examples in splits.items() if examples},
         imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
@@ -115,7 +115,7 @@ def _overlaps(
 
 def _overlap(names: tuple[str, str], splits: Mapping[str, Sequence[Example]], prompts: Mapping[str, Hashes]) -> Overlap:
     one, other = names
-    shared = np.flatnonzero(np.isin(prompts[other], prompts[one]))
+    shared = np.flatnonzero(among(prompts[other], prompts[one]))
     owners = [int(np.flatnonzero(prompts[one] == prompts[other][at])[0]) for at in shared[:_SHOWN]]
     pairs = [(splits[one][owner].id, splits[other][int(at)].id) for owner, at in zip(owners, shared, strict=False)]
     return Overlap(names, len(shared), tuple(pairs))

@@ -10,7 +10,7 @@ from semievol.config import Config
 from semievol.data.answers import Answers
 from semievol.data.checks import refuse_leaks
 from semievol.data.dataset import Dataset
-from semievol.data.hashes import hashes, short_hash
+from semievol.data.hashes import hashes, repeated, short_hash
 from semievol.data.splits import Split, SplitName, open_splits
 from semievol.data.store import store
 from semievol.data.table import located
@@ -108,12 +108,11 @@ def _refuse_repeated_ids(dataset: Dataset, splits: Mapping[SplitName, Split]) ->
         DataError: one stands twice; names both places, for which the sources are read again.
     """
     every = np.concatenate([hashes(example.id for example in getattr(dataset, name)) for name in splits])
-    found, counts = np.unique(every, return_counts=True)
-    repeated = set(found[counts > 1].tolist())
+    suspects = set(repeated(every).tolist())
     seen: dict[str, str] = {}
-    for name in sorted(splits, key=lambda name: name != "labeled") if repeated else ():
+    for name in sorted(splits, key=lambda name: name != "labeled") if suspects else ():
         for place, example in _rows(splits[name]):
-            if short_hash(example.id) in repeated:
+            if short_hash(example.id) in suspects:
                 if example.id in seen:
                     raise DataError(f"{seen[example.id]} and {place} have one id, {example.id!r} (data.columns.id)")
                 seen[example.id] = place

@@ -91,7 +91,9 @@ class _Columns:
     """NaN where there is none."""
     scored: npt.NDArray[np.bool_]
     """Whether there is an H."""
-    agreement: npt.NDArray[np.float64]
+    agreement: npt.NDArray[np.int8]
+    """The position in `agreements`."""
+    agreements: list[float]
     origin: npt.NDArray[np.int8]
     """The position in `origins`."""
     origins: list[str]
@@ -122,7 +124,8 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
         curve=coverage(rows.h[known], rows.verdict[known]),
         origins=tuple(_group(name, rows, rows.origin == rows.origins.index(name)) for name in sorted(rows.origins)),
         agreements=tuple(
-            _group(f"{100 * share:.0f} %", rows, rows.agreement == share) for share in np.unique(rows.agreement)[::-1]
+            _group(f"{100 * share:.0f} %", rows, rows.agreement == rows.agreements.index(share))
+            for share in sorted(rows.agreements, reverse=True)
         ),
         surest=_shown(stage, kept[np.argsort(rows.h[kept], kind="stable")], sources),
         least_sure=_shown(stage, dropped[np.argsort(-rows.h[dropped], kind="stable")], sources),
@@ -130,9 +133,10 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
 
 
 def _columns(stage: StageDir, sources: Sources) -> _Columns:
-    kept, scored, origin, verdict = (array("b") for _ in range(4))
-    h, agreement = array("d"), array("d")
+    kept, scored, origin, agreement, verdict = (array("b") for _ in range(5))
+    h = array("d")
     origins: dict[str, int] = {}
+    agreements: dict[float, int] = {}
     for row in iter_rows(stage.rows_path, ["id", "answer", "origin", "agreement", "mean_nll", "kept"]):
         right = sources.right(row["id"], row["answer"])
         kept.append(row["kept"])
@@ -140,12 +144,13 @@ def _columns(stage: StageDir, sources: Sources) -> _Columns:
         origin.append(origins.setdefault(row["origin"], len(origins)))
         verdict.append(-1 if right is None else right)
         h.append(math.nan if row["mean_nll"] is None else row["mean_nll"])
-        agreement.append(round(row["agreement"], 4))
+        agreement.append(agreements.setdefault(round(row["agreement"], 4), len(agreements)))
     return _Columns(
         kept=np.frombuffer(kept, dtype=bool),
         h=np.frombuffer(h),
         scored=np.frombuffer(scored, dtype=bool),
-        agreement=np.frombuffer(agreement),
+        agreement=np.frombuffer(agreement, dtype=np.int8),
+        agreements=list(agreements),
         origin=np.frombuffer(origin, dtype=np.int8),
         origins=list(origins),
         verdict=np.frombuffer(verdict, dtype=np.int8),
@@ -163,7 +168,9 @@ def _group(name: str, rows: _Columns, where: npt.NDArray[np.bool_]) -> Group:
         name=name,
         rows=int(where.sum()),
         kept=int(rows.kept[where].sum()),
-        mean_agreement=float(rows.agreement[where].mean()),
+        mean_agreement=float(
+            np.average(rows.agreements, weights=np.bincount(rows.agreement[where], minlength=len(rows.agreements)))
+        ),
         median_h=float(np.median(values)) if len(values) else None,
         accuracy=_accuracy(rows, where),
     )
