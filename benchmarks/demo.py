@@ -1,13 +1,18 @@
 """Runs the demo over three seeds, keeps the figures, and writes the table of the README from what is kept.
 
 python benchmarks/demo.py            runs what is missing under benchmarks/results/demo, then the table
+python benchmarks/demo.py --seed 1   runs one seed, if it is missing
 python benchmarks/demo.py --table    the table only
+
+Each seed is a process of its own, as `make demo` is: what one run leaves in memory is not the next one's.
 """
 
 import argparse
 import json
 import shutil
 import statistics
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +33,14 @@ def main() -> None:
     """Runs what is missing and rewrites the README's table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--table", action="store_true", help="only write the table from what is kept")
-    if not parser.parse_args().table:
+    parser.add_argument("--seed", type=int, help="only run this seed")
+    options = parser.parse_args()
+    if options.seed is not None:
+        run_seed(options.seed)
+        return
+    if not options.table:
         for seed in SEEDS:
-            run_seed(seed)
+            subprocess.run([sys.executable, __file__, "--seed", str(seed)], check=True)
     readme = ROOT / "README.md"
     readme.write_text(with_table(readme.read_text(encoding="utf-8"), table()), encoding="utf-8")
     print(table())
