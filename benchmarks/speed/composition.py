@@ -40,8 +40,8 @@ def demo_seconds(result: Mapping[str, Any], demo: Demo, way: str, trainer: str) 
     """Seconds of the demo from each repetition of a workload that has its prompts.
 
     A test row is taken to cost what the collaborators' prompts cost a token. The weights are loaded for each of the
-    crew's passes, for the scores and for each model's evaluation by naive, and twice by the others: before and after
-    evolution.
+    crew's passes, for the scores and for each model's evaluation by naive; twice, before and after evolution, by the
+    libraries; once by ours, which trains the model that answers.
     """
     counts = result["counts"]
     requests, tokens, rows = counts["requests"], counts["tokens_requested"], result["settings"]["rows"]
@@ -58,7 +58,7 @@ def demo_seconds(result: Mapping[str, Any], demo: Demo, way: str, trainer: str) 
             passes = crew + (requests["justify"] > 0) + 1
             loading = answered["loading"] / passes * (crew + 1 + 3)
         else:
-            loading = 2 * answered["loading"]
+            loading = answered["loading"] * (1 if way == "ours" else 2)
         steps = training["step_seconds"] * training["steps"] / (training["steps"] - 1)
         fixed = training["seconds"] - steps
         found.append(

@@ -139,13 +139,20 @@ def test_needed_tokens_are_those_of_the_prefix_tree() -> None:
 def test_the_whole_demo_is_its_counts_times_what_a_unit_took(result: dict[str, Any]) -> None:
     demo = Demo(rows=400, test_answers=1500, training_tokens=100_000)
     answers = 400 * (8 / 10 + 1 / 10) + 1500 * 60 * 8 / 4000
-    assert demo_seconds(result, demo, "ours", "ours")[0] == pytest.approx(answers + 2 * 1 + 20 * 10 + 2 * (12 - 10))
+    assert demo_seconds(result, demo, "ours", "ours")[0] == pytest.approx(answers + 1 + 20 * 10 + 2 * (12 - 10))
+    answers = 400 * (12 / 10 + 2 / 10) + 1500 * 60 * 12 / 4000
+    assert demo_seconds(result, demo, "tuned", "ours")[0] == pytest.approx(answers + 2 * 2 + 20 * 10 + 2 * (12 - 10))
     answers = 400 * (24 / 10 + 5 / 10) + 1500 * 60 * 24 / 4000
     assert demo_seconds(result, demo, "naive", "trl")[0] == pytest.approx(answers + 8 * 1 + 20 * 20 + 2 * (24 - 20))
 
 
-def test_the_demos_counts_are_those_of_its_kept_run() -> None:
-    assert demo_counts() == Demo(rows=400, test_answers=1500, training_tokens=55044 + 93753)
+def test_the_demos_counts_are_those_of_its_config_and_its_kept_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for stage, tokens in (("warmup", 1000), ("evolve", 2500)):
+        (tmp_path / f"{stage}-done.json").write_text(json.dumps({"tokens": tokens}))
+    monkeypatch.setattr("benchmarks.speed.composition.KEPT", tmp_path)
+    assert demo_counts() == Demo(rows=400, test_answers=1500, training_tokens=3500)
 
 
 def test_every_result_stands_in_the_tables(result: dict[str, Any]) -> None:
