@@ -7,12 +7,12 @@ more on 2 cores.
 
 import argparse
 import json
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from semievol.backends.transformers import TransformersBackend
-from semievol.config import Config, ModelConfig, TrainingConfig
+from semievol.config import ModelConfig, TrainingConfig
 from semievol.records import Request, Response, TrainingExample
 from semievol.training import Trained
 
@@ -39,20 +39,15 @@ QUICK = (
 class NaiveBackend(TransformersBackend):
     """Answers as `naive` does; counts tokens as ours does."""
 
-    def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
-        super().__init__(config, weights)
-        self._model_config, self._adapters = config.model, dict(weights)
-
     def generate(
         self,
         requests: Sequence[Request],
         finished: Container[str] = (),
         stop: Callable[[], bool] = lambda: False,
-        **others: Any,
     ) -> Iterator[Response]:
         """A response for each request that is not `finished`."""
         waiting = [one for one in requests if one.id not in finished]
-        for response in respond(self._model_config, self._adapters, waiting, None):
+        for response in respond(self._config.model, self._folders, waiting, None):
             yield response
             if stop():
                 return

@@ -4,7 +4,6 @@ import dataclasses
 import json
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from semievol.backends.transformers import TransformersBackend
 from semievol.config import Config
@@ -23,10 +22,9 @@ class Recording(TransformersBackend):
         requests: Sequence[Request],
         finished: Container[str] = (),
         stop: Callable[[], bool] = lambda: False,
-        **others: Any,
     ) -> Iterator[Response]:
         """The backend's responses."""
         requests = list(requests)
         with self._file.open("a", encoding="utf-8") as stream:
             stream.writelines(json.dumps(dataclasses.asdict(request)) + "\n" for request in requests)
-        return super().generate(requests, finished, stop, **others)
+        return super().generate(requests, finished, stop)

@@ -15,7 +15,7 @@ from semievol.config import Config
 from semievol.errors import BackendError
 from semievol.local.batches import Batch, Tokens, batches
 from semievol.local.model import LocalModel, local_model
-from semievol.local.passes import Passes, Work
+from semievol.local.passes import Passes, Work, answer_logits
 from semievol.models import (
     end_of_turn,
     load_tokenizer,
@@ -152,15 +152,10 @@ class TransformersBackend:
 
     def _scored(self, passes: Passes, batch: Batch[_Row]) -> list[Response]:
         """The log-probabilities of given responses, in one pass."""
-        wanted = [0] * len(batch.leaves)
-        for row, leaf in zip(batch.rows, batch.leaf_of_row, strict=True):
-            wanted[leaf] = len(row.response) + 1
-        by_leaf = torch.split(passes.prefill(batch, wanted), wanted)
         responses = []
-        for row, leaf in zip(batch.rows, batch.leaf_of_row, strict=True):
-            given = torch.tensor(row.response, dtype=torch.long, device=by_leaf[leaf].device)
-            before = by_leaf[leaf][:-1].float()  # (L, V): the position before each response token predicts it
-            logprobs = -torch.nn.functional.cross_entropy(before, given, reduction="none")  # (L,)
+        for row, logits in zip(batch.rows, answer_logits(passes, batch), strict=True):
+            given = torch.tensor(row.response, dtype=torch.long, device=logits.device)
+            logprobs = -torch.nn.functional.cross_entropy(logits, given, reduction="none")  # (L,)
             responses.append(
                 Response(
                     id=row.request.id,

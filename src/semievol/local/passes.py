@@ -49,6 +49,15 @@ class Passes(Protocol):
         """Logits after one more token of each row, (B, V)."""
 
 
+def answer_logits(passes: Passes, batch: Batch[Any]) -> list[torch.Tensor]:
+    """For each row, the logits of the positions before its response's tokens, which predict them: (L, V)."""
+    wanted = [0] * len(batch.leaves)
+    for row, leaf in zip(batch.rows, batch.leaf_of_row, strict=True):
+        wanted[leaf] = len(row.response) + 1
+    by_leaf = torch.split(passes.prefill(batch, wanted), wanted)
+    return [by_leaf[leaf][:-1].float() for leaf in batch.leaf_of_row]
+
+
 class TreePasses:
     """Each token once, and no padding."""
 

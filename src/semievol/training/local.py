@@ -21,9 +21,9 @@ from trl import SFTConfig, SFTTrainer
 
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
-from semievol.local.batches import Batch, Tokens, tree
+from semievol.local.batches import Tokens, tree
 from semievol.local.model import LocalModel, free_local_model, local_model
-from semievol.local.passes import Passes, Work
+from semievol.local.passes import Passes, Work, answer_logits
 from semievol.models import (
     end_of_turn,
     load_tokenizer,
@@ -227,13 +227,7 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        batch: Batch[Row] = inputs["batch"]
-        wanted = [0] * len(batch.leaves)
-        for row, leaf in zip(batch.rows, batch.leaf_of_row, strict=True):
-            wanted[leaf] = len(row.response) + 1
-        by_leaf = torch.split(self._passes(model).prefill(batch, wanted), wanted)
-        # The position before a token predicts it.
-        logits = torch.cat([by_leaf[leaf][:-1] for leaf in batch.leaf_of_row]).float()  # (answer tokens, V)
+        logits = torch.cat(answer_logits(self._passes(model), inputs["batch"]))  # (answer tokens, V)
         answers, weights = inputs["labels"][1:], inputs["weights"]
         losses = cross_entropy(logits, answers, reduction="none")
         total: torch.Tensor = (losses * weights).sum()
