@@ -151,7 +151,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
     facts = {
         "settings": settings,
         "dtype": config.model.dtype,
-        "truth": read_answers(config, dataset.task),
+        "truth": dict(read_answers(config, dataset.task)),
         "training": [{"id": row.id, "messages": row.messages, "response": row.response} for row in rows],
         **_counts(workload, rows),
     }
