@@ -15,7 +15,7 @@ from semievol.config import PRESETS, Config
 INTRODUCTION = """\
 # Configuration
 
-Every option, its type, its default and what it does. This page is made from the classes in `semievol/config.py`:
+Every option, its type, its default and what it does. This page is made from the classes in `semievol/config/`:
 `python -m semievol.report.reference > docs/configuration.md`. A test fails when the two differ.
 
 A config file is YAML with the sections below. What it leaves out has the default. An unknown option is refused, and

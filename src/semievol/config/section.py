@@ -1,0 +1,46 @@
+"""What every section of the config is built from."""
+
+import difflib
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """A part of the config: frozen, unknown keys refused, help taken from the docstring under each field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def explain(error: ValidationError, root: type[BaseModel], prefix: str = "") -> str:
+    """A validation error in the user's words, one line per option."""
+    lines = []
+    for item in error.errors():
+        path = [str(part) for part in item["loc"]]
+        where = ".".join(([prefix] if prefix else []) + path)
+        if item["type"] == "extra_forbidden":
+            known = _options_at(root, path[:-1])
+            near = difflib.get_close_matches(path[-1], known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            lines.append(f"{where}: unknown option; {hint}")
+        elif item["type"] == "value_error":
+            lines.append(f"{where + ': ' if where else ''}{item['ctx']['error']}")
+        else:
+            lines.append(f"{where}: {item['msg']} (found {item['input']!r})")
+    return "\n  ".join(lines)
+
+
+def _options_at(root: type[BaseModel], path: Sequence[str]) -> list[str]:
+    section: type[BaseModel] = root
+    for part in path:
+        if part not in section.model_fields:
+            continue  # an index into a list
+        annotation: Any = section.model_fields[part].annotation
+        for candidate in (annotation, *getattr(annotation, "__args__", ())):
+            if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+                section = candidate
+    return list(section.model_fields)
