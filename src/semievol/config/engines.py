@@ -1,8 +1,10 @@
 """Options of what computes: the model, its training, the engine that answers, and where the work runs."""
 
-from typing import Annotated, Literal
+import re
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from semievol.config.section import Count, Section
 
@@ -65,11 +67,71 @@ class TrainingConfig(TrainingRecipe):
     """`local` (TRL and PEFT in this process), `fake`, or `my_package.module:Class`."""
 
 
+class ServiceConfig(Section):
+    """A service that speaks the OpenAI API: OpenAI, Azure, Together, Fireworks, vLLM, SGLang, llama.cpp, Ollama.
+
+    The model is `model.name`, as the service calls it. The last seven options change no answer, only how it is had.
+    """
+
+    base_url: str | None = None
+    """Where the service is, such as `http://localhost:8000/v1`; OpenAI's where it is not set. With `api_version`, the
+    address of the Azure resource."""
+    api_version: str | None = None
+    """API version of an Azure resource that names one; its newer `/openai/v1` address needs none."""
+    logprobs: Literal["auto"] | bool = "auto"
+    """Ask for log-probabilities of the answers. `auto`: until the service refuses them."""
+    extra_body: dict[str, Any] = {}
+    """More fields of every request: `{reasoning_effort: low}`."""
+    api_key_env: str = "OPENAI_API_KEY"
+    """Name of the environment variable that holds the key; never the key itself."""
+    mode: Literal["realtime", "batch"] = "realtime"
+    """`batch`: requests are uploaded in files and answered within a day, at half the price where the service has it."""
+    max_concurrency: Count = 64
+    """Most requests in flight. Fewer are sent while the service is overloaded."""
+    requests_per_minute: Count | None = None
+    """Most requests in a minute; as many as the service takes where it is not set."""
+    tokens_per_minute: Count | None = None
+    """Most tokens in a minute, estimated for what is in flight."""
+    timeout: Annotated[float, Field(gt=0)] = 120.0
+    """Seconds until a request counts as lost."""
+    max_retries: Annotated[int, Field(ge=0, le=100)] = 8
+    """How often a request that failed is sent again before it is recorded with its reason; the waits double from half
+    a second to a minute, or are what the service asks for."""
+
+    @field_validator("api_key_env")
+    @classmethod
+    def _is_a_name(cls, name: str) -> str:
+        if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", name):  # the message does not repeat it: it may be a key
+            raise ValueError(
+                "name the environment variable that holds the key, in capitals, such as OPENAI_API_KEY; "
+                "a key itself does not belong in a config"
+            )
+        return name
+
+    @field_validator("base_url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        if url is not None:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.netloc:
+                raise ValueError("expected an address such as https://api.openai.com/v1")
+            if "@" in parts.netloc or parts.query:
+                raise ValueError("keys and parameters do not belong in the address; api_key_env names the key")
+        return url
+
+
+SPEED_OPTIONS = frozenset(
+    {"api_key_env", "mode", "max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "max_retries"}
+)
+"""Options of a service that change no answer, and so stand in no stage's key."""
+
+
 class BackendConfig(Section):
     """The engine that answers."""
 
     kind: str = "transformers"
-    """`transformers`, `fake`, or `my_package.module:Class`."""
+    """`transformers`, `openai` (any service with that API), `fake`, or `my_package.module:Class`."""
+    service: ServiceConfig = ServiceConfig()
     batch_tokens: Count = 4096
     """Tokens that the transformers backend computes at once; what prompts have in common counts once."""
     fake_noise: Annotated[float, Field(ge=0, le=1)] = 0.3

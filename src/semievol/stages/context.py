@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from semievol.config import Config
+from semievol.config.engines import SPEED_OPTIONS
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
@@ -53,7 +54,7 @@ class Round:
 
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
-        backend = self.config.backend.model_dump(mode="json")
+        backend = self.config.backend.model_dump(mode="json", exclude={"service": SPEED_OPTIONS})
         return {"backend": backend, "shard_rows": self.config.executor.shard_rows}
 
     def run_shards(
