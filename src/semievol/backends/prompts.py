@@ -74,7 +74,7 @@ class Prompts:
             f"{len(row.prompt)} prompt tokens and up to {row.length - len(row.prompt)} of the response "
             f"do not fit in the model's {self.limit}"
         )
-        return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason)
+        return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason, permanent=True)
 
     def generated(self, row: Row, tokens: Sequence[int], logprobs: Sequence[float], ended: bool) -> Response:
         """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside."""

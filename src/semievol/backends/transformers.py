@@ -21,6 +21,8 @@ from semievol.records import Request, Response
 class TransformersBackend:
     """One base model in memory, and adapters that are merged into it in turn."""
 
+    scores = True
+
     def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
         self._config = config
         self._folders = dict(weights)
