@@ -5,12 +5,10 @@ import dataclasses
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
-from semievol.backends.service.answers import estimated_tokens, read_answer
 from semievol.backends.service.background import Background
 from semievol.backends.service.clients import open_async_client
-from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all
 from semievol.backends.service.pace import Pace
 from semievol.config import ServiceConfig
@@ -24,13 +22,35 @@ LONGEST_NAP = 0.2
 """Seconds after which a request that waits looks whether the run has been stopped."""
 
 
+class Language(Protocol):
+    """How a service is asked, and how its answers are read."""
+
+    path: str
+    """Where requests go, after the base URL."""
+
+    def body(self, request: Request, model: str) -> dict[str, Any]:
+        """The JSON body of a request."""
+
+    def read(self, request: Request, content: object) -> Response | Failure:
+        """The response in the JSON that comes back, or why it holds none."""
+
+    def tokens(self, request: Request) -> int:
+        """About how many tokens the prompt and the longest answer have."""
+
+    def learn(self, sent: Mapping[str, Any], failure: Failure) -> None:
+        """Takes in that a body was refused; the next one differs where there is something to do about it."""
+
+    def saw_answer(self, text: str, logprobs: tuple[float, ...] | None) -> None:
+        """Takes in an answer."""
+
+
 class Realtime:
     """One service, asked request by request.
 
     Requests are taken one by one and no more are held than may be in flight.
     """
 
-    def __init__(self, service: ServiceConfig, dialect: Dialect, model: Callable[[str], str]) -> None:
+    def __init__(self, service: ServiceConfig, dialect: Language, model: Callable[[str], str]) -> None:
         """Connects to nothing yet.
 
         Args:
@@ -118,12 +138,12 @@ class Realtime:
     async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response | Failure:
         """One attempt."""
         assert self._pace is not None
-        estimated = estimated_tokens(request) + request.sampling.max_tokens
+        estimated = self._dialect.tokens(request)
         async with self._pace.place(estimated):
             sent = asyncio.get_running_loop().time()
             try:
-                content = await self._client.post("/chat/completions", cast_to=object, body=body)
-                result = read_answer(request, content)
+                content = await self._client.post(self._dialect.path, cast_to=object, body=body)
+                result = self._dialect.read(request, content)
             except Exception as error:
                 result = of_error(error)
             if isinstance(result, Response):
