@@ -103,6 +103,10 @@ class RunDir:
         """The log of every process that worked here."""
         return self.path / "logs" / "run.log"
 
+    def engine_log_path(self, engine: str) -> Path:
+        """What an engine that runs beside this process writes."""
+        return self.path / "logs" / f"{engine}.log"
+
     @property
     def facts_path(self) -> Path:
         """Versions, machine, times and tokens."""

@@ -9,6 +9,7 @@ from semievol.seams import Table, implementation
 
 BACKENDS: Table = {
     "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),
+    "vllm": ("semievol.backends.vllm.backend:VllmBackend", "openai"),
     "openai": ("semievol.backends.openai:OpenAIBackend", "openai"),
     "fake": ("semievol.backends.fake:FakeBackend", None),
 }

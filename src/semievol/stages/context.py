@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from semievol.config import Config
-from semievol.config.engines import SPEED_OPTIONS
+from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
@@ -54,7 +54,8 @@ class Round:
 
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
-        backend = self.config.backend.model_dump(mode="json", exclude={"service": set(SPEED_OPTIONS)})
+        speed = {"service": set(SPEED_OPTIONS), "vllm": set(VLLM_SPEED_OPTIONS)}
+        backend = self.config.backend.model_dump(mode="json", exclude=speed)
         return {"backend": backend, "shard_rows": self.config.executor.shard_rows}
 
     def run_shards(
