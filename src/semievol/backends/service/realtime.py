@@ -4,7 +4,7 @@ import asyncio
 import dataclasses
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from semievol.backends.service.answers import estimated_tokens, read_answer
@@ -12,7 +12,7 @@ from semievol.backends.service.background import Background
 from semievol.backends.service.clients import open_async_client
 from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all
-from semievol.backends.service.pace import Pace
+from semievol.backends.service.pace import Pace, nap
 from semievol.config import ServiceConfig
 from semievol.records import Message, Request, Response
 
@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 
 PROBE_RETRIES = 3
 """How often the probe of a service that seems down is sent again."""
-LONGEST_NAP = 0.2
-"""Seconds after which a request that waits looks whether the run has been stopped."""
 
 
 class Realtime:
@@ -91,20 +89,10 @@ class Realtime:
         """The response; `None` where the run was halted before there was one."""
         retries, answers = 0, self._answers
         most = min(PROBE_RETRIES, self._service.max_retries) if probe else self._service.max_retries
-        while not halted():
-            body = self._dialect.body(request, self._model(request.weights))
-            result = await self._sent(request, body)
+        while (result := await self._sent(request, halted)) is not None:
             if isinstance(result, Response):
-                self._answers += 1
-                self._dialect.saw_answer(result.text, result.logprobs)
                 return result
-            if result.kind == "all":
-                raise stops_all(result, self._service)
-            if result.kind == "refused":
-                self._dialect.learn(body, result)
-                if self._dialect.body(request, self._model(request.weights)) != body:
-                    continue
-            elif result.kind != "row" and retries < most:
+            if result.kind in ("again", "overloaded") and retries < most:
                 retries += 1
                 await self._wait(result, retries, halted)
                 continue
@@ -112,34 +100,45 @@ class Realtime:
                 raise stops_all(result, self._service)
             if result.kind != "row" and self._answers == answers:
                 await self._prove_alive(request, halted)
+                if halted():  # it says nothing of this request
+                    return None
             return failed(request, result, retries)
         return None
 
-    async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response | Failure:
-        """One attempt."""
+    async def _sent(self, request: Request, halted: Callable[[], bool]) -> Response | Failure | None:
+        """One attempt, and more where the service wants it put otherwise; `None` where it was halted before."""
         assert self._pace is not None
         estimated = estimated_tokens(request) + request.sampling.max_tokens
-        async with self._pace.place(estimated):
-            sent = asyncio.get_running_loop().time()
-            try:
-                content = await self._client.post("/chat/completions", cast_to=object, body=body)
-                result = read_answer(request, content)
-            except Exception as error:
-                result = of_error(error)
-            if isinstance(result, Response):
-                self._pace.answered(result.prompt_tokens + result.completion_tokens, estimated)
-            elif result.kind == "overloaded":
-                self._pace.overloaded(sent, result.wait)
-            return result
+        async with self._pace.place(estimated, halted) as may_go:
+            while may_go and not halted():
+                version, sent = self._dialect.version, asyncio.get_running_loop().time()
+                result = await self._attempt(request)
+                if isinstance(result, Response):
+                    self._answers += 1
+                    self._dialect.saw_answer(result.text, result.logprobs)
+                    self._pace.answered(result.prompt_tokens + result.completion_tokens, estimated)
+                elif result.kind == "overloaded":
+                    self._pace.overloaded(sent, result.wait)
+                elif result.kind == "all":
+                    raise stops_all(result, self._service)
+                elif result.kind == "refused" and self._dialect.learn(result, version):
+                    continue
+                return result
+        return None
+
+    async def _attempt(self, request: Request) -> Response | Failure:
+        body = self._dialect.body(request, self._model(request.weights))
+        try:
+            return read_answer(request, await self._client.post("/chat/completions", cast_to=object, body=body))
+        except Exception as error:
+            return of_error(error)
 
     async def _wait(self, failure: Failure, retry: int, halted: Callable[[], bool]) -> None:
         """Waits before another attempt; not to its end where the run is halted."""
         own = backoff(retry, self._service.retry_wait, random.random())
         seconds = own if failure.wait is None else failure.wait + own * random.random()
         logger.debug("waiting %.2f s before another attempt: %s", seconds, failure.reason)
-        end = asyncio.get_running_loop().time() + seconds
-        while (left := end - asyncio.get_running_loop().time()) > 0 and not halted():
-            await asyncio.sleep(min(left, LONGEST_NAP))
+        await nap(seconds, halted)
 
     async def _prove_alive(self, request: Request, halted: Callable[[], bool]) -> None:
         """Asks a harmless question, to tell a request that fails alone from a service that is down.
