@@ -55,6 +55,8 @@ class Plan:
     no answer to that row."""
     limit: int
     """What prompt and response may be long together."""
+    notes: tuple[str, ...] = ()
+    """What else a person should know beforehand."""
 
     @property
     def seconds(self) -> float | None:
@@ -84,9 +86,21 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
         shown = max((one.examples for one in collaborators(config)), default=0)
         with_examples = int(lengths["unlabeled"].max(initial=0))
         with_examples += int(np.sort(lengths["labeled"])[-shown:].sum()) if shown else 0
-        return Plan(tuple(steps), (middle, longest), with_examples, backend.max_length())
+        return Plan(tuple(steps), (middle, longest), with_examples, backend.max_length(), _notes(config, backend))
     finally:
         backend.close()
+
+
+def _notes(config: Config, backend: Backend) -> tuple[str, ...]:
+    notes = []
+    if not backend.scores:
+        notes.append("token counts are estimates: the tokenizer is the service's")
+    if config.backend.kind == "openai" and config.select.enabled and config.select.criterion == "auto":
+        if config.backend.service.logprobs is False:
+            notes.append("rows are kept by agreement: backend.service.logprobs is false, so there is no H")
+        else:
+            notes.append("rows are kept by H, or by agreement if the service gives no log-probabilities")
+    return tuple(notes)
 
 
 def _check_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[str, Lengths]:
