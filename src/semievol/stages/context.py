@@ -56,7 +56,9 @@ class Round:
 
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
-        backend = self.config.backend.model_dump(mode="json", exclude={"service": set(SPEED_OPTIONS)})
+        engine = self.config.backend
+        unused = {"service": True} if engine.kind in ("transformers", "fake") else {"service": set(SPEED_OPTIONS)}
+        backend = engine.model_dump(mode="json", exclude=unused)
         return {"backend": backend, "shard_rows": self.config.shard_rows}
 
     def run_shards(
