@@ -70,7 +70,7 @@ class Tree:
         for level in self._levels:
             keys, values = _rows(key, level.keys), _rows(value, level.keys)
             attended = attention(_rows(query, level.queries), keys, values, level.visible, scale)
-            found.append(attended.flatten(0, 1)[level.real])
+            found.append(_rows(attended.flatten(0, 1), level.real))
         if self._keep:
             self.kept.append((keys, values))  # the leaves are the last level
         return torch.cat(found)
@@ -161,7 +161,7 @@ def attention(
 
 
 def _rows(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Vectors (N, G, D) by their places (B, T): (B, T, G, D). `embedding` has the fastest backward pass of a gather."""
+    """Vectors (N, G, D) by their places (...): (..., G, D). `embedding` has the fastest backward pass of a gather."""
     return embedding(index, vectors.flatten(1)).view(*index.shape, *vectors.shape[1:])
 
 
