@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.speed import figures, table
+from benchmarks.speed import cells, figures, table
 from benchmarks.speed.__main__ import options
 from benchmarks.speed.composition import Demo, demo_counts, demo_seconds
 from benchmarks.speed.limit import Shape, forward_flop, shape_of, training_flop
@@ -92,13 +92,13 @@ def result() -> dict[str, Any]:
 
 def test_a_ratio_is_taken_in_each_repetition_and_its_median_shown_with_the_extremes() -> None:
     assert figures.ratios([30, 60, 40], [10, 20, 10]) == [3, 3, 4]
-    assert table.spread([3, 4, 3.5]) == "3.50 (3.00 to 4.00)"
+    assert cells.spread([3, 4, 3.5]) == "3.50 (3.00 to 4.00)"
 
 
 def test_loading_is_left_out_or_counted(result: dict[str, Any]) -> None:
-    assert table.slower("naive", loading=False)(result) == "3.00 (3.00 to 4.00)"
-    assert table.slower("naive", loading=True)(result) == "3.27 (3.14 to 4.18)"
-    assert table.slower("vllm", loading=False)(result) == "not installed"
+    assert cells.slower("naive", loading=False)(result) == "3.00 (3.00 to 4.00)"
+    assert cells.slower("naive", loading=True)(result) == "3.27 (3.14 to 4.18)"
+    assert cells.slower("vllm", loading=False)(result) == "not installed"
 
 
 def test_the_layers_of_smollm2_have_106_million_weights() -> None:
@@ -180,6 +180,18 @@ def test_the_demo_as_it_was_really_run_stands_below(result: dict[str, Any]) -> N
     }
     assert "ours 10.0 minutes, naive 35.0, 3.50 times ours; accuracy of SemiEvol 75.0 % and 74.5 %." in table.tables(
         {"newsgroups": result}, whole
+    )
+
+
+def test_free_decoding_stands_below_with_its_ratio(result: dict[str, Any]) -> None:
+    free = {
+        "tokens": 1024,
+        "requests": 40,
+        "ours": {"seconds": 5.0, "completion_tokens": 80},
+        "naive": {"seconds": 100.0, "completion_tokens": 9000},
+    }
+    assert "took it 100 s for 9000 tokens, ours 5.0 s for 80: 20 times ours." in table.tables(
+        {"newsgroups": result}, free=free
     )
 
 
