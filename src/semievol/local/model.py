@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from semievol.config import ModelConfig
 from semievol.errors import ConfigError
 from semievol.local.batches import Batch
+from semievol.local.memory import keep_freed_memory
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work
 from semievol.local.tree import NAME
 from semievol.models import load_model, out_of_memory, quiet, resolve_dtype
@@ -35,6 +36,8 @@ class LocalModel:
 
     def __init__(self, config: ModelConfig) -> None:
         self.model: Any = load_model(config)
+        if self.model.device.type == "cpu":
+            keep_freed_memory()
         self.adapter: str | None = None
         """The folder of the merged adapter."""
         self.shares = _takes_trees(self.model)
