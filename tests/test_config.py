@@ -138,3 +138,19 @@ def test_every_option_of_every_section_is_explained() -> None:
         if "description" not in option and "$ref" not in option
     ]
     assert silent == []
+
+
+def test_a_key_in_the_config_is_refused_and_not_repeated() -> None:
+    for key in ("sk-proj-abc123", "gsk_abc123", "d0ffeeb1"):
+        with pytest.raises(
+            ConfigError, match=r"backend\.service\.api_key_env: name the environment variable"
+        ) as caught:
+            config.build({"backend": {"service": {"api_key_env": key}}})
+        assert key not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "https://me:secret@host/v1", "https://host/v1?api-key=secret"])
+def test_an_address_without_a_scheme_or_with_a_key_is_refused(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"backend\.service\.base_url") as caught:
+        config.build({"backend": {"service": {"base_url": url}}})
+    assert "secret" not in str(caught.value)

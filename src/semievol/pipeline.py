@@ -16,6 +16,7 @@ from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError
+from semievol.local import free_memory
 from semievol.progress import Reporter
 from semievol.records import Example
 from semievol.run_dir import STAGES, RunDir, StageDir, iter_rows, read_json, write_text
@@ -87,7 +88,7 @@ def run(
             _rounds(config, folder, dataset, worker, reporter, until)
         finally:
             worker.close()
-            _free_memory()
+            free_memory()
             _session_ended(folder, session)
     return result(folder)
 
@@ -100,7 +101,8 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
     weights: dict[str, str] = {}
     selections: list[StageDir] = []
     for number in range(1, config.rounds + 1):
-        round_ = Round(number, config, folder, dataset.task, labeled, unlabeled, worker, reporter)
+        revision = selections[-1].revision if selections else 0
+        round_ = Round(number, config, folder, dataset.task, labeled, unlabeled, worker, reporter, revision)
         round_ = _warm(round_, weights)
         if last < STAGES.index("collaborate"):
             return
@@ -178,7 +180,7 @@ def result(folder: RunDir) -> RunResult:
 
 def _pinned(config: Config, folder: RunDir) -> Config:
     """The config with the weights' type decided: once per run folder, for it is measured."""
-    if config.model.dtype != "auto" or config.backend.kind != "transformers":
+    if config.model.dtype != "auto" or config.backend.kind not in ("transformers", "vllm"):
         return config
     facts = folder.facts()
     if "dtype" not in facts:
@@ -214,14 +216,6 @@ def _session_ended(folder: RunDir, session: dict[str, Any]) -> None:
     facts = folder.facts()
     facts.setdefault("sessions", []).append(session)
     folder.write_facts(facts)
-
-
-def _free_memory() -> None:
-    """Frees the base model that answering and training shared, where the run has loaded one."""
-    if "semievol.local.model" in sys.modules:  # importing it would load torch
-        from semievol.local.model import free_local_model
-
-        free_local_model()
 
 
 def _peak_memory() -> int | None:

@@ -24,6 +24,10 @@ TRAINING_COST = 3.0
 LoRA skips the frozen weights' gradients and small batches lose what that wins."""
 
 
+_NOT_TIMED = ("fake", "openai")
+"""Backends whose speed says nothing, or whose answers cost money."""
+
+
 @dataclass(frozen=True)
 class Step:
     """One stage's share of the work."""
@@ -68,7 +72,7 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
     backend = open_backend(config, {})
     try:
         lengths = _check_lengths(config, dataset, backend)
-        rate = _rate(config, dataset, backend) if measure and config.backend.kind != "fake" else None
+        rate = _rate(config, dataset, backend) if measure and config.backend.kind not in _NOT_TIMED else None
         steps = _steps(config, dataset, lengths)
         if rate is not None:
             steps = [

@@ -294,7 +294,7 @@ def test_a_shared_beginning_changes_no_answer(config: Config) -> None:
 def test_the_work_is_the_root_the_stems_and_the_leaves(config: Config) -> None:
     backend = roomy(config)
     requests = [dataclasses.replace(one, sampling=Sampling(max_tokens=1)) for one in with_examples()]
-    (batch,) = batches([backend._row(one) for one in requests], 10_000)
+    (batch,) = batches([backend.prompts.row(one) for one in requests], 10_000)
     answers(backend, requests)
     assert backend.work.requested == sum(backend.prompt_tokens(one) for one in requests)
     assert backend.work.computed == len(batch.root) + sum(map(len, batch.stems)) + sum(map(len, batch.leaves))

@@ -4,7 +4,7 @@ The YAML file, `--set` on the command line, `semievol config schema`, the digest
 reference page all come from these classes. A section has the name of its stage where there is one.
 """
 
-from semievol.config.engines import ExecutorConfig, ModelConfig, TrainingConfig
+from semievol.config.engines import ExecutorConfig, ModelConfig, ServiceConfig, TrainingConfig
 from semievol.config.loading import PRESETS, build, dump, load, schema
 from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
 
@@ -16,6 +16,7 @@ __all__ = [
     "ModelConfig",
     "RetrievalConfig",
     "SelectConfig",
+    "ServiceConfig",
     "TaskConfig",
     "TrainingConfig",
     "build",

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from semievol.config import Config
+from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
@@ -27,6 +28,8 @@ class Round:
     unlabeled: Sequence[Example]
     worker: Worker
     reporter: Reporter
+    revision: int = 0
+    """How often rows of earlier rounds have changed after the fact."""
     warm_digest: str = ""
     """Stands for M_warm in the keys of later stages."""
 
@@ -53,7 +56,8 @@ class Round:
 
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
-        backend = self.config.backend.model_dump(mode="json")
+        speed = {"service": set(SPEED_OPTIONS), "vllm": set(VLLM_SPEED_OPTIONS)}
+        backend = self.config.backend.model_dump(mode="json", exclude=speed)
         return {"backend": backend, "shard_rows": self.config.executor.shard_rows}
 
     def run_shards(
@@ -65,14 +69,14 @@ class Round:
         requests: int,
         unit: str = "answers",
     ) -> None:
-        """Calls `function` for each shard of `rows` that has no part file yet.
+        """Calls `function` for each shard of `rows` that has no part file yet, or requests that may yet be answered.
 
         Args:
             title: what the progress bar says.
             requests: how many answers the whole stage expects, for the progress bar.
         """
         every = shards(rows, self.config.executor.shard_rows)
-        open_ = [shard for shard in every if not stage.part_path(shard.index).exists()]
+        open_ = [shard for shard in every if stage.is_open(shard.index)]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)
         done = round(finished_rows * per_row) + sum(len(stage.journal(s.index).read()) for s in open_)
@@ -84,8 +88,8 @@ class Round:
 CODE_VERSION: Mapping[str, int] = {
     "warmup": 1,
     "collaborate": 1,
-    "justify": 1,
-    "select": 1,
+    "justify": 2,
+    "select": 2,
     "evolve": 1,
     "evaluate": 1,
 }
