@@ -1,7 +1,7 @@
 """Everything a run leaves on disk; the only module that knows the layout.
 
     <run>/
-      config.yaml   run.json   report.html   README.md   logs/run.log   rows/   .lock
+      config.yaml   run.json   costs.jsonl   report.html   README.md   logs/run.log   rows/   .lock
       warmup/  collaborate/  justify/  select/  evolve/  evaluate/      round 1
       round-02/collaborate/ ...                                         further rounds
 
@@ -109,6 +109,11 @@ class RunDir:
         return self.path / "run.json"
 
     @property
+    def costs_path(self) -> Path:
+        """What services charged, a line each."""
+        return self.path / "costs.jsonl"
+
+    @property
     def report_path(self) -> Path:
         """The page a person reads."""
         return self.path / "report.html"
@@ -136,8 +141,18 @@ class StageDir:
 
     @property
     def adapter_path(self) -> Path:
-        """The weights that a training stage leaves."""
+        """What a training stage leaves: the weights, or what is known of their training at a service."""
         return self.path / "adapter"
+
+    @property
+    def training_path(self) -> Path:
+        """What a training under way keeps; becomes `adapter_path`."""
+        return self.path / "adapter.partial"
+
+    @property
+    def weights(self) -> str:
+        """Where a finished training's weights lie: a folder, or the name of a model at a service."""
+        return str(self.summary().get("model") or self.adapter_path)
 
     @property
     def rows_path(self) -> Path:

@@ -7,6 +7,7 @@ from typing import Any
 
 from semievol.config import Config
 from semievol.config.engines import SPEED_OPTIONS
+from semievol.costs import Budget
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
@@ -34,6 +35,11 @@ class Round:
     def stage(self, name: str) -> StageDir:
         """The folder of a stage in this round."""
         return self.run.stage(name, self.number)
+
+    @property
+    def budget(self) -> Budget | None:
+        """What services may still charge."""
+        return self.worker.budget
 
     @cached_property
     def has_solutions(self) -> bool:

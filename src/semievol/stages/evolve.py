@@ -9,7 +9,7 @@ from semievol.errors import TrainingError
 from semievol.records import Example
 from semievol.run_dir import StageDir, iter_rows
 from semievol.stages.context import Round
-from semievol.stages.warmup import TrainingRows, rows_digest, train
+from semievol.stages.warmup import TrainingRows, recipe_key, rows_digest, train
 
 
 def evolve(round_: Round, selection: StageDir) -> StageDir:
@@ -28,7 +28,7 @@ def evolve(round_: Round, selection: StageDir) -> StageDir:
     stage = round_.stage("evolve")
     key = round_.key(
         "evolve",
-        recipe=recipe.model_dump(mode="json"),
+        recipe=recipe_key(recipe),
         rows=rows_digest(rows),
         start_from=round_.warm_digest if from_warm else "base",
     )
