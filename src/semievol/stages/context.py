@@ -60,7 +60,7 @@ class Round:
 
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
-        backend = self.config.backend.model_dump(mode="json", exclude={"service": SPEED_OPTIONS})
+        backend = self.config.backend.model_dump(mode="json", exclude={"service": set(SPEED_OPTIONS)})
         return {"backend": backend, "shard_rows": self.config.executor.shard_rows}
 
     def run_shards(
