@@ -46,19 +46,17 @@ class Budget:
     the request can cost is set aside.
     """
 
-    def __init__(self, path: Path, price: Price | None = None, limit: float | None = None, batch: bool = False) -> None:
+    def __init__(self, path: Path, price: Price | None = None, limit: float | None = None) -> None:
         """Goes on from what `path` tells of earlier sessions.
 
         Args:
             path: the ledger; made when there is something to write.
             limit: dollars for all sessions together.
-            batch: whether requests have the price of the batch mode.
         """
         self._path, self._price, self._limit = path, price, limit
-        self._share = price.batch if price is not None and batch else 1.0
         self._lock = threading.Lock()
         self._set_aside: dict[str, float] = {}
-        earlier = read_ledger(path)
+        earlier = _compacted(path)
         self._known = {entry["id"] for entry in earlier if "id" in entry}
         self._spent = sum_up(earlier).dollars
         self.refused = False
@@ -137,7 +135,7 @@ class Budget:
             return None
         per_input, per_output = self._price.answering(weights)
         read, written = dollars(prompt_tokens, per_input), dollars(completion_tokens, per_output)
-        return None if read is None or written is None else self._share * (read + written)
+        return None if read is None or written is None else read + written
 
     def _reserve(self, id_: str, cost: float | None, refusable: bool = True) -> bool:
         with self._lock:
@@ -168,8 +166,7 @@ def open_budget(config: Config, folder: RunDir) -> Budget:
             f"costs.max_cost: no price is known for {config.model.name}; "
             f"set {', '.join(f'costs.prices.{name}' for name in missing)}, in dollars per million tokens"
         )
-    _compact(folder.costs_path)
-    return Budget(folder.costs_path, price, limit, config.backend.service.mode == "batch")
+    return Budget(folder.costs_path, price, limit)
 
 
 def without_price(config: Config, price: Price | None) -> list[str]:
@@ -230,8 +227,10 @@ def sum_up(entries: Iterable[Mapping[str, Any]]) -> Costs:
     )
 
 
-def _compact(path: Path) -> None:
-    """One line for all answers of the same weights, so that the file does not grow with every session."""
+def _compacted(path: Path) -> list[dict[str, Any]]:
+    """The charges in a ledger, which then holds one line for all answers of the same weights, and no torn one."""
+    if not path.exists():
+        return []
     trainings: list[dict[str, Any]] = []
     answers: dict[tuple[str, bool], dict[str, float]] = {}
     for entry in read_ledger(path):
@@ -246,5 +245,6 @@ def _compact(path: Path) -> None:
         {"what": "answers", "weights": weights, **sums, **({} if priced else {"dollars": None})}
         for (weights, priced), sums in answers.items()
     ]
-    if lines or trainings:
-        write_text(path, "".join(json.dumps(entry) + "\n" for entry in [*trainings, *lines]))
+    whole = [*trainings, *lines]
+    write_text(path, "".join(json.dumps(entry) + "\n" for entry in whole))
+    return whole

@@ -24,6 +24,12 @@ class Price:
     source: str = ""
     """Where the figures stand, and of which day they are."""
 
+    def in_batches(self) -> "Price":
+        """The price of the batch mode."""
+        names = ("input", "output", "tuned_input", "tuned_output")
+        prices = {name: getattr(self, name) for name in names}
+        return replace(self, **{name: each and each * self.batch for name, each in prices.items()})
+
     def answering(self, weights: str) -> tuple[float | None, float | None]:
         """Of a prompt's and an answer's tokens, for the base model or one trained from it."""
         return (self.input, self.output) if weights == "base" else (self.tuned_input, self.tuned_output)
@@ -64,7 +70,7 @@ SAME_HOST: Mapping[str, str] = {"api.together.xyz": "api.together.ai"}
 def price_of(config: Config) -> Price | None:
     """What the run's model costs at its services: `costs.prices`, then the list prices; `None` where nothing is known.
 
-    Prompts and answers cost what `backend.service` takes, trainings what the service takes that trains.
+    Prompts and answers cost what `backend.service` takes in its mode, trainings what the service takes that trains.
     """
     answering = _listed(config.backend.service, config.model.name)
     training = _listed(config.recipe("evolve").hosted.service or config.backend.service, config.model.name)
@@ -73,7 +79,8 @@ def price_of(config: Config) -> Price | None:
     if not given and not sources:
         return None
     listed = replace(answering or Price(), training=training.training if training else None)
-    return replace(listed, **given, source=", and ".join([*sources, *([OVERRIDDEN] if given else [])]))
+    found = replace(listed, **given, source=", and ".join([*sources, *([OVERRIDDEN] if given else [])]))
+    return found.in_batches() if config.backend.service.mode == "batch" else found
 
 
 def _listed(service: ServiceConfig, model: str) -> Price | None:

@@ -214,7 +214,12 @@ class Config(Section):
                 )
         if not self.warmup.enabled and self.evolve.start_from == "warm":
             raise ValueError("evolve.start_from is warm and warmup.enabled is false")
-        self.recipe("warmup"), self.recipe("evolve")
+        for recipe in (self.recipe("warmup"), self.recipe("evolve")):
+            if recipe.kind == "hosted" and self.backend.kind in ("transformers", "vllm", "fake"):
+                raise ValueError(
+                    f"training.kind is hosted and backend.kind is {self.backend.kind}: a model tuned at a service "
+                    "answers only there; set backend.kind to openai"
+                )
         return self
 
     def recipe(self, stage: Literal["warmup", "evolve"]) -> TrainingConfig:

@@ -41,7 +41,7 @@ def write_rows(path: Path, examples: Sequence[TrainingExample], rules: Rules) ->
             size += handle.write(json.dumps({"messages": chat}, ensure_ascii=False).encode() + b"\n")
     if size > rules.most_bytes:
         raise TrainingError(
-            f"the rows are {size / 2**20:,.0f} MiB and {rules.name} takes {rules.most_bytes / 2**20:,.0f} at most; "
+            f"the rows are {size / 2**20:,.4g} MiB and {rules.name} takes {rules.most_bytes / 2**20:,.4g} at most; "
             "lower select.theta or set data.max_prompt_words"
         )
     return Written(len(examples), tokens)
