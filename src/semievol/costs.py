@@ -43,7 +43,8 @@ class Budget:
     """Counts what is paid and refuses what could pass the limit; threads may share it.
 
     An engine asks `admit` before it sends a request and says with `settle` what came of it. Until then the most that
-    the request can cost is set aside.
+    the request can cost is set aside. Where a request does not fit beside others that are in flight, the engine asks
+    again when those are settled; where none is, `refused` is set and the engine sends nothing any more.
     """
 
     def __init__(self, path: Path, price: Price | None = None, limit: float | None = None) -> None:
@@ -59,8 +60,9 @@ class Budget:
         earlier = _compacted(path)
         self._known = {entry["id"] for entry in earlier if "id" in entry}
         self._spent = sum_up(earlier).dollars
+        self._all_set_aside = 0.0
         self.refused = False
-        """Whether something did not fit; an engine that is refused a request sends none any more."""
+        """Whether something did not fit with nothing in flight."""
 
     @property
     def spent(self) -> float:
@@ -83,7 +85,7 @@ class Budget:
         cost = self._answer_cost(weights, prompt_tokens, completion_tokens)
         if not prompt_tokens and not completion_tokens:
             with self._lock:
-                self._set_aside.pop(id_, None)
+                self._release(id_)
             return
         entry = {"what": "answers", "weights": weights, "requests": 1}
         self._charge(id_, cost, {**entry, "input": prompt_tokens, "output": completion_tokens})
@@ -108,7 +110,7 @@ class Budget:
         """Charges a training, once for each `job`, whichever session sees it end; nothing for 0 tokens."""
         if job in self._known or not tokens:
             with self._lock:
-                self._set_aside.pop(name, None)
+                self._release(name)
             return
         self._known.add(job)
         cost = dollars(tokens, self._price.training if self._price else None)
@@ -116,7 +118,7 @@ class Budget:
 
     def left(self) -> float:
         """Dollars that are neither spent nor set aside; infinite without a limit."""
-        return float("inf") if self._limit is None else self._limit - self._spent - sum(self._set_aside.values())
+        return float("inf") if self._limit is None else self._limit - self._spent - self._all_set_aside
 
     def check(self) -> None:
         """Does nothing while everything fitted.
@@ -140,14 +142,20 @@ class Budget:
     def _reserve(self, id_: str, cost: float | None, refusable: bool = True) -> bool:
         with self._lock:
             if refusable and cost is not None and cost > self.left():
-                self.refused = True
+                self.refused = not self._set_aside
                 return False
             self._set_aside[id_] = cost or 0.0
+            self._all_set_aside += cost or 0.0
             return True
+
+    def _release(self, id_: str) -> None:
+        self._all_set_aside -= self._set_aside.pop(id_, 0.0)
+        if not self._set_aside:
+            self._all_set_aside = 0.0  # without the rounding of many sums
 
     def _charge(self, id_: str, cost: float | None, entry: Mapping[str, Any]) -> None:
         with self._lock:
-            self._set_aside.pop(id_, None)
+            self._release(id_)
             self._spent += cost or 0.0
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as handle:
