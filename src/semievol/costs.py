@@ -22,7 +22,7 @@ from semievol.run_dir import RunDir, write_text
 class Paid(Protocol):
     """A backend or trainer that has to be paid: `open_backend` and `open_trainer` give it the run's budget."""
 
-    budget: "Budget | None"
+    budget: "Budget"
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,23 @@ class Costs:
 class Budget:
     """Counts what is paid and refuses what could pass the limit; threads may share it.
 
-    An engine asks `admit` before it sends a request and says with `settle` what came of it. Until then the most that
-    the request can cost is set aside. Where a request does not fit beside others that are in flight, the engine asks
-    again when those are settled; where none is, `refused` is set and the engine sends nothing any more.
+    An engine asks `admit` before it sends a request and says with `settle` what was used, or with `release` that
+    nothing was. Until then the most that the request can cost is set aside. Where a request does not fit beside others
+    that are in flight, the engine asks again when those are settled; where none is, `refused` is set and the engine
+    sends nothing any more.
     """
 
-    def __init__(self, path: Path, price: Price | None = None, limit: float | None = None) -> None:
+    def __init__(self, path: Path | None = None, price: Price | None = None, limit: float | None = None) -> None:
         """Goes on from what `path` tells of earlier sessions.
 
         Args:
-            path: the ledger; made when there is something to write.
+            path: the ledger, made when there is something to write; none is kept without.
             limit: dollars for all sessions together.
         """
         self._path, self._price, self._limit = path, price, limit
         self._lock = threading.Lock()
         self._set_aside: dict[str, float] = {}
-        earlier = _compacted(path)
+        earlier = _compacted(path) if path is not None else []
         self._known = {entry["id"] for entry in earlier if "id" in entry}
         self._spent = sum_up(earlier).dollars
         self._all_set_aside = 0.0
@@ -81,14 +82,15 @@ class Budget:
         return self._reserve(id_, self._answer_cost(weights, prompt_tokens, max_tokens))
 
     def settle(self, id_: str, weights: str, prompt_tokens: int, completion_tokens: int) -> None:
-        """Charges what a request has used, nothing where it was not answered."""
+        """Charges what a request has used."""
         cost = self._answer_cost(weights, prompt_tokens, completion_tokens)
-        if not prompt_tokens and not completion_tokens:
-            with self._lock:
-                self._release(id_)
-            return
         entry = {"what": "answers", "weights": weights, "requests": 1}
         self._charge(id_, cost, {**entry, "input": prompt_tokens, "output": completion_tokens})
+
+    def release(self, id_: str) -> None:
+        """Takes back what is set aside for a request or training, if it still is."""
+        with self._lock:
+            self._take_back(id_)
 
     def admit_training(self, name: str, tokens: int, started: bool = False) -> None:
         """Sets aside the price of a training.
@@ -109,8 +111,7 @@ class Budget:
     def settle_training(self, name: str, job: str, tokens: int) -> None:
         """Charges a training, once for each `job`, whichever session sees it end; nothing for 0 tokens."""
         if job in self._known or not tokens:
-            with self._lock:
-                self._release(name)
+            self.release(name)
             return
         self._known.add(job)
         cost = dollars(tokens, self._price.training if self._price else None)
@@ -141,6 +142,8 @@ class Budget:
 
     def _reserve(self, id_: str, cost: float | None, refusable: bool = True) -> bool:
         with self._lock:
+            if id_ in self._set_aside:
+                return True
             if refusable and cost is not None and cost > self.left():
                 self.refused = not self._set_aside
                 return False
@@ -148,15 +151,17 @@ class Budget:
             self._all_set_aside += cost or 0.0
             return True
 
-    def _release(self, id_: str) -> None:
+    def _take_back(self, id_: str) -> None:
         self._all_set_aside -= self._set_aside.pop(id_, 0.0)
         if not self._set_aside:
             self._all_set_aside = 0.0  # without the rounding of many sums
 
     def _charge(self, id_: str, cost: float | None, entry: Mapping[str, Any]) -> None:
         with self._lock:
-            self._release(id_)
+            self._take_back(id_)
             self._spent += cost or 0.0
+            if self._path is None:
+                return
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with self._path.open("a", encoding="utf-8") as handle:
                 handle.write(json.dumps({**entry, "dollars": cost}) + "\n")

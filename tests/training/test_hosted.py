@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("openai")
 
 from semievol.config import Config, ModelConfig, TrainingConfig, build
-from semievol.costs import Budget, costs, sum_up
+from semievol.costs import Budget, costs
 from semievol.errors import BudgetError, ConfigError, Stopped, TrainingError
 from semievol.prices import Price
 from semievol.records import Message, TrainingExample
@@ -298,16 +298,3 @@ def test_together_wants_user_and_assistant_to_take_turns(service: Service, tmp_p
     examples = [replace(each, messages=(twice, twice)) for each in rows()]
     with pytest.raises(TrainingError, match="row row-0: Together wants user and assistant to take turns"):
         train(service, tmp_path / "out", examples, provider="together")
-
-
-def test_a_ledger_with_a_torn_line_counts_what_is_whole(tmp_path: Path) -> None:
-    ledger = tmp_path / "costs.jsonl"
-    budget = Budget(ledger, Price(1.0, 2.0), None)
-    budget.settle("a", "base", 1_000_000, 0)
-    budget.settle("b", "warm", 10, 5)
-    with ledger.open("a") as handle:
-        handle.write('{"what": "answers", "wei')
-    again = Budget(ledger, Price(1.0, 2.0), 1.5)
-    assert again.spent == 1.0
-    assert sum_up([]) == costs(RunDir(tmp_path / "nowhere"))
-    assert costs(RunDir(tmp_path)).without_price == 15

@@ -58,6 +58,6 @@ class Backend(Protocol):
 def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | None = None) -> Backend:
     """The backend that `config.backend.kind` names; one that has to be paid is given the budget."""
     backend: Backend = implementation("backend.kind", config.backend.kind, BACKENDS)(config, weights)
-    if isinstance(backend, Paid):
+    if isinstance(backend, Paid) and budget is not None:
         backend.budget = budget
     return backend

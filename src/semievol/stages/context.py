@@ -37,7 +37,7 @@ class Round:
         return self.run.stage(name, self.number)
 
     @property
-    def budget(self) -> Budget | None:
+    def budget(self) -> Budget:
         """What services may still charge."""
         return self.worker.budget
 

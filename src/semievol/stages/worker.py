@@ -56,7 +56,7 @@ class Worker:
         budget: Budget | None = None,
     ) -> None:
         self.config, self.task, self.labeled, self.weights = config, task, labeled, weights
-        self.reporter, self.budget = reporter, budget
+        self.reporter, self.budget = reporter, budget or Budget()
         self.usage = Usage()
 
     @cached_property
@@ -100,8 +100,7 @@ class Worker:
         self.usage.seconds += time.monotonic() - started
         if self._stopping():
             raise Stopped("stopped as asked; the same command goes on from here")
-        if self.budget is not None:
-            self.budget.check()
+        self.budget.check()
         return responses
 
     def _stopping(self) -> bool:

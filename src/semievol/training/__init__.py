@@ -82,6 +82,6 @@ class Trainer(Protocol):
 def open_trainer(recipe: TrainingConfig, budget: Budget | None = None) -> Trainer:
     """The trainer that `training.kind` names; one that has to be paid is given the budget."""
     trainer: Trainer = implementation("training.kind", recipe.kind, TRAINERS)()
-    if isinstance(trainer, Paid):
+    if isinstance(trainer, Paid) and budget is not None:
         trainer.budget = budget
     return trainer

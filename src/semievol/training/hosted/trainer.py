@@ -28,7 +28,8 @@ MOST_LOSSES = 50
 class HostedTrainer:
     """Fine-tuning at a service; a job outlives the process that started it."""
 
-    budget: Budget | None = None
+    def __init__(self) -> None:
+        self.budget = Budget()
 
     def train(
         self,
@@ -57,8 +58,7 @@ class HostedTrainer:
             out.mkdir(parents=True, exist_ok=True)
             written = write_rows(record.rows_path, examples, provider.rules)
             record.rows, record.tokens = written.rows, written.tokens * recipe.num_train_epochs
-        if self.budget is not None:
-            self.budget.admit_training(record.name, record.tokens, started=record.job is not None)
+        self.budget.admit_training(record.name, record.tokens, started=record.job is not None)
         record.save()
         file = record.file or _once(
             lambda: provider.upload(record.rows_path, record.name),
@@ -79,8 +79,7 @@ class HostedTrainer:
         """What a job came to, paid and written down."""
         succeeded = job.state == "succeeded" and job.model is not None
         tokens = (record.tokens if succeeded else 0) if job.tokens is None else job.tokens
-        if self.budget is not None:
-            self.budget.settle_training(record.name, job.id, tokens)
+        self.budget.settle_training(record.name, job.id, tokens)
         if job.state != "succeeded" or job.model is None:
             record.forget()
             raise TrainingError(_unhappy(provider, job))
