@@ -70,7 +70,7 @@ class Budget:
         """Dollars paid so far, by this and earlier sessions."""
         return self._spent
 
-    def admit(self, id_: str, weights: str, prompt_tokens: int, max_tokens: int) -> bool:
+    def admit(self, id_: str, weights: str, prompt_tokens: int, max_tokens: int, sent: bool = False) -> bool:
         """Whether a request may be sent: the most it can cost fits beside what is spent and in flight.
 
         Args:
@@ -78,8 +78,9 @@ class Budget:
             weights: the name of the weights that answer.
             prompt_tokens: at most; an estimate where the service's tokenizer is not known.
             max_tokens: the longest answer.
+            sent: it has been sent by an earlier process and is paid in any case.
         """
-        return self._reserve(id_, self._answer_cost(weights, prompt_tokens, max_tokens))
+        return self._reserve(id_, self._answer_cost(weights, prompt_tokens, max_tokens), refusable=not sent)
 
     def settle(self, id_: str, weights: str, prompt_tokens: int, completion_tokens: int) -> None:
         """Charges what a request has used."""

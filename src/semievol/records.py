@@ -74,6 +74,8 @@ class Response:
     completion_tokens: int
     error: str | None = None
     """Why there is no answer, where `finish` is `error`."""
+    permanent: bool = False
+    """An error that would come again, such as a prompt that is too long: the request is not asked again."""
 
     @property
     def mean_nll(self) -> float | None:

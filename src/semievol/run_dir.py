@@ -114,6 +114,11 @@ class RunDir:
         return self.path / "costs.jsonl"
 
     @property
+    def jobs_path(self) -> Path:
+        """Batches that a service is working on, each in a file."""
+        return self.path / "jobs"
+
+    @property
     def report_path(self) -> Path:
         """The page a person reads."""
         return self.path / "report.html"

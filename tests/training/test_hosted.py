@@ -10,9 +10,9 @@ import pytest
 
 pytest.importorskip("openai")
 
-from semievol.config import Config, ModelConfig, TrainingConfig, build
+from semievol.config import Config, ModelConfig, ServiceConfig, TrainingConfig, build
 from semievol.costs import Budget, costs
-from semievol.errors import BudgetError, ConfigError, Stopped, TrainingError
+from semievol.errors import BackendError, BudgetError, Stopped, TrainingError
 from semievol.prices import Price
 from semievol.records import Message, TrainingExample
 from semievol.run_dir import RunDir
@@ -47,6 +47,7 @@ def recipe(service: Service, provider: str = "openai", **options: Any) -> Traini
     connection = {"base_url": service.url, "api_key_env": "TEST_KEY"}
     config: Config = build(
         {
+            "model": {"name": "base"},
             "backend": {"kind": "openai", "service": connection},
             "training": {"kind": "hosted", "hosted": hosted, **options},
         }
@@ -170,7 +171,7 @@ def test_a_cancelled_job_is_said_and_the_next_run_starts_a_new_one(service: Serv
 
 def test_a_service_that_takes_no_more_jobs_is_refused_with_its_words(service: Service, tmp_path: Path) -> None:
     service.faults = first("403", path="/fine_tuning/jobs")
-    with pytest.raises(TrainingError, match="starting the job: the service answered 403: Your organization may not"):
+    with pytest.raises(TrainingError, match="starting the job: 403: Your organization may not"):
         train(service, tmp_path / "out")
 
 
@@ -228,8 +229,11 @@ def test_a_missing_key_is_named_by_its_variable(
     service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("TEST_KEY")
-    with pytest.raises(ConfigError, match="the environment variable TEST_KEY holds no key"):
-        train(service, tmp_path / "out")
+    made = recipe(service)
+    elsewhere = ServiceConfig(api_key_env="TEST_KEY")
+    made = made.model_copy(update={"hosted": made.hosted.model_copy(update={"service": elsewhere})})
+    with pytest.raises(BackendError, match="wants a key: set the environment variable TEST_KEY"):
+        open_trainer(made).train(BASE, rows(), made, tmp_path / "out", 7)
 
 
 def test_a_training_that_may_cost_more_than_is_left_is_not_started(service: Service, tmp_path: Path) -> None:

@@ -10,12 +10,16 @@ from semievol.seams import Table, implementation
 
 BACKENDS: Table = {
     "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),
+    "openai": ("semievol.backends.openai:OpenAIBackend", "openai"),
     "fake": ("semievol.backends.fake:FakeBackend", None),
 }
 
 
 class Backend(Protocol):
     """An engine that holds a base model and its trained weights."""
+
+    scores: bool
+    """Whether it takes requests with `response` set; chat services cannot."""
 
     def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
         """Holds on to what it needs; loads at the first request.
@@ -38,7 +42,8 @@ class Backend(Protocol):
         yielded one after another. `stop` is asked before work is begun; once it says yes, what is in flight is
         finished and yielded, and nothing more is begun.
 
-        A request with `response` set is scored: the response comes back with its token log-probabilities.
+        A request with `response` set is scored, by a backend that `scores`: the response comes back with its token
+        log-probabilities.
 
         Raises:
             BackendError: the engine does not start or has died. A request that fails alone is a `Response`

@@ -21,6 +21,8 @@ VOTES_FILE = "votes.json"
 class FakeBackend:
     """Answers with the response that the words of the prompt voted for in training."""
 
+    scores = True
+
     def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
         self._noise = config.backend.fake_noise
         self._max_length = config.model.max_length or 100_000

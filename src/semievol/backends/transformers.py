@@ -51,6 +51,8 @@ class _Row:
 class TransformersBackend:
     """One base model in memory, and adapters that are merged into it in turn."""
 
+    scores = True
+
     def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
         self._config = config
         self._folders = dict(weights)
@@ -108,7 +110,7 @@ class TransformersBackend:
             f"{len(row.prompt)} prompt tokens and up to {row.length - len(row.prompt)} of the response "
             f"do not fit in the model's {self.max_length()}"
         )
-        return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason)
+        return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason, permanent=True)
 
     def _answered(self, held: LocalModel, batch: Batch[_Row]) -> list[Response]:
         weights, scored, _ = batch.rows[0].kind

@@ -63,7 +63,8 @@ class TrainingRecipe(Section):
 class ServiceConfig(Section):
     """A service that speaks the OpenAI API: OpenAI, Azure, Together, Fireworks, vLLM, SGLang, llama.cpp, Ollama.
 
-    The model is `model.name`, as the service calls it. The last seven options change no answer, only how it is had.
+    The model is `model.name`, as the service calls it. From `api_key_env` on, the options change no answer, only how
+    it is had.
     """
 
     base_url: str | None = None
@@ -88,8 +89,10 @@ class ServiceConfig(Section):
     timeout: Annotated[float, Field(gt=0)] = 120.0
     """Seconds until a request counts as lost."""
     max_retries: Annotated[int, Field(ge=0, le=100)] = 8
-    """How often a request that failed is sent again before it is recorded with its reason; the waits double from half
-    a second to a minute, or are what the service asks for."""
+    """How often a request that failed is sent again before it is recorded with its reason."""
+    retry_wait: Annotated[float, Field(gt=0)] = 0.5
+    """Seconds before the first retry, and before a job is looked at for the first time; the waits double up to a
+    minute. A service that names a time is waited for that long."""
 
     @field_validator("api_key_env")
     @classmethod
@@ -114,7 +117,16 @@ class ServiceConfig(Section):
 
 
 SPEED_OPTIONS = frozenset(
-    {"api_key_env", "mode", "max_concurrency", "requests_per_minute", "tokens_per_minute", "timeout", "max_retries"}
+    {
+        "api_key_env",
+        "mode",
+        "max_concurrency",
+        "requests_per_minute",
+        "tokens_per_minute",
+        "timeout",
+        "max_retries",
+        "retry_wait",
+    }
 )
 """Options of a service that change no answer, and so stand in no stage's key."""
 

@@ -142,8 +142,11 @@ class SelectConfig(Section):
 
     enabled: bool = True
     """Off: every row with an answer is kept (the ablation)."""
+    criterion: Literal["auto", "nll", "agreement"] = "auto"
+    """What rows are kept by. `nll`: H, as in the paper. `agreement`: the share of collaborators that gave the answer
+    (beyond the paper); for services without log-probabilities. `auto`: H, unless the engine gave none at all."""
     theta: Share = 0.5
-    """Share of the rows that are kept: τ is this quantile of H."""
+    """Share of the rows that are kept: τ is this quantile of H, or of one minus the agreement."""
     scope: Literal["all", "justified"] = "all"
     """`justified`: unanimous rows are all kept and only justified ones are filtered (the released recipe)."""
     per_answer: bool = False
@@ -214,6 +217,8 @@ class Config(Section):
                 )
         if not self.warmup.enabled and self.evolve.start_from == "warm":
             raise ValueError("evolve.start_from is warm and warmup.enabled is false")
+        if self.backend.kind == "openai":
+            self._check_service()
         for recipe in (self.recipe("warmup"), self.recipe("evolve")):
             if recipe.kind == "hosted" and self.backend.kind in ("transformers", "vllm", "fake"):
                 raise ValueError(
@@ -221,6 +226,15 @@ class Config(Section):
                     "answers only there; set backend.kind to openai"
                 )
         return self
+
+    def _check_service(self) -> None:
+        if self.model.name.startswith("pypi://"):
+            raise ValueError("model.name: backend.kind is openai; name the model as the service does")
+        if self.backend.service.logprobs is False and self.select.enabled and self.select.criterion == "nll":
+            raise ValueError(
+                "select.criterion is nll and backend.service.logprobs is false: without log-probabilities there is no "
+                "H; set select.criterion to agreement"
+            )
 
     def recipe(self, stage: Literal["warmup", "evolve"]) -> TrainingConfig:
         """The training options of a stage: `training`, overridden by the stage's own; the service filled in.

@@ -1,17 +1,18 @@
-"""The connection that providers share: the `openai` client, and its errors in our words."""
+"""What providers share: the client of a service, and its refusals in our words."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import openai
 
+from semievol.backends.service.clients import open_client
+from semievol.backends.service.failures import of_error
 from semievol.config import ServiceConfig
-from semievol.errors import ConfigError, TrainingError
+from semievol.errors import TrainingError
 from semievol.training.hosted import Unanswered
 
-CLOSED = "training_not_available"
-"""OpenAI's code for an organisation that may start no fine-tuning any more."""
+RETRIES = 2
+"""How often a look at a file or job is repeated by the client itself."""
 
 
 def connect(service: ServiceConfig, base_url: str | None = None) -> openai.OpenAI:
@@ -19,21 +20,10 @@ def connect(service: ServiceConfig, base_url: str | None = None) -> openai.OpenA
 
     Args:
         base_url: where the provider is, if the config does not say.
-
-    Raises:
-        ConfigError: the environment variable with the key is not set.
     """
-    key = os.environ.get(service.api_key_env)
-    if not key:
-        raise ConfigError(f"training.hosted: the environment variable {service.api_key_env} holds no key; set it")
-    address = service.base_url or base_url
-    if service.api_version is not None:
-        if address is None:
-            raise ConfigError("backend.service.api_version needs base_url, the address of the Azure resource")
-        return openai.AzureOpenAI(
-            api_key=key, api_version=service.api_version, azure_endpoint=address, timeout=service.timeout
-        )
-    return openai.OpenAI(api_key=key, base_url=address, timeout=service.timeout)
+    if service.base_url is None and base_url is not None:
+        service = service.model_copy(update={"base_url": base_url})
+    return open_client(service, RETRIES)
 
 
 @contextmanager
@@ -46,23 +36,9 @@ def answered(doing: str, closed: str | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except openai.APIConnectionError as error:
-        raise Unanswered(f"{doing}: the service cannot be reached: {error.__cause__ or error}") from error
-    except openai.APIStatusError as error:
-        said = f"{doing}: the service answered {error.status_code}: {_message(error)}"
-        busy = error.status_code == 429 and error.code != "insufficient_quota"
-        if busy or error.status_code in (408, 409) or error.status_code >= 500:
+    except openai.APIError as error:
+        failure = of_error(error)
+        said = f"{doing}: {failure.reason}"
+        if failure.kind in ("again", "overloaded"):
             raise Unanswered(said) from error
-        if error.status_code == 403 and closed is not None:
-            said = f"{said}\n{closed}"
-        raise TrainingError(said) from error
-
-
-def _message(error: openai.APIStatusError) -> str:
-    """The service's own words."""
-    if isinstance(error.body, dict):
-        inner = error.body.get("error", error.body)
-        message = inner.get("message") if isinstance(inner, dict) else inner
-        if message:
-            return str(message)
-    return error.message
+        raise TrainingError(f"{said}\n{closed}" if failure.status == 403 and closed else said) from error

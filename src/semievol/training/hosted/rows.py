@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from semievol.backends.service.answers import estimated_tokens
 from semievol.errors import TrainingError
-from semievol.records import Message, TrainingExample
-from semievol.tokens import estimate
+from semievol.records import Message, Request, TrainingExample
 from semievol.training.hosted import Rules
 
 
@@ -37,7 +37,7 @@ def write_rows(path: Path, examples: Sequence[TrainingExample], rules: Rules) ->
             if fault := _fault(example, rules):
                 raise TrainingError(f"row {example.id}: {fault}")
             chat: list[Message] = [*example.messages, {"role": "assistant", "content": example.response}]
-            tokens += estimate(chat)
+            tokens += estimated_tokens(Request("", example.messages, "base", response=example.response))
             size += handle.write(json.dumps({"messages": chat}, ensure_ascii=False).encode() + b"\n")
     if size > rules.most_bytes:
         raise TrainingError(

@@ -1,0 +1,119 @@
+"""From a chat completion, as services send it, to a response."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from semievol.backends.service.failures import Failure
+from semievol.records import Request, Response
+
+CHARACTERS_PER_TOKEN = 4
+"""Bytes of UTF-8 in a token, about; services count tokens, and their tokenizers are their own."""
+
+MOST_EXTRA = 3
+"""Tokens after the text: the end of the turn, and white space before it."""
+
+
+def estimated_tokens(request: Request) -> int:
+    """About how many tokens the request's prompt has, its given response included."""
+    size = sum(len(message["content"].encode()) for message in request.messages)
+    size += len((request.response or "").encode())
+    return math.ceil(size / CHARACTERS_PER_TOKEN) + 4 * len(request.messages)
+
+
+def read_answer(request: Request, content: object) -> Response | Failure:
+    """The response in the JSON of a chat completion, or why it holds none."""
+    if not isinstance(content, Mapping):
+        return Failure("again", f"the answer is no JSON object: {str(content)[:100]!r}")
+    choices = content.get("choices")
+    if not isinstance(choices, list) or not choices or not isinstance(choices[0], Mapping):
+        error = content.get("error")
+        return Failure("again", f"the answer has no choices{f': {error}' if error else ''}"[:300])
+    choice = choices[0]
+    message = choice.get("message")
+    message = message if isinstance(message, Mapping) else {}
+    if refused := message.get("refusal"):
+        return Failure("row", f"the model refused: {str(refused)[:200]}")
+    finish = choice.get("finish_reason")
+    if finish == "content_filter":
+        return Failure("row", "the service's content filter withheld the answer")
+    usage = content.get("usage")
+    usage = usage if isinstance(usage, Mapping) else {}
+    text = message.get("content")
+    text = text if isinstance(text, str) else ""
+    if not text.strip() and finish == "length" and _reasoning_tokens(usage):
+        reason = f"all {request.sampling.max_tokens} tokens went into reasoning; raise collaborate.max_tokens"
+        return Failure("row", reason)
+    text = text.strip()
+    logprobs = _logprobs(choice.get("logprobs"), text)
+    return Response(
+        id=request.id,
+        text=text,
+        logprobs=logprobs,
+        finish="length" if finish == "length" else "stop",
+        prompt_tokens=_count(usage, "prompt_tokens", estimated_tokens(request)),
+        completion_tokens=_count(usage, "completion_tokens", len(logprobs or ())),
+    )
+
+
+def _count(usage: Mapping[str, Any], name: str, otherwise: int) -> int:
+    value = usage.get(name)
+    return value if isinstance(value, int) else otherwise
+
+
+def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
+    details = usage.get("completion_tokens_details")
+    return _count(details, "reasoning_tokens", 0) if isinstance(details, Mapping) else 0
+
+
+def _logprobs(given: object, text: str) -> tuple[float, ...] | None:
+    """The log-probability of each token of `text`, which is stripped; `None` where the service gives none."""
+    if not isinstance(given, Mapping):
+        return None
+    tokens = _tokens(given)
+    if tokens is None or (text and not tokens):
+        return None
+    return tuple(logprob for _, logprob in _of_text(tokens, text.encode()))
+
+
+def _of_text(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes, float]]:
+    """The tokens that make up `text`.
+
+    Services differ in what they list besides: the end-of-turn token (vLLM) after it, a thought before it. Tokens that
+    cannot be matched with the text, as those of a tokenizer that writes spaces in its own way, are all taken.
+    """
+    for extra in range(min(MOST_EXTRA, len(tokens)) + 1):
+        kept = tokens[: len(tokens) - extra]
+        whole = b"".join(token for token, _ in kept).rstrip()
+        if whole.endswith(text):
+            before = len(whole) - len(text)
+            while kept and len(kept[0][0]) <= before:
+                before -= len(kept.pop(0)[0])
+            return kept
+    return [(token, logprob) for token, logprob in tokens if token]
+
+
+def _tokens(given: Mapping[str, Any]) -> list[tuple[bytes, float]] | None:
+    """Each token's bytes and log-probability, from OpenAI's list of objects or the older two lists."""
+    content = given.get("content")
+    if isinstance(content, list):
+        found = [_token(entry) for entry in content]
+        return None if None in found else [each for each in found if each is not None]
+    texts, values = given.get("tokens"), given.get("token_logprobs")
+    if isinstance(texts, list) and isinstance(values, list) and len(texts) == len(values):
+        return _paired(texts, values)
+    return None
+
+
+def _token(entry: object) -> tuple[bytes, float] | None:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("logprob"), int | float):
+        return None
+    raw = entry.get("bytes")
+    text = bytes(raw) if isinstance(raw, list) else str(entry.get("token", "")).encode()
+    return text, float(entry["logprob"])
+
+
+def _paired(texts: Sequence[Any], values: Sequence[Any]) -> list[tuple[bytes, float]] | None:
+    if not all(isinstance(value, int | float) for value in values):
+        return None
+    return [(str(text).encode(), float(value)) for text, value in zip(texts, values, strict=True)]

@@ -1,0 +1,159 @@
+"""Calls to the files and batches of a service."""
+
+import json
+import logging
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import openai
+
+from semievol.backends.service.clients import address, open_client
+from semievol.backends.service.failures import Failure, backoff, of_error, stops_all
+from semievol.backends.service.job_file import JobFile
+from semievol.config import ServiceConfig
+from semievol.errors import BackendError
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+ENDPOINT: Final = "/v1/chat/completions"
+NOT_REACHED = 503
+"""The status given to requests that a batch did not come to: expired, cancelled."""
+ENDED = ("completed", "failed", "expired", "cancelled")
+
+Line = tuple[str, int, object]
+"""A request's id, its status, and the completion or the error."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """How a batch stands."""
+
+    status: str
+    result_files: tuple[str, ...]
+    reason: str
+    """Why it failed as a whole."""
+    is_hopeless: bool
+    """It failed for a line of the file, and will again; otherwise the service may have been full."""
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing more will come."""
+        return self.status in ENDED
+
+
+class BatchAPI:
+    """The files and batches of a service. Calls that may be repeated are; a batch is created once."""
+
+    def __init__(self, service: ServiceConfig) -> None:
+        self._service = service
+        self._opened: openai.OpenAI | None = None
+        self._shown: dict[str, str] = {}
+
+    def line(self, id_: str, body: Mapping[str, Any]) -> bytes:
+        """A request as a line of a batch's file."""
+        content = {"custom_id": id_, "method": "POST", "url": ENDPOINT, "body": body}
+        return json.dumps(content, ensure_ascii=False).encode() + b"\n"
+
+    def submit(self, folder: Path, lines: Mapping[str, str], content: bytes) -> JobFile:
+        """A batch of these lines, on disk before it is sent."""
+        job = JobFile.create(folder, lines)
+        name = f"semievol-{job.path.stem}.jsonl"
+        uploaded = self._again_and_again(lambda: self._client.files.create(file=(name, content), purpose="batch"))
+        job.note(input_file=uploaded.id)
+        self.make_sure_it_runs(job)
+        logger.info("batch %s: %d requests sent", job.batch, len(lines))
+        return job
+
+    def make_sure_it_runs(self, job: JobFile) -> None:
+        """Creates the batch of an uploaded file, unless it was created before and the answer to that was lost."""
+        if job.batch is not None:
+            return
+        file = job.input_file or ""
+
+        def create() -> openai.types.Batch:
+            return self._existing(file) or self._client.batches.create(
+                input_file_id=file, endpoint=ENDPOINT, completion_window="24h"
+            )
+
+        job.note(batch=self._again_and_again(create).id)
+
+    def look(self, job: JobFile) -> Job:
+        """How the batch stands now.
+
+        Raises:
+            BackendError: the service does not know it.
+        """
+        id_ = job.batch or ""
+        try:
+            found = self._again_and_again(lambda: self._client.batches.retrieve(id_))
+        except openai.NotFoundError as error:
+            raise BackendError(
+                f"{address(self._service)} does not know the batch {id_}, in which {len(job.lines)} requests wait; "
+                f"is it the same account? Remove {job.path} to send them again"
+            ) from error
+        counts = found.request_counts
+        line = f"{found.status}, {counts.completed} of {counts.total} requests done" if counts else found.status
+        if self._shown.get(id_) != line:
+            self._shown[id_] = line
+            logger.info("batch %s: %s", id_, line)
+        errors = (found.errors.data if found.errors else None) or []
+        return Job(
+            status=found.status,
+            result_files=tuple(file for file in (found.output_file_id, found.error_file_id) if file),
+            reason="; ".join(f"{e.message}{f' (line {e.line})' if e.line is not None else ''}" for e in errors[:3]),
+            is_hopeless=any(error.line is not None for error in errors),
+        )
+
+    def results(self, job: Job) -> Iterator[Line]:
+        """The lines of the result files; one that is damaged is left out, and counts as not answered."""
+        for file in job.result_files:
+            content = self._again_and_again(partial(self._client.files.content, file)).content
+            for line in content.split(b"\n"):
+                try:
+                    if line:
+                        yield _result(json.loads(line))
+                except (ValueError, KeyError, TypeError):
+                    logger.warning("file %s: a damaged line: %.100r", file, line)
+
+    @property
+    def _client(self) -> openai.OpenAI:
+        if self._opened is None:
+            self._opened = open_client(self._service)
+        return self._opened
+
+    def _existing(self, input_file: str) -> openai.types.Batch | None:
+        """The batch of an input file, if there is one."""
+        return next((batch for batch in self._client.batches.list() if batch.input_file_id == input_file), None)
+
+    def _again_and_again(self, call: Callable[[], T]) -> T:
+        """What the call returns, after as many attempts as it takes or the config allows.
+
+        Raises:
+            BackendError: the service refuses it or does not answer.
+            openai.NotFoundError: there is no such thing.
+        """
+        for attempt in range(1, self._service.max_retries + 2):
+            try:
+                return call()
+            except openai.NotFoundError:
+                raise
+            except (openai.APIError, ValueError) as error:
+                failure: Failure = of_error(error)
+                if failure.kind not in ("again", "overloaded") or attempt > self._service.max_retries:
+                    raise stops_all(failure, self._service) from error
+                own = backoff(attempt, self._service.retry_wait, 1.0)
+                time.sleep(own if failure.wait is None else failure.wait)
+        raise AssertionError("not reached")
+
+
+def _result(content: Mapping[str, Any]) -> Line:
+    response, error = content.get("response"), content.get("error")
+    if response is not None:
+        return content["custom_id"], int(response["status_code"]), response["body"]
+    return content["custom_id"], NOT_REACHED, error

@@ -1,0 +1,58 @@
+"""The `openai` package's clients for a configured service. They retry nothing by themselves."""
+
+import os
+from typing import Any
+
+import openai
+
+from semievol.config import ServiceConfig
+from semievol.errors import BackendError
+
+OPENAI = "https://api.openai.com/v1"
+
+
+def open_client(service: ServiceConfig, retries: int = 0) -> openai.OpenAI:
+    """A client for files and jobs.
+
+    Args:
+        retries: how often the client itself repeats a call that failed; 0 for calls that must not be made twice.
+
+    Raises:
+        BackendError: the key's environment variable is not set.
+    """
+    if service.api_version is not None:
+        return openai.AzureOpenAI(azure_endpoint=address(service), max_retries=retries, **_options(service))
+    return openai.OpenAI(base_url=address(service), max_retries=retries, **_options(service))
+
+
+def open_async_client(service: ServiceConfig) -> openai.AsyncOpenAI:
+    """A client for many requests at once; it belongs to the event loop that it is first used in.
+
+    Raises:
+        BackendError: the key's environment variable is not set.
+    """
+    if service.api_version is not None:
+        return openai.AsyncAzureOpenAI(azure_endpoint=address(service), max_retries=0, **_options(service))
+    return openai.AsyncOpenAI(base_url=address(service), max_retries=0, **_options(service))
+
+
+def address(service: ServiceConfig) -> str:
+    """Where the service is."""
+    return service.base_url or OPENAI
+
+
+def _options(service: ServiceConfig) -> dict[str, Any]:
+    options: dict[str, Any] = {"api_key": _key(service), "timeout": service.timeout}
+    if service.api_version is not None:
+        options["api_version"] = service.api_version
+    return options
+
+
+def _key(service: ServiceConfig) -> str:
+    key = os.environ.get(service.api_key_env, "")
+    if not key and (service.base_url is None or service.api_version is not None):
+        raise BackendError(
+            f"{address(service)} wants a key: set the environment variable {service.api_key_env}, "
+            "or name another one in backend.service.api_key_env"
+        )
+    return key or "none"  # servers of one's own want none, and the client wants some text

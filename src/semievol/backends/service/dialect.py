@@ -1,0 +1,100 @@
+"""How a service wants to be asked: the request's fields, and which of them it has been found to refuse."""
+
+import logging
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from semievol.backends.service.failures import Failure
+from semievol.config import Config
+from semievol.errors import BackendError
+from semievol.records import Request
+
+logger = logging.getLogger(__name__)
+
+_UNSUPPORTED = re.compile(r"support|only the default|deprecated|not allowed|permitted|recogni[sz]ed|unknown", re.I)
+_SEED_BITS = 0x7FFF_FFFF
+"""Some services take seeds of 32 bits with a sign."""
+
+
+class Dialect:
+    """Makes the bodies of requests.
+
+    OpenAI's reasoning models want `max_completion_tokens` where others want `max_tokens`, and have a temperature of
+    their own; some services count log-probabilities where others switch them on. No list of names is kept: the first
+    request that is refused teaches the rest.
+    """
+
+    def __init__(self, config: Config) -> None:
+        service = config.backend.service
+        self._extra = dict(service.extra_body)
+        self._room = "max_tokens"
+        self._logprobs: bool | int | None = True if service.logprobs is not False else None
+        self._left_out: set[str] = set()
+        criterion = config.select.enabled and config.select.criterion == "nll"
+        self._needs_logprobs = criterion or service.logprobs is True
+        self._knows_logprobs = False
+
+    def body(self, request: Request, model: str) -> dict[str, Any]:
+        """The JSON body of a chat completion."""
+        sampling = request.sampling
+        fields: dict[str, Any] = {
+            "model": model,
+            "messages": list(request.messages),
+            self._room: sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "seed": sampling.seed & _SEED_BITS,
+        }
+        if sampling.top_p < 1:
+            fields["top_p"] = sampling.top_p
+        if self._logprobs is not None:
+            fields["logprobs"] = self._logprobs
+        return {name: value for name, value in fields.items() if name not in self._left_out} | self._extra
+
+    def learn(self, sent: Mapping[str, Any], failure: Failure) -> None:
+        """Takes in that the service refused a body; the next body differs where there is something to do about it.
+
+        Raises:
+            BackendError: it refuses log-probabilities, and they are needed.
+        """
+        field = self._named(sent, failure)
+        if field == "max_tokens" and self._room == field:
+            self._room = "max_completion_tokens"
+            logger.info("the service wants max_completion_tokens (%s)", failure.reason)
+        elif field == "logprobs" and sent["logprobs"] == self._logprobs:
+            self._logprobs = 1 if self._logprobs is True else None
+            if self._logprobs is None:
+                self._go_on_without_logprobs(failure.reason)
+        elif field in ("seed", "temperature", "top_p") and _UNSUPPORTED.search(failure.reason):
+            if field not in self._left_out:
+                logger.warning("the service takes no %s, and its own holds (%s)", field, failure.reason)
+            self._left_out.add(field)
+
+    def saw_answer(self, text: str, logprobs: tuple[float, ...] | None) -> None:
+        """Takes in whether an answer came with log-probabilities.
+
+        Raises:
+            BackendError: the first answer came without, and they are needed.
+        """
+        if self._knows_logprobs or self._logprobs is None or not text:
+            return
+        self._knows_logprobs = True  # asked for further on: the first may have been an exception
+        if logprobs is None:
+            self._go_on_without_logprobs("the first answer came without")
+
+    def _go_on_without_logprobs(self, reason: str) -> None:
+        if self._needs_logprobs:
+            raise BackendError(
+                f"the service gives no log-probabilities ({reason}), and select.criterion: nll or "
+                "backend.service.logprobs: true needs them; set select.criterion to auto or agreement and "
+                "backend.service.logprobs to auto, or take another model or service"
+            )
+        logger.warning("the service gives no log-probabilities: going on without (%s)", reason)
+
+    def _named(self, sent: Mapping[str, Any], failure: Failure) -> str | None:
+        """The field of `sent` that the service objects to, as far as it says so."""
+        known = [name for name in (self._room, "logprobs", "seed", "temperature", "top_p") if name in sent]
+        ours = [name for name in known if name not in self._extra]
+        if failure.field in ours:
+            return failure.field
+        return next((name for name in ours if re.search(rf"\b{name}\b", failure.reason)), None)

@@ -1,0 +1,176 @@
+"""Many requests to a service at once: as many as it takes, each again until it is answered or hopeless."""
+
+import asyncio
+import dataclasses
+import logging
+import random
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from semievol.backends.service.answers import estimated_tokens, read_answer
+from semievol.backends.service.background import Background
+from semievol.backends.service.clients import open_async_client
+from semievol.backends.service.dialect import Dialect
+from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all
+from semievol.backends.service.pace import Pace
+from semievol.config import ServiceConfig
+from semievol.costs import Budget
+from semievol.records import Message, Request, Response
+
+logger = logging.getLogger(__name__)
+
+PROBE_RETRIES = 3
+"""How often the probe of a service that seems down is sent again."""
+BUDGET_NAP = 0.05
+"""Seconds after which a request that did not fit into the budget is tried again."""
+LONGEST_NAP = 0.2
+"""Seconds after which a request that waits looks whether the run has been stopped."""
+
+
+class Realtime:
+    """One service, asked request by request.
+
+    Requests are taken one by one and no more are held than may be in flight.
+    """
+
+    def __init__(self, service: ServiceConfig, dialect: Dialect, model: Callable[[str], str]) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            model: from the name of weights to the service's name of the model.
+        """
+        self._service, self._dialect, self._model = service, dialect, model
+        self._background = Background()
+        self._client: Any = None
+        self._pace: Pace | None = None
+        self._probing: asyncio.Lock | None = None
+        self._answers = 0
+        self._broken: Exception | None = None
+        self._budget = Budget()
+
+    def answer(
+        self, requests: Iterable[Request], stop: Callable[[], bool], budget: Budget | None = None
+    ) -> Iterator[Response]:
+        """A response for each request, as they arrive; a request that keeps failing is one with its reason.
+
+        Args:
+            budget: what the requests may cost; nothing is sent once it refuses one.
+
+        Raises:
+            BackendError: no request would be answered; what is in flight is waited for and given out first.
+        """
+        self._broken = None
+        self._budget = budget or Budget()
+        waiting = iter(requests)
+
+        def halted() -> bool:
+            return self._broken is not None or self._budget.refused or stop()
+
+        async def work(hand_over: Callable[[Response], None]) -> None:
+            self._open()
+
+            async def one_after_another() -> None:
+                while not halted() and (request := next(waiting, None)) is not None:
+                    try:
+                        await self._admitted(request, halted)
+                        if (response := await self._answered(request, halted)) is not None:
+                            hand_over(response)
+                    except Exception as error:  # the others finish what is in flight, then it is raised
+                        self._broken = self._broken or error
+                    finally:
+                        self._budget.release(request.id)
+
+            await asyncio.gather(*(one_after_another() for _ in range(self._service.max_concurrency)))
+            if self._broken is not None:
+                raise self._broken
+
+        yield from self._background.iterate(work)
+
+    def close(self) -> None:
+        """Closes the connections; the next request opens new ones."""
+        if self._client is not None:
+            self._background.run(self._client.close())
+            self._client = None
+        self._background.close()
+
+    def _open(self) -> None:
+        if self._client is None:
+            self._client = open_async_client(self._service)
+            service = self._service
+            self._pace = Pace(service.max_concurrency, service.requests_per_minute, service.tokens_per_minute)
+            self._probing = asyncio.Lock()
+
+    async def _admitted(self, request: Request, halted: Callable[[], bool]) -> None:
+        """Waits until the request fits into the budget beside those in flight, or the run is halted."""
+        tokens, most = estimated_tokens(request), request.sampling.max_tokens
+        while not halted() and not self._budget.admit(request.id, request.weights, tokens, most):
+            await asyncio.sleep(BUDGET_NAP)
+
+    async def _answered(self, request: Request, halted: Callable[[], bool], probe: bool = False) -> Response | None:
+        """The response; `None` where the run was halted before there was one."""
+        retries, answers = 0, self._answers
+        most = min(PROBE_RETRIES, self._service.max_retries) if probe else self._service.max_retries
+        while not halted():
+            body = self._dialect.body(request, self._model(request.weights))
+            result = await self._sent(request, body)
+            if isinstance(result, Response):
+                self._answers += 1
+                self._dialect.saw_answer(result.text, result.logprobs)
+                return result
+            if result.kind == "all":
+                raise stops_all(result, self._service)
+            if result.kind == "refused":
+                self._dialect.learn(body, result)
+                if self._dialect.body(request, self._model(request.weights)) != body:
+                    continue
+            elif result.kind != "row" and retries < most:
+                retries += 1
+                await self._wait(result, retries, halted)
+                continue
+            if probe:
+                raise stops_all(result, self._service)
+            if result.kind != "row" and self._answers == answers:
+                await self._prove_alive(request, halted)
+            return failed(request, result, retries)
+        return None
+
+    async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response | Failure:
+        """One attempt."""
+        assert self._pace is not None
+        estimated = estimated_tokens(request) + request.sampling.max_tokens
+        async with self._pace.place(estimated):
+            sent = asyncio.get_running_loop().time()
+            try:
+                content = await self._client.post("/chat/completions", cast_to=object, body=body)
+                result = read_answer(request, content)
+            except Exception as error:
+                result = of_error(error)
+            if isinstance(result, Response):
+                self._budget.settle(request.id, request.weights, result.prompt_tokens, result.completion_tokens)
+                self._pace.answered(result.prompt_tokens + result.completion_tokens, estimated)
+            elif result.kind == "overloaded":
+                self._pace.overloaded(sent, result.wait)
+            return result
+
+    async def _wait(self, failure: Failure, retry: int, halted: Callable[[], bool]) -> None:
+        """Waits before another attempt; not to its end where the run is halted."""
+        own = backoff(retry, self._service.retry_wait, random.random())
+        seconds = own if failure.wait is None else failure.wait + own * random.random()
+        logger.debug("waiting %.2f s before another attempt: %s", seconds, failure.reason)
+        end = asyncio.get_running_loop().time() + seconds
+        while (left := end - asyncio.get_running_loop().time()) > 0 and not halted():
+            await asyncio.sleep(min(left, LONGEST_NAP))
+
+    async def _prove_alive(self, request: Request, halted: Callable[[], bool]) -> None:
+        """Asks a harmless question, to tell a request that fails alone from a service that is down.
+
+        Raises:
+            BackendError: that has no answer either.
+        """
+        assert self._probing is not None
+        answers = self._answers
+        async with self._probing:
+            if self._answers == answers:  # otherwise another request or probe has been answered meanwhile
+                question = Message(role="user", content="Say yes.")
+                harmless = dataclasses.replace(request, id="", messages=(question,))
+                await self._answered(harmless, halted, probe=True)
