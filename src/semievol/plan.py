@@ -153,11 +153,10 @@ def _steps(
         example = labeled / max(len(dataset.labeled), 1)
         shares = [(one.weights, rows, round(unlabeled + rows * one.examples * example)) for one in crew]
         steps.append(_asking("collaborate", shares, longest, price))
-        # At most: every row is asked again, and every answer is scored.
+        # At most: every row is asked again, and every answer is scored; a service scores by answering once more.
         asks = 1 if config.justify.mode != "majority" and len(crew) > 1 else 0
         shown = round(unlabeled + rows * len(crew) * response)
-        settled = _asking("justify", [(warm, rows, shown)] * asks, longest, price)
-        steps.append(dataclasses.replace(settled, requests=settled.requests + rows, tokens=settled.tokens + unlabeled))
+        steps.append(_asking("justify", [(warm, rows, shown)] * asks + [(warm, rows, unlabeled)], longest, price))
         kept = config.select.theta if config.select.enabled else 1.0
         own = config.evolve.include_labeled
         trained = round(rows * kept) + own * len(dataset.labeled)
