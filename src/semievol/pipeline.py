@@ -113,7 +113,8 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
     weights: dict[str, str] = {}
     selections: list[StageDir] = []
     for number in range(1, config.rounds + 1):
-        round_ = Round(number, config, folder, dataset.task, labeled, unlabeled, worker, reporter)
+        revision = selections[-1].revision if selections else 0
+        round_ = Round(number, config, folder, dataset.task, labeled, unlabeled, worker, reporter, revision)
         round_ = _warm(round_, weights)
         if last < STAGES.index("collaborate"):
             return

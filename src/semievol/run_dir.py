@@ -1,17 +1,18 @@
 """Everything a run leaves on disk; the only module that knows the layout.
 
     <run>/
-      config.yaml   run.json   costs.jsonl   report.html   README.md   logs/run.log   rows/   .lock
+      config.yaml   run.json   costs.jsonl   report.html   README.md   logs/run.log   rows/   jobs/   .lock
       warmup/  collaborate/  justify/  select/  evolve/  evaluate/      round 1
       round-02/collaborate/ ...                                         further rounds
 
 A stage's folder holds `key.json` (what its result depends on, written first), its results, and `done.json` (written
 last). Files appear whole: they are written beside their place and renamed. Answers of a shard under way are in
-`part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes. `rows/` holds the
-user's rows as the stages read them, and can be made anew.
+`part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes. Where requests failed,
+`part-00000.failed.json` says why, and the journal stays: the next run asks for what is missing. `jobs/` holds the
+batches that a service works on. `rows/` holds the user's rows as the stages read them, and can be made anew.
 """
 
-import dataclasses
+import filecmp
 import hashlib
 import json
 import logging
@@ -28,12 +29,18 @@ import pyarrow.parquet as pq
 from filelock import FileLock, Timeout
 
 from semievol.errors import RunDirError
+from semievol.journal import Journal
 from semievol.records import Response
 
 logger = logging.getLogger(__name__)
 
 ROW_GROUP = 16 * 1024 * 1024
 """Bytes in memory after which a row group of a Parquet file is written."""
+
+INPUTS = frozenset(
+    {"warm", "labeled", "unlabeled", "collaborate", "justify", "rows", "start_from", "weights", "selections"}
+)
+"""Fields of keys that stand for what earlier stages made, and not for a setting."""
 
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
@@ -173,26 +180,74 @@ class StageDir:
         """A model's answers to the test rows (evaluate)."""
         return self.path / f"{model}.parquet"
 
-    def begin(self, key: Mapping[str, Any]) -> bool:
+    def begin(
+        self,
+        key: Mapping[str, Any],
+        revision: int = 0,
+        reads_rows: bool = False,
+        renew: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> bool:
         """Whether there is work left; a stage that is done under the same key has none.
+
+        Work is left, too, where requests failed that may yet be answered. What is answered then changes the input of
+        later stages, which is no other setting: they are made anew, as far as they differ.
+
+        Args:
+            revision: how often earlier stages have changed their rows after the fact.
+            reads_rows: the result depends on rows of earlier stages that the key does not stand for.
+            renew: removes, given the old key, what is to be made anew; everything where it is not set.
 
         Raises:
             RunDirError: the folder holds results of another key; the fields that differ are named.
         """
-        plain = json.loads(json.dumps(key))
-        key_path = self.path / "key.json"
-        if key_path.exists():
-            fields = _differences(read_json(key_path), plain)
-            if fields:
+        plain = json.loads(json.dumps(key)) | ({"revision": revision} if revision else {})
+        if not self._key_path.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write_key(plain)
+        elif (old := read_json(self._key_path)) != plain:
+            fields = _differences(_without_revision(old), _without_revision(plain))
+            inputs_only = all(field.partition(":")[0].partition(".")[0] in INPUTS for field in fields)
+            if fields and not (inputs_only and revision > old.get("revision", 0)):
                 raise RunDirError(
                     f"{self.path} holds results made with other settings:\n  "
                     + "\n  ".join(fields)
                     + f"\nAdd --redo {self.name} to make this stage and the later ones anew, or choose another output."
                 )
-        else:
-            self.path.mkdir(parents=True, exist_ok=True)
-            write_text(key_path, json.dumps(plain, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
-        return not self.is_done
+            if fields:
+                (renew or self._empty)(old)
+            if fields or reads_rows:
+                (self.path / "done.json").unlink(missing_ok=True)
+            self._write_key(plain)
+        return not self.is_done or self.may_change
+
+    def _write_key(self, key: Mapping[str, Any]) -> None:
+        write_text(self._key_path, _key_text(key))
+
+    def _empty(self, old: Mapping[str, Any]) -> None:
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self._key_path:
+                path.unlink()
+
+    @property
+    def _key_path(self) -> Path:
+        return self.path / "key.json"
+
+    @property
+    def revision(self) -> int:
+        """How often this stage and earlier ones have changed their rows after the fact."""
+        return int(read_json(self._key_path).get("revision", 0)) + self._own_revision
+
+    @property
+    def _own_revision(self) -> int:
+        path = self.path / "revision"
+        return int(path.read_text(encoding="utf-8")) if path.exists() else 0
+
+    @property
+    def may_change(self) -> bool:
+        """Whether answers are under way, or requests have failed that may yet be answered."""
+        return any(self.path.rglob("part-*.jsonl"))
 
     @property
     def is_done(self) -> bool:
@@ -206,7 +261,8 @@ class StageDir:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the key: what a later stage's result depends on instead of this one's."""
-        return hashlib.sha256((self.path / "key.json").read_bytes()).hexdigest()
+        key = _without_revision(read_json(self._key_path))
+        return hashlib.sha256(_key_text(key).encode()).hexdigest()
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished stage."""
@@ -220,13 +276,71 @@ class StageDir:
         """The answers of a shard under way."""
         return Journal(self.path / f"part-{index:05d}.jsonl")
 
+    def is_open(self, index: int) -> bool:
+        """Whether a shard is not finished, or has requests that may yet be answered."""
+        return not self.part_path(index).exists() or self.journal(index).exists
+
+    def write_part(
+        self,
+        index: int,
+        tables: Iterable[pa.Table],
+        schema: pa.Schema,
+        responses: Iterable[Response],
+        above: "StageDir | None" = None,
+    ) -> None:
+        """Writes a shard's rows; its journal goes, unless some of it may change yet.
+
+        Args:
+            responses: the answers that the rows were made from.
+            above: the stage whose shard of this number the rows were made from, too.
+        """
+        failed = {each.id: each for each in responses if each.finish == "error"}
+        self._write_failed(index, failed)
+        path = self.part_path(index)
+        if path.exists():
+            beside = path.with_suffix(".rewritten")
+            write_tables(beside, tables, schema)
+            if filecmp.cmp(path, beside, shallow=False):
+                beside.unlink()
+            else:
+                self._revise()
+                beside.replace(path)
+        else:
+            write_tables(path, tables, schema)
+        may_change = any(not each.permanent for each in failed.values())
+        if not may_change and (above is None or not above.journal(index).exists):
+            self.journal(index).remove()
+
+    def reopen(self, index: int) -> None:
+        """Takes a finished shard back: what it was made from has changed."""
+        self._revise()
+        self.part_path(index).unlink()
+
+    def _revise(self) -> None:
+        write_text(self.path / "revision", str(self._own_revision + 1))
+
+    def _write_failed(self, index: int, failed: Mapping[str, Response]) -> None:
+        path = self.path / f"part-{index:05d}.failed.json"
+        if failed:
+            said = {id_: {"reason": each.error, "permanent": each.permanent} for id_, each in failed.items()}
+            write_text(path, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+    def failures(self) -> Iterator[tuple[str, bool]]:
+        """The reason of each request that has failed, and whether it would fail again."""
+        for path in sorted(self.path.rglob("part-*.failed.json")):
+            for each in read_json(path).values():
+                yield each["reason"], each["permanent"]
+
     def parts(self) -> list[Path]:
         """The finished shards in order."""
         return sorted(self.path.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
 
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""
-        return len(self.parts()), sum(p.read_bytes().count(b"\n") for p in self.path.glob("part-*.jsonl"))
+        open_ = (path for path in self.path.glob("part-*.jsonl") if not path.with_suffix(".parquet").exists())
+        return len(self.parts()), sum(path.read_bytes().count(b"\n") for path in open_)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of all shards in order."""
@@ -240,48 +354,12 @@ class StageDir:
                 yield file.read(columns, use_threads=False)  # shards are small
 
 
-class Journal:
-    """Answers on disk as they arrive; survives a kill at any byte."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> dict[str, Response]:
-        """Finished responses by request id; a torn last line counts as not answered and is cut off."""
-        if not self.path.exists():
-            return {}
-        data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
-            with self.path.open("r+b") as handle:
-                handle.truncate(whole)
-        responses = (_response(json.loads(line)) for line in data[:whole].splitlines())
-        return {response.id: response for response in responses if response.finish != "error"}
-
-    @contextmanager
-    def writer(self) -> Iterator[Callable[[Response], None]]:
-        """A function that appends a response; it is with the operating system when the function returns."""
-        with self.path.open("ab", buffering=0) as handle:
-
-            def write(response: Response) -> None:
-                # dataclasses.asdict would copy every value, at three times the cost of the line.
-                fields = {name: getattr(response, name) for name in _RESPONSE}
-                handle.write(_encode(fields).encode() + b"\n")
-
-            yield write
-
-    def remove(self) -> None:
-        """Forgets the journal, once its shard is on disk."""
-        self.path.unlink(missing_ok=True)
+def _key_text(key: Mapping[str, Any]) -> str:
+    return json.dumps(key, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
-_RESPONSE = tuple(field.name for field in dataclasses.fields(Response))
-_encode = json.JSONEncoder(ensure_ascii=False).encode
-
-
-def _response(fields: dict[str, Any]) -> Response:
-    logprobs = fields.pop("logprobs")
-    return Response(**fields, logprobs=None if logprobs is None else tuple(logprobs))
+def _without_revision(key: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in key.items() if name != "revision"}
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -17,6 +17,7 @@ COLUMNS = pa.schema(
         ("origin", pa.string()),
         ("agreement", pa.float64()),
         ("mean_nll", pa.float64()),
+        ("h_from", pa.string()),
     ]
 )
 
@@ -99,8 +100,44 @@ def test_rows_on_which_too_few_agreed_are_dropped_with_the_reason() -> None:
 
 
 def test_an_engine_without_log_probabilities_is_refused() -> None:
-    with pytest.raises(BackendError, match="select needs log-probabilities and the engine gave none for row x"):
-        decided([row(None)])
+    with pytest.raises(BackendError, match=r"select needs log-probabilities and the engine gave none; .*agreement"):
+        decided([row(None), row(None)], criterion="nll")
+
+
+def test_an_unknown_h_is_never_kept_and_theta_stays_the_share_of_all_answered_rows() -> None:
+    unknown = {**row(None), "h_from": "unknown: the request failed: 500"}
+    assert decided([row(0.1), row(0.2), row(0.3), unknown, unknown], theta=0.5) == [
+        (True, "H 0.1 <= tau 0.3"),
+        (True, "H 0.2 <= tau 0.3"),
+        (True, "H 0.3 <= tau 0.3"),
+        (False, "H unknown: the request failed: 500"),
+        (False, "H unknown: the request failed: 500"),
+    ]
+    assert kept([row(0.1), row(0.2), row(0.3), unknown, unknown], theta=0.25) == [True, True, False, False, False]
+
+
+@pytest.mark.parametrize("theta", [0.1, 0.5, 0.75, 0.9, 1.0])
+def test_rows_whose_h_is_known_are_all_kept_where_theta_reaches_the_unknown_ones(theta: float) -> None:
+    rows = [row(0.4), row(None), row(None), row(None)]
+    assert kept(rows, theta=theta) == [True, False, False, False]
+
+
+def test_rows_can_be_kept_by_agreement_and_ties_are_kept() -> None:
+    rows = [row(None, agreement=share) for share in (1.0, 0.5, 0.75, 0.75, 0.25)]
+    assert decided(rows, criterion="agreement", theta=0.5) == [
+        (True, "agreement 1.00 >= 0.75"),
+        (False, "agreement 0.50 < 0.75"),
+        (True, "agreement 0.75 >= 0.75"),
+        (True, "agreement 0.75 >= 0.75"),
+        (False, "agreement 0.25 < 0.75"),
+    ]
+
+
+def test_agreement_has_one_tau_for_each_answer_where_that_is_asked_for() -> None:
+    easy = [row(None, "easy", agreement=share) for share in (1.0, 1.0, 0.75)]
+    hard = [row(None, "hard", agreement=share) for share in (0.5, 0.5, 0.25)]
+    assert kept(easy + hard, criterion="agreement", theta=0.4) == [True, True, True, False, False, False]
+    assert kept(easy + hard, criterion="agreement", theta=0.5, per_answer=True) == [True, True, False] * 2
 
 
 def test_no_rows_are_no_error() -> None:

@@ -65,6 +65,8 @@ class PseudoLabels:
     round: int
     rows: int
     kept: int
+    criterion: str
+    """`nll` or `agreement`."""
     tau: Any
     """A number, one for each answer, or `None` where selection is off."""
     reasons: tuple[tuple[str, int], ...]
@@ -104,7 +106,10 @@ class _Columns:
 def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabels:
     """The figures of a finished selection."""
     rows = _columns(stage, sources)
-    tau = stage.summary().get("tau")
+    summary = stage.summary()
+    tau = summary.get("tau")
+    criterion = summary.get("criterion") or "nll"
+    marked = tau if isinstance(tau, float) and criterion == "nll" else None
     everything = np.full(len(rows.kept), True)
     kept, dropped = (np.flatnonzero(rows.scored & each) for each in (rows.kept, ~rows.kept))
     known = rows.scored & (rows.verdict >= 0)
@@ -115,12 +120,13 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
         round=round_,
         rows=len(rows.kept),
         kept=int(rows.kept.sum()),
+        criterion=criterion,
         tau=tau,
         reasons=tuple(reasons.most_common()),
         accuracy=_accuracy(rows, everything),
         kept_accuracy=_accuracy(rows, rows.kept),
         balance=_balance(stage, sources),
-        histogram=histogram(rows.h[kept], rows.h[dropped], tau if isinstance(tau, float) else None),
+        histogram=histogram(rows.h[kept], rows.h[dropped], marked),
         curve=coverage(rows.h[known], rows.verdict[known]),
         origins=tuple(_group(name, rows, rows.origin == rows.origins.index(name)) for name in sorted(rows.origins)),
         agreements=tuple(
@@ -213,6 +219,8 @@ def _balance(stage: StageDir, sources: Sources) -> tuple[Balance, ...]:
 
 def _reason(text: str) -> str:
     """Why a row was dropped, without its own figures, so that equal reasons can be counted."""
+    if text.startswith("H unknown"):
+        return "H unknown"
     if text.startswith("H "):
         return "H above τ"
     return "agreement too low" if text.startswith("agreement ") else text

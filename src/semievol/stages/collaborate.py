@@ -11,7 +11,7 @@ import pyarrow as pa
 from semievol.config import Config
 from semievol.data import digest
 from semievol.records import Collaborator, Example, Request, Response, Sampling
-from semievol.run_dir import StageDir, write_rows
+from semievol.run_dir import StageDir
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, Worker, seed_of
 
@@ -42,7 +42,7 @@ def collaborate(round_: Round) -> StageDir:
         retrieval=config.retrieval.model_dump(mode="json"),
         engine=round_.engine_key(),
     )
-    if stage.begin(key):
+    if stage.begin(key, round_.revision):
         before = dataclasses.replace(round_.worker.usage)
         round_.run_shards(
             stage,
@@ -111,8 +111,7 @@ def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], s
         }
         for example, near in zip(examples, references, strict=True)
     ]
-    write_rows(stage.part_path(shard.index), rows, SCHEMA)
-    journal.remove()
+    stage.write_part(shard.index, [pa.Table.from_pylist(rows, schema=SCHEMA)], SCHEMA, responses.values())
 
 
 def _candidate(

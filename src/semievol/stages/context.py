@@ -29,6 +29,8 @@ class Round:
     unlabeled: Sequence[Example]
     worker: Worker
     reporter: Reporter
+    revision: int = 0
+    """How often rows of earlier rounds have changed after the fact."""
     warm_digest: str = ""
     """Stands for M_warm in the keys of later stages."""
 
@@ -72,14 +74,14 @@ class Round:
         requests: int,
         unit: str = "answers",
     ) -> None:
-        """Calls `function` for each shard of `rows` that has no part file yet.
+        """Calls `function` for each shard of `rows` that has no part file yet, or requests that may yet be answered.
 
         Args:
             title: what the progress bar says.
             requests: how many answers the whole stage expects, for the progress bar.
         """
         every = shards(rows, self.config.executor.shard_rows)
-        open_ = [shard for shard in every if not stage.part_path(shard.index).exists()]
+        open_ = [shard for shard in every if stage.is_open(shard.index)]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)
         done = round(finished_rows * per_row) + sum(len(stage.journal(s.index).read()) for s in open_)
@@ -91,8 +93,8 @@ class Round:
 CODE_VERSION: Mapping[str, int] = {
     "warmup": 1,
     "collaborate": 1,
-    "justify": 1,
-    "select": 1,
+    "justify": 2,
+    "select": 2,
     "evolve": 1,
     "evaluate": 1,
 }

@@ -66,7 +66,8 @@ def evaluate(
         selections=[selection.digest for selection in selections],
         engine=round_.engine_key(),
     )
-    if stage.begin(key):
+    revision = selections[-1].revision if selections else 0
+    if stage.begin(key, revision, reads_rows=True, renew=lambda old: _forget_changed(stage, old, weights_digests)):
         before = dataclasses.replace(round_.worker.usage)
         found: dict[str, dict[str, Any]] = {model: _measure(round_, stage, model, test) for model in models}
         for name in config.evaluate.baselines:
@@ -87,8 +88,8 @@ def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Examp
         examples = list(shard.rows)
         responses = round_.worker.answer([_request(round_, example, model) for example in examples], journal)
         written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
-        write_rows(below.part_path(shard.index), written, SCHEMA)
-        journal.remove()
+        table = pa.Table.from_pylist(written, schema=SCHEMA)
+        below.write_part(shard.index, [table], SCHEMA, responses.values())
 
     below = StageDir(stage.path / model)
     below.path.mkdir(parents=True, exist_ok=True)
@@ -168,11 +169,20 @@ def pseudo_label_metrics(
 
 
 def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]) -> dict[str, Any]:
-    path = stage.answers_path(model)
-    if not path.exists():
+    path, shards = stage.answers_path(model), StageDir(stage.path / model)
+    if not path.exists() or shards.may_change:
         write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
-        shutil.rmtree(stage.path / model)
+        if not any(shards.failures()):
+            shutil.rmtree(shards.path)
     return summarize(round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability"])))
+
+
+def _forget_changed(stage: StageDir, old: Mapping[str, Any], weights_digests: Mapping[str, str]) -> None:
+    """Removes the answers of models that were made anew; the others' stand."""
+    for model in old["weights"]:
+        if old["weights"][model] != weights_digests.get(model):
+            stage.answers_path(model).unlink(missing_ok=True)
+            shutil.rmtree(stage.path / model, ignore_errors=True)
 
 
 def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[Example]) -> dict[str, Any]:

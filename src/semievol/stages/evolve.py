@@ -32,7 +32,7 @@ def evolve(round_: Round, selection: StageDir) -> StageDir:
         rows=rows_digest(rows),
         start_from=round_.warm_digest if from_warm else "base",
     )
-    if stage.begin(key):
+    if stage.begin(key, selection.revision):
         start = round_.worker.weights["warm"] if from_warm else None
         train(round_, stage, rows, recipe, title="evolve", start_from=start)
     return stage

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from semievol.records import Candidate, Example, Request, Response, Sampling
-from semievol.run_dir import StageDir, read_columns, write_tables
+from semievol.run_dir import StageDir, read_columns
 from semievol.stages.collaborate import CANDIDATE
+from semievol.stages.confidence import Measured, measure, warm_weights
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
 from semievol.tasks import Task
@@ -28,6 +29,7 @@ SCHEMA = pa.schema(
         ("origin", pa.string()),
         ("agreement", pa.float64()),
         ("mean_nll", pa.float64()),
+        ("h_from", pa.string()),
         ("justification", pa.string()),
         ("candidates", pa.list_(CANDIDATE)),  # last: taken over as they are
     ]
@@ -48,7 +50,7 @@ def justify(round_: Round, collaborated: StageDir) -> StageDir:
     """The stage folder with one row for each unlabeled prompt: the final answer, its agreement and its H."""
     stage = round_.stage("justify")
     key = round_.key("justify", collaborate=collaborated.digest, justify=round_.config.justify.model_dump(mode="json"))
-    if stage.begin(key):
+    if stage.begin(key, collaborated.revision, reads_rows=True):
         before = dataclasses.replace(round_.worker.usage)
         round_.run_shards(
             stage,
@@ -80,6 +82,7 @@ def _expected(round_: Round, collaborated: StageDir) -> int:
 def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard: Shard) -> None:
     shown = read_columns(collaborated.part_path(shard.index), ["candidates"])
     rows = list(zip(shard.rows, _candidates(shown["candidates"]), strict=True))
+    _forget_changed(stage, shard, shown)
     journal = stage.journal(shard.index)
     asked = [
         _justification_request(round_, e, candidates)
@@ -88,21 +91,29 @@ def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard:
     ]
     said = round_.worker.answer(asked, journal)
     settled = [_settle(round_, e, candidates, said.get(f"{e.id}/justify")) for e, candidates in rows]
-    scores = round_.worker.answer(
-        [
-            _score_request(round_, e, final.response)
-            for (e, _), final in zip(rows, settled, strict=True)
-            if final.response
-        ],
-        journal,
-    )
+    answered = [(e, final, candidates) for (e, candidates), final in zip(rows, settled, strict=True) if final.response]
+    measured, responses = measure(round_, answered, journal)
     written = [
-        _row(round_.task, e, candidates, final, scores.get(f"{e.id}/score"))
+        _row(round_.task, e, candidates, final, measured.get(e.id))
         for (e, candidates), final in zip(rows, settled, strict=True)
     ]
     table = pa.Table.from_pylist(written, schema=pa.schema(list(SCHEMA)[:-1]))
-    write_tables(stage.part_path(shard.index), [table.append_column(SCHEMA.field(-1), shown["candidates"])], SCHEMA)
-    journal.remove()
+    table = table.append_column(SCHEMA.field(-1), shown["candidates"])
+    stage.write_part(shard.index, [table], SCHEMA, (said | responses).values(), above=collaborated)
+
+
+def _forget_changed(stage: StageDir, shard: Shard, shown: pa.Table) -> None:
+    """Takes back what was asked about rows whose candidates have changed: requests that failed were answered since."""
+    part = stage.part_path(shard.index)
+    if not part.exists():
+        return
+    before = read_columns(part, ["id", "candidates"])
+    pairs = zip(before["candidates"].to_pylist(), shown["candidates"].to_pylist(), strict=True)
+    changed = [id_ for id_, (old, new) in zip(before["id"].to_pylist(), pairs, strict=True) if old != new]
+    if changed:
+        ids = {f"{id_}/{what}" for id_ in changed for what in ("justify", "score", "plain")}
+        stage.journal(shard.index).forget(ids)
+        stage.reopen(shard.index)
 
 
 def agreement(task: Task, answer: str | None, candidates: Sequence[Candidate]) -> float:
@@ -171,26 +182,13 @@ def _justification_request(round_: Round, example: Example, candidates: Sequence
     return Request(
         id=f"{example.id}/justify",
         messages=round_.task.justify(example, [text for text in shown if text]),
-        weights=_warm(round_),
+        weights=warm_weights(round_.config),
         sampling=Sampling(
             temperature=config.justify.temperature,
             max_tokens=config.collaborate.max_tokens,
             seed=seed_of(config.seed, round_.number, example.id, "justify"),
         ),
     )
-
-
-def _score_request(round_: Round, example: Example, response: str | None) -> Request:
-    return Request(
-        id=f"{example.id}/score",
-        messages=round_.task.messages(example),
-        weights=_warm(round_),
-        response=response,
-    )
-
-
-def _warm(round_: Round) -> str:
-    return "warm" if round_.config.warmup.enabled else "base"
 
 
 def _candidates(column: pa.ChunkedArray) -> list[list[Candidate]]:
@@ -203,7 +201,7 @@ def _candidates(column: pa.ChunkedArray) -> list[list[Candidate]]:
 
 
 def _row(
-    task: Task, example: Example, candidates: Sequence[Candidate], final: Settled, score: Response | None
+    task: Task, example: Example, candidates: Sequence[Candidate], final: Settled, measured: Measured | None
 ) -> dict[str, Any]:
     return {
         "id": example.id,
@@ -211,6 +209,7 @@ def _row(
         "response": final.response,
         "origin": final.origin,
         "agreement": agreement(task, final.answer, candidates),
-        "mean_nll": score.mean_nll if score else None,
+        "mean_nll": measured.mean_nll if measured else None,
+        "h_from": measured.origin if measured else None,
         "justification": final.justification,
     }

@@ -1,12 +1,14 @@
 """Adaptive selection (Eq. 6-8): rows whose H is at most the θ-th percentile are kept.
 
-Shards are read one after another; of all rows together, only H is in memory.
+Without log-probabilities there is no H, and the collaborators' agreement takes its place. Shards are read one after
+another; of all rows together, only H is in memory.
 """
 
+import math
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -30,8 +32,11 @@ def select(round_: Round, justified: StageDir) -> StageDir:
     """The stage folder with every unlabeled row, kept or not, and the reason."""
     stage = round_.stage("select")
     section = round_.config.select
-    if stage.begin(round_.key("select", justify=justified.digest, select=section.model_dump(mode="json"))):
-        taus = thresholds(justified.tables(["id", "answer", "origin", "mean_nll"]), section)
+    key = round_.key("select", justify=justified.digest, select=section.model_dump(mode="json"))
+    if stage.begin(key, justified.revision, reads_rows=True):
+        if section.enabled and section.criterion == "auto":
+            section = section.model_copy(update={"criterion": _criterion(round_, justified)})
+        taus = thresholds(justified.tables(["answer", "origin", "agreement", "mean_nll"]), section)
         totals: Counter[str] = Counter(rows=0, kept=0)
         kept_by_answer: Counter[str] = Counter()
 
@@ -53,6 +58,7 @@ def select(round_: Round, justified: StageDir) -> StageDir:
         stage.finish(
             {
                 **totals,
+                "criterion": section.criterion if section.enabled else None,
                 "tau": _tau_summary(taus, section),
                 "kept_by_answer": dict(sorted(kept_by_answer.items())) if len(kept_by_answer) <= CLASSES else {},
             }
@@ -60,41 +66,77 @@ def select(round_: Round, justified: StageDir) -> StageDir:
     return stage
 
 
-def threshold(mean_nlls: Sequence[float], theta: float) -> float:
-    """τ: the θ-quantile of H in nats per token, linearly interpolated (Eq. 7); -inf over no rows."""
-    return float(np.quantile(np.asarray(mean_nlls), theta)) if len(mean_nlls) else float("-inf")
+def _criterion(round_: Round, justified: StageDir) -> Literal["nll", "agreement"]:
+    """What `auto` stands for: H, unless no row with an answer has one."""
+    answered = False
+    for table in justified.tables(["answer", "mean_nll"]):
+        for answer, h in _values(table, "answer", "mean_nll"):
+            if answer is not None and h is not None:
+                return "nll"
+            answered = answered or answer is not None
+    if not answered:
+        return "nll"
+    round_.reporter.say("select: the engine gave no log-probabilities, so rows are kept by agreement instead of H")
+    return "agreement"
+
+
+def threshold(scores: Sequence[float], theta: float) -> float:
+    """τ: the θ-quantile of H in nats per token, linearly interpolated (Eq. 7); -inf over no rows.
+
+    An unknown H counts as infinite. Where the quantile falls among those, τ is the highest H that is known.
+    """
+    known = [score for score in scores if score < math.inf]
+    if not known:
+        return -math.inf
+    if len(known) < len(scores) and theta * (len(scores) - 1) >= len(known) - 1:
+        return max(known)
+    return float(np.quantile(np.asarray(scores), theta))
 
 
 def thresholds(tables: Iterable[pa.Table], config: SelectConfig) -> Thresholds:
     """τ over all rows of `tables` that have an answer; nothing where selection is off.
 
     Raises:
-        BackendError: a row has an answer and no H, because the engine gives no log-probabilities.
+        BackendError: rows have answers and none has an H, because the engine gives no log-probabilities.
     """
     groups: dict[str, array[float]] = defaultdict(lambda: array("d"))
     for table in tables if config.enabled else ():
-        for id_, answer, origin, h in _values(table, "id", "answer", "origin", "mean_nll"):
-            if answer is None or not _filtered(origin, config):
-                continue
-            if h is None:
-                raise BackendError(
-                    f"select needs log-probabilities and the engine gave none for row {id_}; "
-                    "use another backend or set select.enabled to false"
-                )
-            groups[_group(answer, config)].append(h)
-    return {group: threshold(values, config.theta) for group, values in groups.items()}
+        for answer, origin, agreement, h in _values(table, "answer", "origin", "agreement", "mean_nll"):
+            if answer is not None and _filtered(origin, config):
+                groups[_group(answer, config)].append(_score(agreement, h, config))
+    if groups and all(score == math.inf for scores in groups.values() for score in scores):
+        raise BackendError(
+            "select needs log-probabilities and the engine gave none; set select.criterion to agreement or auto, "
+            "or use another backend"
+        )
+    return {group: threshold(scores, config.theta) for group, scores in groups.items()}
+
+
+def _score(agreement: float, h: float | None, config: SelectConfig) -> float:
+    """What is compared with τ; lower is surer."""
+    if config.criterion == "agreement":
+        return 1 - agreement
+    return math.inf if h is None else h
 
 
 def decide(table: pa.Table, config: SelectConfig, taus: Thresholds) -> list[tuple[bool, str]]:
     """For each row, whether it is kept and why (Eq. 8)."""
     return [
-        _decide(answer, origin, agreement, h, config, taus)
-        for answer, origin, agreement, h in _values(table, "answer", "origin", "agreement", "mean_nll")
+        _decide(answer, origin, agreement, h, h_from, config, taus)
+        for answer, origin, agreement, h, h_from in _values(
+            table, "answer", "origin", "agreement", "mean_nll", "h_from"
+        )
     ]
 
 
 def _decide(
-    answer: str | None, origin: str, agreement: float, h: float, config: SelectConfig, taus: Thresholds
+    answer: str | None,
+    origin: str,
+    agreement: float,
+    h: float | None,
+    h_from: str | None,
+    config: SelectConfig,
+    taus: Thresholds,
 ) -> tuple[bool, str]:
     if answer is None:
         return False, "no answer"
@@ -105,8 +147,12 @@ def _decide(
     if not _filtered(origin, config):
         return True, "unanimous"
     tau = taus[_group(answer, config)]
-    sign = "<=" if h <= tau else ">"
-    return h <= tau, f"H {h:.6g} {sign} tau {tau:.6g}"
+    if config.criterion == "agreement":
+        kept = 1 - agreement <= tau
+        return kept, f"agreement {agreement:.2f} {'>=' if kept else '<'} {1 - tau:.2f}"
+    if h is None:
+        return False, f"H {h_from or 'unknown'}"
+    return h <= tau, f"H {h:.6g} {'<=' if h <= tau else '>'} tau {tau:.6g}"
 
 
 def _values(table: pa.Table, *columns: str) -> Iterator[tuple[Any, ...]]:

@@ -24,7 +24,7 @@ def warmup(round_: Round) -> StageDir:
     recipe = round_.config.recipe("warmup")
     stage = round_.stage("warmup")
     key = round_.key("warmup", recipe=recipe_key(recipe), rows=rows_digest(rows))
-    if stage.begin(key):
+    if stage.begin(key, round_.revision):
         train(round_, stage, rows, recipe, title="warmup")
     return stage
 

@@ -11,10 +11,10 @@ from semievol.backends import Backend, open_backend
 from semievol.config import Config
 from semievol.costs import Budget
 from semievol.errors import Stopped
+from semievol.journal import Journal
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
 from semievol.retrieval import Retriever, open_retriever
-from semievol.run_dir import Journal
 from semievol.tasks import Task
 
 

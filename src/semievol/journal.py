@@ -1,0 +1,72 @@
+"""Answers on disk as they arrive."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from semievol.records import Response
+
+
+class Journal:
+    """The answers of one shard, a line each; survives a kill at any byte."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> dict[str, Response]:
+        """Finished responses by request id; a torn last line counts as not answered and is cut off.
+
+        A request that failed is not finished, unless it would fail again.
+        """
+        if not self.path.exists():
+            return {}
+        data = self.path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole < len(data):
+            with self.path.open("r+b") as handle:
+                handle.truncate(whole)
+        responses = (_response(json.loads(line)) for line in data[:whole].splitlines())
+        return {each.id: each for each in responses if each.finish != "error" or each.permanent}
+
+    @property
+    def exists(self) -> bool:
+        """Whether the shard is under way, or has requests that may yet be answered."""
+        return self.path.exists()
+
+    @contextmanager
+    def writer(self) -> Iterator[Callable[[Response], None]]:
+        """A function that appends a response; it is with the operating system when the function returns."""
+        with self.path.open("ab", buffering=0) as handle:
+
+            def write(response: Response) -> None:
+                handle.write(_line(response))
+
+            yield write
+
+    def forget(self, ids: Collection[str]) -> None:
+        """Drops the answers to these requests: they are asked in other words now."""
+        kept = b"".join(_line(response) for id_, response in self.read().items() if id_ not in ids)
+        beside = self.path.with_suffix(".rewritten")
+        beside.write_bytes(kept)
+        beside.replace(self.path)
+
+    def remove(self) -> None:
+        """Forgets the journal, once its shard is on disk."""
+        self.path.unlink(missing_ok=True)
+
+
+_FIELDS = tuple(field.name for field in dataclasses.fields(Response))
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
+def _line(response: Response) -> bytes:
+    # dataclasses.asdict would copy every value, at three times the cost of the line.
+    return _encode({name: getattr(response, name) for name in _FIELDS}).encode() + b"\n"
+
+
+def _response(fields: dict[str, Any]) -> Response:
+    logprobs = fields.pop("logprobs")
+    return Response(**fields, logprobs=None if logprobs is None else tuple(logprobs))
