@@ -18,10 +18,13 @@ from samples import topics_config
 from semievol.cli import main
 from semievol.config import Config, dump
 from semievol.costs import costs
+from semievol.errors import Stopped
 from semievol.pipeline import run
+from semievol.progress import Reporter
 from semievol.report import finish
 from semievol.run_dir import RunDir
-from service import Service
+from service import Service, random_faults
+from service.faults import no_faults
 
 PRICES = {"input": 10.0, "output": 20.0, "tuned_input": 20.0, "tuned_output": 40.0, "training": 30.0}
 
@@ -170,6 +173,23 @@ def test_cancel_ends_the_job_that_a_stopped_run_waits_for(
     assert main(["run", path]) == 1
     assert "ftjob-1 was cancelled" in capsys.readouterr().err
     assert main(["run", path]) == 0
+
+
+def test_a_job_on_rows_that_change_afterwards_is_ended_and_another_started(service: Service, tmp_path: Path) -> None:
+    class Impatient(Reporter):
+        def say(self, line: str) -> None:
+            self.stopping = self.stopping or "evolve: job ftjob-2" in line
+
+    connection = {"base_url": service.url, "api_key_env": "TEST_KEY", "max_retries": 0, "retry_wait": 0.01}
+    config = hosted_config(tmp_path, service, backend={"kind": "openai", "service": connection})
+    service.faults = random_faults(0.1, ["500"], most=1)
+    with pytest.raises(Stopped, match="ftjob-2 goes on"):
+        run(config, reporter=Impatient())
+    assert service.log.faults["500"] > 0
+    service.faults = no_faults
+    result = run(config)
+    assert service.tuning.made["ftjob-2"].status == "cancelled"
+    assert result.weights == service.tuning.made["ftjob-3"].fine_tuned_model
 
 
 def test_ctrl_c_leaves_the_job_to_the_service_and_the_same_command_waits_for_it(

@@ -214,7 +214,7 @@ class StageDir:
                     + f"\nAdd --redo {self.name} to make this stage and the later ones anew, or choose another output."
                 )
             if fields:
-                (renew or self._empty)(old)
+                (renew or self.empty)(old)
             if fields or reads_rows:
                 (self.path / "done.json").unlink(missing_ok=True)
             self._write_key(plain)
@@ -223,7 +223,8 @@ class StageDir:
     def _write_key(self, key: Mapping[str, Any]) -> None:
         write_text(self._key_path, _key_text(key))
 
-    def _empty(self, old: Mapping[str, Any]) -> None:
+    def empty(self, old: Mapping[str, Any]) -> None:
+        """Removes everything but the key, whatever the old one was."""
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -4,18 +4,19 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
 from semievol.config import TrainingConfig
-from semievol.errors import Stopped
+from semievol.errors import Stopped, TrainingError
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
 from semievol.run_dir import StageDir
 from semievol.stages.context import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer
+from semievol.training.hosted.cancel import cancel_job
 
 
 def warmup(round_: Round) -> StageDir:
@@ -24,7 +25,7 @@ def warmup(round_: Round) -> StageDir:
     recipe = round_.config.recipe("warmup")
     stage = round_.stage("warmup")
     key = round_.key("warmup", recipe=recipe_key(recipe), rows=rows_digest(rows))
-    if stage.begin(key, round_.revision):
+    if stage.begin(key, round_.revision, renew=lambda old: forget(round_, stage, old)):
         train(round_, stage, rows, recipe, title="warmup")
     return stage
 
@@ -107,6 +108,16 @@ def train(
             **({} if trained.weights == str(partial) else {"model": trained.weights}),
         }
     )
+
+
+def forget(round_: Round, stage: StageDir, old_key: Mapping[str, Any]) -> None:
+    """Empties a stage whose rows have changed since; a job at a service that trains on them is ended."""
+    try:
+        if line := cancel_job(round_.config, stage):
+            round_.reporter.say(f"{line}: its rows have changed since")
+    except TrainingError as error:  # it has ended by itself, for instance
+        round_.reporter.say(f"{stage.name}: its rows have changed since, and its job was not cancelled: {error}")
+    stage.empty(old_key)
 
 
 class StepProgress:

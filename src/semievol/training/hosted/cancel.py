@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from semievol.config import Config
 from semievol.errors import RunDirError
-from semievol.run_dir import RunDir
+from semievol.run_dir import RunDir, StageDir
 from semievol.training.hosted import open_provider
 from semievol.training.hosted.record import find_record
 
@@ -17,11 +17,21 @@ def cancel(config: Config) -> Iterator[str]:
         TrainingError: the service does not end it.
     """
     folder = RunDir(config.output)
-    found = [(stage.name, find_record(stage.training_path)) for _, stage in folder.stages() if not stage.is_done]
-    jobs = [(name, record.job) for name, record in found if record is not None and record.job is not None]
-    if not jobs:
+    lines = [cancel_job(config, stage) for _, stage in folder.stages()]
+    if not any(lines):
         raise RunDirError(f"{folder.path}: no job of this run is under way at a service")
-    for name, job in jobs:
-        provider = open_provider(config.recipe("warmup" if name == "warmup" else "evolve"))
-        provider.cancel(job)
-        yield f"{name}: the job {job} at {provider.rules.name} is cancelled"
+    yield from (line for line in lines if line is not None)
+
+
+def cancel_job(config: Config, stage: StageDir) -> str | None:
+    """What was done to end the job that a stage waits for; `None` where there is none.
+
+    Raises:
+        TrainingError: the service does not end it.
+    """
+    record = find_record(stage.training_path)
+    if stage.is_done or record is None or record.job is None:
+        return None
+    provider = open_provider(config.recipe("warmup" if stage.name == "warmup" else "evolve"))
+    provider.cancel(record.job)
+    return f"{stage.name}: the job {record.job} at {provider.rules.name} is cancelled"
