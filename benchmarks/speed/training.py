@@ -58,7 +58,7 @@ def ours(
     """Trains with the trainer that the stages use."""
     from semievol.training import open_trainer
 
-    def progress(step: int, steps: int, loss: float | None) -> None:
+    def progress(step: int, steps: int, loss: float | None, note: str = "") -> None:
         tick(float("nan") if loss is None else loss)
 
     open_trainer(recipe).train(model, rows, recipe, out, seed, None, progress)
