@@ -61,7 +61,7 @@ def ours(
     """Trains with the trainer that the stages use; returns what it counted."""
     from semievol.training import open_trainer
 
-    def progress(step: int, steps: int, loss: float | None) -> None:
+    def progress(step: int, steps: int, loss: float | None, note: str = "") -> None:
         tick(float("nan") if loss is None else loss)
 
     trainer = open_trainer(recipe)

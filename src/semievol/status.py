@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from semievol.costs import costs, in_words
 from semievol.errors import RunDirError
 from semievol.progress import console
 from semievol.run_dir import STAGES, RunDir, StageDir
@@ -28,6 +29,8 @@ def print_status(path: Path) -> None:
         if not any(stage.name == name for _, stage in found):
             table.add_row("", name, "not begun", "")
     console().print(table)
+    if paid := in_words(costs(folder)):
+        console().print(paid, highlight=False)
 
 
 def _state(stage: StageDir) -> tuple[str, str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from semievol.config import Config
 from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
+from semievol.costs import Budget
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
@@ -36,6 +37,11 @@ class Round:
     def stage(self, name: str) -> StageDir:
         """The folder of a stage in this round."""
         return self.run.stage(name, self.number)
+
+    @property
+    def budget(self) -> Budget:
+        """What services may still charge."""
+        return self.worker.budget
 
     @cached_property
     def has_solutions(self) -> bool:

@@ -6,6 +6,7 @@ here too: a batch is a tree of tokens, as in answering, and TRL knows no weights
 """
 
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class LocalTrainer:
         Raises:
             TrainingError: nothing to train on, a row longer than the model, a loss that is not finite.
         """
+        shutil.rmtree(out, ignore_errors=True)  # of a killed training: it is one unit of work and starts again
         tokenizer = load_tokenizer(model)
         rows = tokenised(tokenizer, examples, model_limit(model))
         device = resolve_device(model)
