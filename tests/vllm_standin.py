@@ -195,7 +195,7 @@ def serve(arguments: list[str]) -> Listener:
 
 
 def main() -> None:
-    print(os.environ.get("STANDIN_SAYS", "ready to stand in"), flush=True)
+    print(os.environ.get("STANDIN_SAYS", "ready to stand in, device_config=cuda, seed=0"), flush=True)
     if "STANDIN_FAILS" in os.environ:
         sys.exit(int(os.environ["STANDIN_FAILS"]))
     if "STANDIN_ENGINE" in os.environ:

@@ -23,8 +23,8 @@ OUTPUTS = {
     "memory for keys and values on a CPU": (
         "RuntimeError: Worker failed with error 'Available memory on node 0 (13.15/15.71 GiB) on kv cache allocation "
         "is less than requested memory for kv (1000.0 GiB). Decrease --kv-cache-memory-bytes, "
-        "VLLM_CPU_KVCACHE_SPACE, or reduce CPU memory used by other processes.', please check the stack trace above for the root cause\n"
-        "    raise RuntimeError(\n"
+        "VLLM_CPU_KVCACHE_SPACE, or reduce CPU memory used by other processes.', please check the "
+        "stack trace above for the root cause\n    raise RuntimeError(\n"
         "RuntimeError: Engine core initialization failed. See root cause above. Failed core proc(s): {}\n",
         "not enough memory: 1000.0 GiB for keys and values, 13.15 are free; lower VLLM_CPU_KVCACHE_SPACE",
     ),

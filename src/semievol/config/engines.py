@@ -162,7 +162,7 @@ class VllmConfig(Section):
     """Any other option of `vllm serve` by its name: `{max_num_seqs: 512, enforce_eager: true, quantization: fp8}`."""
     send_seeds: bool | None = None
     """Send the seed of each request. Where it is not set: yes, unless the run's own server computes on a CPU, where
-    vLLM refuses seeds."""
+    vLLM dies of seeds."""
 
     @field_validator("url")
     @classmethod

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 PATIENCE = 3600.0
 """Seconds until a request counts as lost: it may wait in the engine's queue for long."""
-ON_A_CPU = "device_config=cpu"
-"""What vLLM writes when it starts on a CPU."""
+_DEVICE = re.compile(r"device_config=(\w+)")
+"""What vLLM writes of its device when it starts."""
 
 
 class Engine:
@@ -40,12 +41,12 @@ class Engine:
             max_concurrency=section.max_concurrency,
             timeout=PATIENCE,
             max_retries=config.backend.service.max_retries,
+            retry_wait=config.backend.service.retry_wait,
         )
         self.names = {"base": "base"}
         """From the weights that requests name to the server's names."""
-        on_a_cpu = server is not None and ON_A_CPU in server.output()
-        self.seeds = section.send_seeds if section.send_seeds is not None else not on_a_cpu
-        """Whether requests carry their seeds. On a CPU vLLM dies of them ("CPU Generator does not use offset")."""
+        self.seeds = section.send_seeds if section.send_seeds is not None else server is None or _takes_seeds(server)
+        """Whether requests carry their seeds."""
 
     def prepare(self, folders: Mapping[str, str], prompts: Prompts, rows: Sequence[Row]) -> None:
         """Brings the adapters there and checks everything that a run rests on.
@@ -123,16 +124,23 @@ def open_engine(
         BackendError: it does not start or is not what it should be; says why in one line.
     """
     section = config.backend.vllm
-    server = None if section.url is not None else _start(config, folders)
-    try:
-        if server is not None and not server.wait(section.startup_timeout, stop):
+    if section.url is not None:
+        engine = Engine(config, section.url, None)
+    else:
+        server = _start(config, folders)
+        try:
+            ready = server.wait(section.startup_timeout, stop)
+        except BaseException:
+            server.close()
+            raise
+        if not ready:
             server.close()
             return None
-        engine = Engine(config, section.url or (server.url if server else ""), server)
+        engine = Engine(config, server.url, server)
+    try:
         engine.prepare(folders, prompts, rows)
     except BaseException:
-        if server is not None:
-            server.close()
+        engine.close()
         raise
     return engine
 
@@ -144,6 +152,12 @@ def _start(config: Config, folders: Mapping[str, str]) -> Server:
     log = RunDir(config.output).engine_log_path("vllm")
     logger.info("starting vLLM on port %d; its output is in %s", port, log)
     return Server(command, port, log)
+
+
+def _takes_seeds(server: Server) -> bool:
+    """Whether its device is known and no CPU, where vLLM dies of seeds ("CPU Generator does not use offset")."""
+    device = _DEVICE.search(server.output())
+    return device is not None and device[1] != "cpu"
 
 
 def _served(model: ModelConfig, cards: Sequence[Mapping[str, object]], url: str, limit: int) -> str:

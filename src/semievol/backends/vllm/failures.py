@@ -4,6 +4,7 @@ import re
 import signal
 
 _CAUSES: tuple[tuple[str, str], ...] = (
+    (r"CPU Generator does not use offset", "vLLM takes no seeds on a CPU; leave backend.vllm.send_seeds out"),
     (r"^cannot start (.+)", "backend.vllm.command cannot be started: {0}"),
     (
         r"No module named '?vllm",

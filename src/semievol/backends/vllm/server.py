@@ -47,7 +47,7 @@ class Server:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                env={"VLLM_NO_USAGE_STATS": "1", **os.environ},  # nobody is told what is served
+                env=_environment(),
             )
 
     @property
@@ -108,3 +108,10 @@ class Server:
         with contextlib.suppress(OSError, urllib.error.URLError), _LOOPBACK.open(self.url + "/health", timeout=5) as r:
             return bool(r.status == 200)
         return False
+
+
+def _environment() -> dict[str, str]:
+    """This process' environment, with an output that tells something and statistics that tell nobody."""
+    level = os.environ.get("VLLM_LOGGING_LEVEL", "INFO")
+    # Importing TRL sets it to ERROR for everything that this process starts.
+    return {"VLLM_NO_USAGE_STATS": "1", **os.environ, "VLLM_LOGGING_LEVEL": "INFO" if level == "ERROR" else level}
