@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from semievol.backends import NO_LIMIT
 from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
 from semievol.plan import Plan, make_plan
@@ -49,9 +50,8 @@ def show(console: Console, checked: Checked) -> None:
     console.print(data)
     console.print(f"labeled answers: {_histogram(report)}", highlight=False, markup=False)
     median, longest = plan.prompt_tokens
-    console.print(
-        f"prompts: {median} tokens in the middle, {longest} at most; the model takes {plan.limit}", highlight=False
-    )
+    limit = "" if plan.limit >= NO_LIMIT else f"; the model takes {plan.limit}"
+    console.print(f"prompts: {median} tokens in the middle, {longest} at most{limit}", highlight=False)
     if plan.with_examples > plan.limit:
         console.print(
             f"note: with retrieved examples a prompt may reach {plan.with_examples} tokens; those that do not fit "

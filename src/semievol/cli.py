@@ -188,6 +188,7 @@ def _run(arguments: argparse.Namespace) -> None:
         result = run(config, redo=arguments.redo, reporter=reporter, dataset=checked.dataset)
     finish(result.path, checked.dataset)
     print_results(result.path)
+    _print_failures(result.path)
 
 
 def _evaluate(arguments: argparse.Namespace) -> None:
@@ -206,6 +207,7 @@ def _stage(arguments: argparse.Namespace) -> None:
     finish(result.path)
     if result.metrics is not None and arguments.name == "evaluate":
         print_results(result.path)
+        _print_failures(result.path)
     else:
         print_status(result.path)
 
@@ -215,6 +217,14 @@ def _cancel(arguments: argparse.Namespace) -> None:
 
     for line in cancel(_load(arguments)):
         print(line)
+
+
+def _print_failures(path: Path) -> None:
+    from semievol.failures import failure_lines
+    from semievol.run_dir import RunDir
+
+    for line in failure_lines(RunDir(path)):
+        print(line, file=sys.stderr)
 
 
 def _status(arguments: argparse.Namespace) -> None:

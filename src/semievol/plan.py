@@ -102,10 +102,21 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
         shown = max((one.examples for one in collaborators(config)), default=0)
         with_examples = int(lengths["unlabeled"].max(initial=0))
         with_examples += int(np.sort(lengths["labeled"])[-shown:].sum()) if shown else 0
-        notes = _notes(config, price, steps) if paid or config.training.kind == "hosted" else ()
+        notes = [*_criterion_note(config)]
+        if paid or config.training.kind == "hosted":
+            notes += _cost_notes(config, price, steps)
         return Plan(tuple(steps), (middle, longest), with_examples, backend.max_length(), tuple(notes))
     finally:
         backend.close()
+
+
+def _criterion_note(config: Config) -> Iterator[str]:
+    """What rows will be kept by, where that is not plain."""
+    if config.backend.kind == "openai" and config.select.enabled and config.select.criterion == "auto":
+        if config.backend.service.logprobs is False:
+            yield "rows are kept by agreement: backend.service.logprobs is false, so there is no H"
+        else:
+            yield "rows are kept by H, or by agreement if the service gives no log-probabilities"
 
 
 def _check_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[str, Lengths]:
@@ -213,7 +224,7 @@ def _service_seconds(config: Config, step: Step) -> float | None:
     return seconds
 
 
-def _notes(config: Config, price: Price | None, steps: Sequence[Step]) -> Iterator[str]:
+def _cost_notes(config: Config, price: Price | None, steps: Sequence[Step]) -> Iterator[str]:
     """What a user should know before paying."""
     service = config.backend.service
     yield "tokens are estimated, without the model's tokenizer; dollars are for the longest answers and every row"

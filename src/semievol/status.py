@@ -8,6 +8,7 @@ from rich.table import Table
 
 from semievol.costs import costs, in_words
 from semievol.errors import RunDirError
+from semievol.failures import failure_lines
 from semievol.progress import console
 from semievol.run_dir import STAGES, RunDir, StageDir
 
@@ -28,9 +29,16 @@ def print_status(path: Path) -> None:
     for name in STAGES:
         if not any(stage.name == name for _, stage in found):
             table.add_row("", name, "not begun", "")
-    console().print(table)
+    shown = console()
+    shown.print(table)
     if paid := in_words(costs(folder)):
-        console().print(paid, highlight=False)
+        shown.print(paid, highlight=False)
+    for line in [*failure_lines(folder), *_waiting_batches(folder)]:
+        shown.print(line, highlight=False, markup=False)
+
+
+def _waiting_batches(folder: RunDir) -> list[str]:
+    return [f"{path.name}: a batch is under way at the service" for path in sorted(folder.jobs_path.glob("*.json"))]
 
 
 def _state(stage: StageDir) -> tuple[str, str]:

@@ -99,7 +99,8 @@ class Service:
             made = self.chat(call, fault if fault in ANSWER_FAULTS else None)
             if fault in ("truncated", "cut"):
                 return _broken(made, fault)
-            self.log.answered[asked] += made.status == 200
+            if made.status == 200:
+                self.log.answered[asked] += 1
             return made
         finally:
             self.log.at_once -= 1

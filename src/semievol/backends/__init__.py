@@ -15,6 +15,9 @@ BACKENDS: Table = {
     "fake": ("semievol.backends.fake:FakeBackend", None),
 }
 
+NO_LIMIT = 2**31 - 1
+"""The `max_length` of a backend that does not know its limit."""
+
 
 class Backend(Protocol):
     """An engine that holds a base model and its trained weights."""

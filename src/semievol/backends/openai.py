@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
+from semievol.backends import NO_LIMIT
 from semievol.backends.service.answers import estimated_tokens
 from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.jobs import Jobs
@@ -11,9 +12,6 @@ from semievol.costs import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
 from semievol.run_dir import RunDir
-
-NO_LIMIT = 2**31 - 1
-"""Where `model.max_length` is not set: the service knows its limit, and refuses what is longer."""
 
 
 class OpenAIBackend:
@@ -53,7 +51,7 @@ class OpenAIBackend:
         return estimated_tokens(request)
 
     def max_length(self) -> int:
-        """`model.max_length`; without it there is no limit on this side."""
+        """`model.max_length`; where it is not set, the service knows its limit and refuses what is longer."""
         return self._config.model.max_length or NO_LIMIT
 
     def close(self) -> None:

@@ -181,6 +181,10 @@ class EvaluateConfig(Section):
     Only this stage reads it."""
 
 
+BATCH_ROWS = 10_000
+"""Least rows in a shard with `backend.service.mode: batch`: shards wait for their batches one after another."""
+
+
 class Config(Section):
     """A whole run."""
 
@@ -226,6 +230,12 @@ class Config(Section):
                     "answers only there; set backend.kind to openai"
                 )
         return self
+
+    @property
+    def shard_rows(self) -> int:
+        """Rows in a shard: at least as many as make a batch worth waiting for, where batches are asked for."""
+        batches = self.backend.kind == "openai" and self.backend.service.mode == "batch"
+        return max(self.executor.shard_rows, BATCH_ROWS if batches else 1)
 
     def _check_service(self) -> None:
         if self.model.name.startswith("pypi://"):

@@ -1,5 +1,6 @@
 """The result in a sentence that claims no more than the figures do."""
 
+from semievol.failures import failure_lines
 from semievol.report.table import Measured, percent, results_table
 from semievol.run_dir import STAGES, RunDir, read_rows
 
@@ -37,6 +38,7 @@ def remarks(folder: RunDir) -> list[str]:
     unread = [f"{row.no_answer} of {row.name}" for row in models.values() if row.no_answer]
     if unread:
         lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")
+    lines += failure_lines(folder)
     if evolved:
         lines.append("This is one run with one seed. Another seed draws other rows and gives other figures.")
     return lines

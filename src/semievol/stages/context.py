@@ -64,7 +64,7 @@ class Round:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
         speed = {"service": set(SPEED_OPTIONS), "vllm": set(VLLM_SPEED_OPTIONS)}
         backend = self.config.backend.model_dump(mode="json", exclude=speed)
-        return {"backend": backend, "shard_rows": self.config.executor.shard_rows}
+        return {"backend": backend, "shard_rows": self.config.shard_rows}
 
     def run_shards(
         self,
@@ -81,7 +81,7 @@ class Round:
             title: what the progress bar says.
             requests: how many answers the whole stage expects, for the progress bar.
         """
-        every = shards(rows, self.config.executor.shard_rows)
+        every = shards(rows, self.config.shard_rows)
         open_ = [shard for shard in every if stage.is_open(shard.index)]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)

@@ -2,7 +2,6 @@
 
 import logging
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from semievol.backends.service.answers import estimated_tokens, read_answer
@@ -34,6 +33,8 @@ class Dialect:
         self._room = "max_tokens"
         self._logprobs: bool | int | None = True if service.logprobs is not False else None
         self._left_out: set[str] = set()
+        self.version = 0
+        """Raised whenever something has been learned: requests are put otherwise from then on."""
         criterion = config.select.enabled and config.select.criterion == "nll"
         self._needs_logprobs = criterion or service.logprobs is True
         self._knows_logprobs = False
@@ -62,24 +63,30 @@ class Dialect:
         """About how many tokens the prompt and the longest answer have."""
         return estimated_tokens(request) + request.sampling.max_tokens
 
-    def learn(self, sent: Mapping[str, Any], failure: Failure) -> None:
-        """Takes in that the service refused a body; the next body differs where there is something to do about it.
+    def learn(self, failure: Failure, version: int) -> bool:
+        """Whether a request that was refused is worth another attempt, because it is put otherwise now.
+
+        Args:
+            version: of the dialect in which it was put.
 
         Raises:
-            BackendError: it refuses log-probabilities, and they are needed.
+            BackendError: the service refuses log-probabilities, and they are needed.
         """
-        field = self._named(sent, failure)
-        if field == "max_tokens" and self._room == field:
+        field = self._named(failure) if version == self.version else None
+        if field == "max_tokens":
             self._room = "max_completion_tokens"
             logger.info("the service wants max_completion_tokens (%s)", failure.reason)
-        elif field == "logprobs" and sent["logprobs"] == self._logprobs:
+        elif field == "logprobs":
             self._logprobs = 1 if self._logprobs is True else None
             if self._logprobs is None:
                 self._go_on_without_logprobs(failure.reason)
         elif field in ("seed", "temperature", "top_p") and _UNSUPPORTED.search(failure.reason):
-            if field not in self._left_out:
-                logger.warning("the service takes no %s, and its own holds (%s)", field, failure.reason)
+            logger.warning("the service takes no %s, and its own holds (%s)", field, failure.reason)
             self._left_out.add(field)
+        else:
+            field = None
+        self.version += field is not None
+        return version != self.version
 
     def saw_answer(self, text: str, logprobs: tuple[float, ...] | None) -> None:
         """Takes in whether an answer came with log-probabilities.
@@ -102,10 +109,10 @@ class Dialect:
             )
         logger.warning("the service gives no log-probabilities: going on without (%s)", reason)
 
-    def _named(self, sent: Mapping[str, Any], failure: Failure) -> str | None:
-        """The field of `sent` that the service objects to, as far as it says so."""
-        known = [name for name in (self._room, "logprobs", "seed", "temperature", "top_p") if name in sent]
-        ours = [name for name in known if name not in self._extra]
+    def _named(self, failure: Failure) -> str | None:
+        """The field of ours that the service objects to, as far as it says so."""
+        fields = {self._room, "seed", "temperature", "top_p"} | ({"logprobs"} if self._logprobs is not None else set())
+        ours = sorted(fields - self._left_out - set(self._extra))
         if failure.field in ours:
             return failure.field
         return next((name for name in ours if re.search(rf"\b{name}\b", failure.reason)), None)

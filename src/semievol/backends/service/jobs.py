@@ -3,7 +3,6 @@
 A job is on disk before it is waited for, and is forgotten when its last answer has been taken.
 """
 
-import copy
 import logging
 import time
 from collections import Counter
@@ -129,7 +128,7 @@ class Jobs:
         self, job: JobFile, state: Job, open_: Mapping[str, Request], retries: Counter[str]
     ) -> Iterator[Response]:
         """The answers of a job that has ended, then the requests that are hopeless; the others are to be sent again."""
-        before = copy.deepcopy(self._dialect)
+        version = self._dialect.version
         without = Failure("again", f"batch {state.status} without an answer")
         failures = {id_: without for id_ in job.lines if id_ in open_}
         for id_, status, body in self._api.results(state):
@@ -147,7 +146,7 @@ class Jobs:
             yield result
         logger.info("batch %s: %s, %d requests without an answer", job.batch, state.status, len(failures))
         for id_, failure in failures.items():
-            if state.status == "failed" or self._is_sent_again(open_[id_], failure, before, retries):
+            if state.status == "failed" or self._is_sent_again(open_[id_], failure, version, retries):
                 continue
             if failure.kind == "all" or (failure.kind == "refused" and not self._answers):
                 job.forget()
@@ -155,11 +154,9 @@ class Jobs:
             self._budget.release(id_)
             yield failed(open_[id_], failure, retries[id_])
 
-    def _is_sent_again(self, request: Request, failure: Failure, before: Dialect, retries: Counter[str]) -> bool:
+    def _is_sent_again(self, request: Request, failure: Failure, version: int, retries: Counter[str]) -> bool:
         if failure.kind == "refused":
-            asked = before.body(request, self._model(request.weights))
-            self._dialect.learn(asked, failure)
-            return self._dialect.body(request, self._model(request.weights)) != asked
+            return self._dialect.learn(failure, version)
         if failure.kind not in ("again", "overloaded") or retries[request.id] == self._service.max_retries:
             return False
         retries[request.id] += 1

@@ -1,11 +1,18 @@
 """How fast a service is asked: requests in flight that adapt to it, and limits by the minute."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-START = 8
-"""Requests in flight before anything is known of a service."""
+LONGEST_NAP = 0.2
+"""Seconds after which a wait looks whether it has been halted."""
+
+
+async def nap(seconds: float, halted: Callable[[], bool]) -> None:
+    """Waits for so many seconds, or until it is halted."""
+    end = asyncio.get_running_loop().time() + seconds
+    while (left := end - asyncio.get_running_loop().time()) > 0 and not halted():
+        await asyncio.sleep(min(left, LONGEST_NAP))
 
 
 class Allowance:
@@ -16,9 +23,9 @@ class Allowance:
         self._most = max(1.0, self._rate or 1.0)
         self._level, self._seen = self._most, 0.0
 
-    async def take(self, units: float) -> None:
-        """Waits until `units` are there; more than a second's worth are owed afterwards."""
-        while self._rate is not None:
+    async def take(self, units: float, halted: Callable[[], bool]) -> None:
+        """Waits until `units` are there, unless it is halted; more than a second's worth are owed afterwards."""
+        while self._rate is not None and not halted():
             now = asyncio.get_running_loop().time()
             self._level = min(self._most, self._level + self._rate * (now - (self._seen or now)))
             self._seen = now
@@ -26,7 +33,7 @@ class Allowance:
             if missing <= 0:
                 self._level -= units
                 return
-            await asyncio.sleep(missing / self._rate)
+            await nap(missing / self._rate, halted)
 
     def correct(self, units: float) -> None:
         """Takes `units` more after the fact, or gives back where they are negative."""
@@ -36,12 +43,13 @@ class Allowance:
 class Pace:
     """Additive increase, multiplicative decrease of the requests in flight, as TCP does it.
 
-    Until the first sign of overload every answer adds a place, afterwards a whole round of answers does.
+    The first request goes alone: what is wrong with it is wrong with all. Until the first sign of overload every
+    answer adds a place, afterwards a whole round of answers does.
     """
 
     def __init__(self, most: int, requests_per_minute: int | None, tokens_per_minute: int | None) -> None:
         self._most = most
-        self.places = float(min(START, most))
+        self.places = 1.0
         """How many requests may be in flight."""
         self._in_flight = 0
         self._growing_fast = True
@@ -50,21 +58,21 @@ class Pace:
         self._changed = asyncio.Condition()
 
     @asynccontextmanager
-    async def place(self, tokens: int) -> AsyncIterator[None]:
-        """Waits for a place for a request of about so many tokens, and holds it."""
+    async def place(self, tokens: int, halted: Callable[[], bool]) -> AsyncIterator[bool]:
+        """Waits for a place for a request of about so many tokens, and holds it; whether to use it, or halt."""
         async with self._changed:
             await self._changed.wait_for(lambda: self._in_flight < int(self.places))
             self._in_flight += 1
         try:
-            await self._requests.take(1)
-            await self._tokens.take(tokens)
-            while (wait := self._paused_until - asyncio.get_running_loop().time()) > 0:
-                await asyncio.sleep(wait)
-            yield
+            await self._requests.take(1, halted)
+            await self._tokens.take(tokens, halted)
+            while (wait := self._paused_until - asyncio.get_running_loop().time()) > 0 and not halted():
+                await nap(wait, halted)
+            yield not halted()
         finally:
             async with self._changed:
                 self._in_flight -= 1
-                self._changed.notify_all()
+                self._changed.notify(max(0, int(self.places) - self._in_flight))  # more would wake up in vain
 
     def answered(self, tokens: int, estimated: int) -> None:
         """Takes in that a request was answered and how many tokens it had."""

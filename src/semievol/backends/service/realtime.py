@@ -4,13 +4,13 @@ import asyncio
 import dataclasses
 import logging
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Protocol
 
 from semievol.backends.service.background import Background
 from semievol.backends.service.clients import open_async_client
 from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all
-from semievol.backends.service.pace import Pace
+from semievol.backends.service.pace import Pace, nap
 from semievol.config import ServiceConfig
 from semievol.costs import Budget
 from semievol.records import Message, Request, Response
@@ -21,8 +21,6 @@ PROBE_RETRIES = 3
 """How often the probe of a service that seems down is sent again."""
 BUDGET_NAP = 0.05
 """Seconds after which a request that did not fit into the budget is tried again."""
-LONGEST_NAP = 0.2
-"""Seconds after which a request that waits looks whether the run has been stopped."""
 
 
 class Language(Protocol):
@@ -30,6 +28,8 @@ class Language(Protocol):
 
     path: str
     """Where requests go, after the base URL."""
+    version: int
+    """Raised whenever something has been learned: requests are put otherwise from then on."""
 
     def body(self, request: Request, model: str) -> dict[str, Any]:
         """The JSON body of a request."""
@@ -40,8 +40,12 @@ class Language(Protocol):
     def tokens(self, request: Request) -> int:
         """About how many tokens the prompt and the longest answer have."""
 
-    def learn(self, sent: Mapping[str, Any], failure: Failure) -> None:
-        """Takes in that a body was refused; the next one differs where there is something to do about it."""
+    def learn(self, failure: Failure, version: int) -> bool:
+        """Whether a request that was refused is worth another attempt, because it is put otherwise now.
+
+        Args:
+            version: in which it was put.
+        """
 
     def saw_answer(self, text: str, logprobs: tuple[float, ...] | None) -> None:
         """Takes in an answer."""
@@ -122,28 +126,19 @@ class Realtime:
 
     async def _admitted(self, request: Request, halted: Callable[[], bool]) -> None:
         """Waits until the request fits into the budget beside those in flight, or the run is halted."""
-        tokens, most = estimated_tokens(request), request.sampling.max_tokens
+        most = request.sampling.max_tokens
+        tokens = self._dialect.tokens(request) - most
         while not halted() and not self._budget.admit(request.id, request.weights, tokens, most):
-            await asyncio.sleep(BUDGET_NAP)
+            await nap(BUDGET_NAP, halted)
 
     async def _answered(self, request: Request, halted: Callable[[], bool], probe: bool = False) -> Response | None:
         """The response; `None` where the run was halted before there was one."""
         retries, answers = 0, self._answers
         most = min(PROBE_RETRIES, self._service.max_retries) if probe else self._service.max_retries
-        while not halted():
-            body = self._dialect.body(request, self._model(request.weights))
-            result = await self._sent(request, body)
+        while (result := await self._sent(request, halted)) is not None:
             if isinstance(result, Response):
-                self._answers += 1
-                self._dialect.saw_answer(result.text, result.logprobs)
                 return result
-            if result.kind == "all":
-                raise stops_all(result, self._service)
-            if result.kind == "refused":
-                self._dialect.learn(body, result)
-                if self._dialect.body(request, self._model(request.weights)) != body:
-                    continue
-            elif result.kind != "row" and retries < most:
+            if result.kind in ("again", "overloaded") and retries < most:
                 retries += 1
                 await self._wait(result, retries, halted)
                 continue
@@ -151,35 +146,46 @@ class Realtime:
                 raise stops_all(result, self._service)
             if result.kind != "row" and self._answers == answers:
                 await self._prove_alive(request, halted)
+                if halted():  # it says nothing of this request
+                    return None
             return failed(request, result, retries)
         return None
 
-    async def _sent(self, request: Request, body: Mapping[str, Any]) -> Response | Failure:
-        """One attempt."""
+    async def _sent(self, request: Request, halted: Callable[[], bool]) -> Response | Failure | None:
+        """One attempt, and more where the service wants it put otherwise; `None` where it was halted before."""
         assert self._pace is not None
         estimated = self._dialect.tokens(request)
-        async with self._pace.place(estimated):
-            sent = asyncio.get_running_loop().time()
-            try:
-                content = await self._client.post(self._dialect.path, cast_to=object, body=body)
-                result = self._dialect.read(request, content)
-            except Exception as error:
-                result = of_error(error)
-            if isinstance(result, Response):
-                self._budget.settle(request.id, request.weights, result.prompt_tokens, result.completion_tokens)
-                self._pace.answered(result.prompt_tokens + result.completion_tokens, estimated)
-            elif result.kind == "overloaded":
-                self._pace.overloaded(sent, result.wait)
-            return result
+        async with self._pace.place(estimated, halted) as may_go:
+            while may_go and not halted():
+                version, sent = self._dialect.version, asyncio.get_running_loop().time()
+                result = await self._attempt(request)
+                if isinstance(result, Response):
+                    self._budget.settle(request.id, request.weights, result.prompt_tokens, result.completion_tokens)
+                    self._answers += 1
+                    self._dialect.saw_answer(result.text, result.logprobs)
+                    self._pace.answered(result.prompt_tokens + result.completion_tokens, estimated)
+                elif result.kind == "overloaded":
+                    self._pace.overloaded(sent, result.wait)
+                elif result.kind == "all":
+                    raise stops_all(result, self._service)
+                elif result.kind == "refused" and self._dialect.learn(result, version):
+                    continue
+                return result
+        return None
+
+    async def _attempt(self, request: Request) -> Response | Failure:
+        body = self._dialect.body(request, self._model(request.weights))
+        try:
+            return self._dialect.read(request, await self._client.post(self._dialect.path, cast_to=object, body=body))
+        except Exception as error:
+            return of_error(error)
 
     async def _wait(self, failure: Failure, retry: int, halted: Callable[[], bool]) -> None:
         """Waits before another attempt; not to its end where the run is halted."""
         own = backoff(retry, self._service.retry_wait, random.random())
         seconds = own if failure.wait is None else failure.wait + own * random.random()
         logger.debug("waiting %.2f s before another attempt: %s", seconds, failure.reason)
-        end = asyncio.get_running_loop().time() + seconds
-        while (left := end - asyncio.get_running_loop().time()) > 0 and not halted():
-            await asyncio.sleep(min(left, LONGEST_NAP))
+        await nap(seconds, halted)
 
     async def _prove_alive(self, request: Request, halted: Callable[[], bool]) -> None:
         """Asks a harmless question, to tell a request that fails alone from a service that is down.

@@ -68,6 +68,7 @@ class TokenIds:
     """The dialect of vLLM's completions, for the requests that were taken last."""
 
     path = "/completions"
+    version = 0
 
     def __init__(self, prompts: Prompts, seeds: bool) -> None:
         self._prompts, self._seeds = prompts, seeds
@@ -141,8 +142,9 @@ class TokenIds:
         piece = self._piece(request)
         return sum(map(len, piece.prompts)) + piece.row.length - len(piece.row.prompt)
 
-    def learn(self, sent: Mapping[str, Any], failure: Failure) -> None:
+    def learn(self, failure: Failure, version: int) -> bool:
         """Nothing: the server takes what it takes."""
+        return False
 
     def saw_answer(self, text: str, logprobs: tuple[float, ...] | None) -> None:
         """Nothing: every answer has log-probabilities."""
