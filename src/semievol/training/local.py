@@ -150,6 +150,7 @@ def adapted_model(
     """
     held = local_model(model)
     held.use(None)
+    held.forget()
     try:
         adapted = _with_adapter(held.model, recipe, start_from)
         fuse(adapted)
