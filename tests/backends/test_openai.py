@@ -245,7 +245,7 @@ def test_fewer_requests_are_sent_to_a_service_that_is_overloaded(service: Servic
 
 
 def test_more_requests_are_sent_to_a_service_that_answers(service: Service) -> None:
-    service.delay = 0.02
+    service.delay = 0.3
     answers(service, requests(300), max_concurrency=40)
     assert service.log.most_at_once == 40
 
