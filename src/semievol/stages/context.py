@@ -62,8 +62,13 @@ class Round:
 
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
-        speed = {"service": set(SPEED_OPTIONS), "vllm": set(VLLM_SPEED_OPTIONS)}
-        backend = self.config.backend.model_dump(mode="json", exclude=speed)
+        engine = self.config.backend
+        ours = engine.kind in ("transformers", "fake")
+        unused: dict[str, Any] = {
+            "service": True if ours else set(SPEED_OPTIONS),
+            "vllm": True if ours or engine.kind == "openai" else set(VLLM_SPEED_OPTIONS),
+        }
+        backend = engine.model_dump(mode="json", exclude=unused)
         return {"backend": backend, "shard_rows": self.config.shard_rows}
 
     def run_shards(

@@ -143,7 +143,7 @@ class TokenIds:
         return sum(map(len, piece.prompts)) + piece.row.length - len(piece.row.prompt)
 
     def learn(self, failure: Failure, version: int) -> bool:
-        """Nothing: the server takes what it takes."""
+        """False: nothing is put otherwise."""
         return False
 
     def saw_answer(self, text: str, logprobs: tuple[float, ...] | None) -> None:
