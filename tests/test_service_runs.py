@@ -121,7 +121,7 @@ def test_failed_requests_are_asked_again_by_the_next_run_and_nothing_else_is(tmp
         made = config(tmp_path / "two", other, options)
         run(made)
         failed = [reason for _, stage in RunDir(made.output).stages() for reason, _ in stage.failures()]
-        assert len(failed) > 5
+        assert failed
         run(made)
         assert not [1 for _, stage in RunDir(made.output).stages() for _ in stage.failures()]
         twice = {asked for asked, count in other.log.answered.items() if count > 1}

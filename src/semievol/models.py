@@ -139,14 +139,31 @@ def load_model(config: ModelConfig) -> Any:
 
 def model_limit(config: ModelConfig) -> int:
     """The most tokens that prompt and response may have together: the model's limit, or less where the user says so."""
+    own = getattr(_described(config).get_text_config(), "max_position_embeddings", None)
+    return min(limit for limit in (own, config.max_length, 2**31) if limit is not None)
+
+
+def stop_tokens(config: ModelConfig, tokenizer: Any) -> frozenset[int]:
+    """The tokens that end an answer: those that the model comes with, the end of a turn and the end of text."""
+    from transformers import GenerationConfig
+
+    try:
+        generation = GenerationConfig.from_pretrained(resolve_model(config), revision=config.revision)
+    except OSError:  # the model comes without one
+        generation = GenerationConfig.from_model_config(_described(config))
+    own = generation.eos_token_id
+    ends = [*(own if isinstance(own, list) else [own]), end_of_turn(tokenizer), tokenizer.eos_token_id]
+    return frozenset(end for end in ends if end is not None)
+
+
+def _described(config: ModelConfig) -> Any:
+    """The model's own config."""
     from transformers import AutoConfig
 
     with _loading(config):
-        loaded = AutoConfig.from_pretrained(
+        return AutoConfig.from_pretrained(
             resolve_model(config), revision=config.revision, trust_remote_code=config.trust_remote_code
         )
-    own = getattr(loaded.get_text_config(), "max_position_embeddings", None)
-    return min(limit for limit in (own, config.max_length, 2**31) if limit is not None)
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:

@@ -14,8 +14,10 @@ from typing import Any
 
 from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
+from semievol.costs import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError
+from semievol.local import free_memory
 from semievol.progress import Reporter
 from semievol.records import Example
 from semievol.run_dir import STAGES, RunDir, StageDir, iter_rows, read_json, write_text
@@ -31,7 +33,18 @@ from semievol.stages.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("semievol", "torch", "transformers", "peft", "trl", "sentence-transformers", "faiss-cpu", "bm25s", "numpy")
+PACKAGES = (
+    "semievol",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "sentence-transformers",
+    "faiss-cpu",
+    "bm25s",
+    "openai",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)
@@ -80,14 +93,15 @@ def run(
         folder.forget_rows(
             [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
         )
-        worker = Worker(config, dataset.task, dataset.labeled, {}, reporter)
+        budget = open_budget(config, folder)
+        worker = Worker(config, dataset.task, dataset.labeled, {}, reporter, budget)
         session = _session_started(folder)
         write_text(folder.config_path, dump(config))
         try:
             _rounds(config, folder, dataset, worker, reporter, until)
         finally:
             worker.close()
-            _free_memory()
+            free_memory()
             _session_ended(folder, session)
     return result(folder)
 
@@ -109,7 +123,7 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
             evolved = _propagate(round_, last, selections)
             if evolved is None:
                 return
-            worker.weights["evolved"] = str(evolved.adapter_path)
+            worker.weights["evolved"] = evolved.weights
             weights["evolved"] = evolved.digest
             worker.close()
             if number < config.rounds:
@@ -119,7 +133,7 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
             break
     if last >= STAGES.index("evaluate") and dataset.test:
         if config.warmup.enabled:  # later rounds lent the name to newer weights
-            worker.weights["warm"] = str(folder.stage("warmup").adapter_path)
+            worker.weights["warm"] = folder.stage("warmup").weights
         truth = read_answers(config, dataset.task) if config.evaluate.unlabeled_answers and selections else None
         first = Round(1, config, folder, dataset.task, dataset.labeled, unlabeled, worker, reporter)
         evaluate(first, dataset.test, weights, selections, truth)
@@ -139,7 +153,7 @@ def _warm(round_: Round, weights: dict[str, str]) -> Round:
         worker.weights["warm"] = worker.weights["evolved"]
         return dataclasses.replace(round_, warm_digest=weights["evolved"])
     stage = warmup(round_)
-    worker.weights["warm"] = str(stage.adapter_path)
+    worker.weights["warm"] = stage.weights
     if round_.number == 1:
         weights["warm"] = stage.digest
     return dataclasses.replace(round_, warm_digest=stage.digest)
@@ -172,14 +186,14 @@ def result(folder: RunDir) -> RunResult:
     evaluated = folder.stage("evaluate")
     return RunResult(
         path=folder.path,
-        weights=str(evolved[-1].adapter_path) if evolved else None,
+        weights=evolved[-1].weights if evolved else None,
         metrics=read_json(evaluated.metrics_path) if evaluated.is_done else None,
     )
 
 
 def _pinned(config: Config, folder: RunDir) -> Config:
     """The config with the weights' type decided: once per run folder, for it is measured."""
-    if config.model.dtype != "auto" or config.backend.kind != "transformers":
+    if config.model.dtype != "auto" or config.backend.kind not in ("transformers", "vllm"):
         return config
     facts = folder.facts()
     if "dtype" not in facts:
@@ -214,15 +228,9 @@ def _session_ended(folder: RunDir, session: dict[str, Any]) -> None:
     session["peak_memory_mb"] = _peak_memory()
     facts = folder.facts()
     facts.setdefault("sessions", []).append(session)
+    if folder.costs_path.exists():
+        facts["costs"] = dataclasses.asdict(costs(folder))
     folder.write_facts(facts)
-
-
-def _free_memory() -> None:
-    """Frees the base model that answering and training shared, where the run has loaded one."""
-    if "semievol.local.model" in sys.modules:  # importing it would load torch
-        from semievol.local.model import free_local_model
-
-        free_local_model()
 
 
 def _peak_memory() -> int | None:

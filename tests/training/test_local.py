@@ -106,7 +106,7 @@ def test_training_sees_the_tokens_of_serving(model: ModelConfig) -> None:
     tokenizer = load_tokenizer(model)
     backend = TransformersBackend(build({"model": model.model_dump()}), {})
     for row, example in zip(tokenised(tokenizer, EXAMPLES, 256), EXAMPLES, strict=True):
-        served = backend._row(Request(example.id, example.messages, "base", response=example.response))
+        served = backend.prompts.row(Request(example.id, example.messages, "base", response=example.response))
         assert row.prompt == served.prompt
         assert row.response == (*served.response, end_of_turn(tokenizer))
         assert tokenizer.decode(row.response).endswith("<|im_end|>")

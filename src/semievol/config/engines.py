@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
-from semievol.config.section import Count, Section
+from semievol.config.section import Count, Section, Share
 
 
 class ModelConfig(Section):
@@ -60,13 +60,6 @@ class TrainingRecipe(Section):
     """Trackers: `tensorboard`, `wandb`, `mlflow`, `trackio`."""
 
 
-class TrainingConfig(TrainingRecipe):
-    """The recipe of every training, and who carries it out."""
-
-    kind: str = "local"
-    """`local` (TRL and PEFT in this process), `fake`, or `my_package.module:Class`."""
-
-
 class ServiceConfig(Section):
     """A service that speaks the OpenAI API: OpenAI, Azure, Together, Fireworks, vLLM, SGLang, llama.cpp, Ollama.
 
@@ -114,13 +107,17 @@ class ServiceConfig(Section):
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, url: str | None) -> str | None:
-        if url is not None:
-            parts = urlsplit(url)
-            if parts.scheme not in ("http", "https") or not parts.netloc:
-                raise ValueError("expected an address such as https://api.openai.com/v1")
-            if "@" in parts.netloc or parts.query:
-                raise ValueError("keys and parameters do not belong in the address; api_key_env names the key")
-        return url
+        return url if url is None else _address(url, "https://api.openai.com/v1")
+
+
+def _address(url: str, example: str) -> str:
+    """The address, which holds neither keys nor parameters."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"expected an address such as {example}")
+    if "@" in parts.netloc or parts.query:
+        raise ValueError("keys and parameters do not belong in the address; an environment variable holds the key")
+    return url
 
 
 SPEED_OPTIONS = frozenset(
@@ -138,12 +135,120 @@ SPEED_OPTIONS = frozenset(
 """Options of a service that change no answer, and so stand in no stage's key."""
 
 
+class VllmConfig(Section):
+    """A vLLM server: one that the run starts and stops itself, or one that is there.
+
+    The base model and the adapters are served side by side. The first seven options change no answer beyond rounding.
+    """
+
+    url: str | None = None
+    """Address of a server that is there, such as `http://gpu-box:8000`. It must serve `model.name`, see the run folder
+    by the same path, and be started with `--enable-lora` and `VLLM_ALLOW_RUNTIME_LORA_UPDATING=1`. Its key, if it wants
+    one, is in the environment variable `VLLM_API_KEY`. Where it is not set, the run starts a server of its own."""
+    command: tuple[str, ...] = ()
+    """What starts the server, up to the model's name, in place of this environment's own vLLM:
+    `[/opt/vllm/bin/vllm, serve]`."""
+    tensor_parallel_size: Count = 1
+    """GPUs over which the model is spread."""
+    data_parallel_size: Count = 1
+    """Copies of the model, each on GPUs of its own."""
+    gpu_memory_utilization: Share | None = None
+    """Share of the GPU's memory that the server takes; vLLM's own default where it is not set."""
+    max_concurrency: Count = 512
+    """Most requests in flight; the engine forms its batches from them."""
+    startup_timeout: Annotated[float, Field(gt=0)] = 1800.0
+    """Seconds until a start counts as failed; large models take minutes."""
+    engine_options: dict[str, Any] = {}
+    """Any other option of `vllm serve` by its name: `{max_num_seqs: 512, enforce_eager: true, quantization: fp8}`."""
+    send_seeds: bool | None = None
+    """Send the seed of each request. Where it is not set: yes, unless the run's own server computes on a CPU, where
+    vLLM dies of seeds."""
+
+    @field_validator("url")
+    @classmethod
+    def _is_an_address(cls, url: str | None) -> str | None:
+        return url if url is None else _address(url, "http://localhost:8000").removesuffix("/").removesuffix("/v1")
+
+    @field_validator("engine_options")
+    @classmethod
+    def _leaves_ours_alone(cls, options: dict[str, Any]) -> dict[str, Any]:
+        for name in options:
+            if name.replace("-", "_") in OWN_OPTIONS:
+                raise ValueError(f"{name} is set by the backend itself; see docs/vllm.md")
+        return {name.replace("-", "_"): value for name, value in options.items()}
+
+
+VLLM_SPEED_OPTIONS = frozenset(
+    {
+        "url",
+        "command",
+        "tensor_parallel_size",
+        "data_parallel_size",
+        "gpu_memory_utilization",
+        "max_concurrency",
+        "startup_timeout",
+    }
+)
+"""Options of vLLM that change no answer beyond rounding, and so stand in no stage's key."""
+
+
+OWN_OPTIONS = frozenset(
+    {
+        "model",
+        "served_model_name",
+        "host",
+        "port",
+        "uds",
+        "api_key",
+        "ssl_keyfile",
+        "ssl_certfile",
+        "root_path",
+        "enable_lora",
+        "lora_modules",
+        "logprobs_mode",
+        "generation_config",
+        "tensor_parallel_size",
+        "data_parallel_size",
+        "gpu_memory_utilization",
+    }
+)
+"""Options of `vllm serve` that the backend rests on, or that have a name of their own in `backend.vllm`."""
+
+
+class HostedConfig(Section):
+    """Training at a service, with `training.kind: hosted`.
+
+    docs/hosted-training.md says which options of the recipe each provider takes.
+    """
+
+    provider: str = "openai"
+    """Whose endpoints: `openai` (also Azure and others), `together`, or `my_package.module:Class`."""
+    service: ServiceConfig | None = None
+    """Where the training is done, with the options of `backend.service`; that itself where it is not set."""
+    learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """OpenAI takes no learning rate but a factor on one that it does not tell; `auto` leaves it to the service."""
+    suffix: Annotated[str, Field(min_length=1, max_length=40)] = "semievol"
+    """Part of the tuned model's name."""
+    poll_seconds: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds between two looks at a job."""
+
+
+class TrainingConfig(TrainingRecipe):
+    """The recipe of every training, and who carries it out."""
+
+    kind: str = "local"
+    """`local` (TRL and PEFT in this process), `hosted` (a service's fine-tuning), `fake`, or
+    `my_package.module:Class`."""
+    hosted: HostedConfig = HostedConfig()
+
+
 class BackendConfig(Section):
     """The engine that answers."""
 
     kind: str = "transformers"
-    """`transformers`, `openai` (any service with that API), `fake`, or `my_package.module:Class`."""
+    """`transformers`, `vllm`, `openai` (any service with that API), `fake`, or `my_package.module:Class`."""
     service: ServiceConfig = ServiceConfig()
+    vllm: VllmConfig = VllmConfig()
     batch_tokens: Count = 4096
     """Tokens that the transformers backend computes at once; what prompts have in common counts once."""
     fake_noise: Annotated[float, Field(ge=0, le=1)] = 0.3

@@ -1,1 +1,11 @@
-"""The language model that this process holds, and how its passes are computed."""
+"""The model that this process holds itself."""
+
+import sys
+
+
+def free_memory() -> None:
+    """Frees the model that answering and training share, where this process has loaded one."""
+    if "semievol.local.model" in sys.modules:  # importing it would load torch
+        from semievol.local.model import free_local_model
+
+        free_local_model()

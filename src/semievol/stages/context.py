@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from semievol.config import Config
-from semievol.config.engines import SPEED_OPTIONS
+from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
+from semievol.costs import Budget
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
@@ -37,6 +38,11 @@ class Round:
         """The folder of a stage in this round."""
         return self.run.stage(name, self.number)
 
+    @property
+    def budget(self) -> Budget:
+        """What services may still charge."""
+        return self.worker.budget
+
     @cached_property
     def has_solutions(self) -> bool:
         """Whether labeled rows come with worked solutions, so that pseudo-responses are whole solutions too."""
@@ -57,7 +63,11 @@ class Round:
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
         engine = self.config.backend
-        unused = {"service": True} if engine.kind in ("transformers", "fake") else {"service": set(SPEED_OPTIONS)}
+        ours = engine.kind in ("transformers", "fake")
+        unused: dict[str, Any] = {
+            "service": True if ours else set(SPEED_OPTIONS),
+            "vllm": True if ours or engine.kind == "openai" else set(VLLM_SPEED_OPTIONS),
+        }
         backend = engine.model_dump(mode="json", exclude=unused)
         return {"backend": backend, "shard_rows": self.config.shard_rows}
 

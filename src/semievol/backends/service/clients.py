@@ -2,6 +2,7 @@
 
 import os
 from typing import Any
+from urllib.parse import urlsplit
 
 import openai
 
@@ -22,7 +23,8 @@ def open_client(service: ServiceConfig, retries: int = 0) -> openai.OpenAI:
     """
     if service.api_version is not None:
         return openai.AzureOpenAI(azure_endpoint=address(service), max_retries=retries, **_options(service))
-    return openai.OpenAI(base_url=address(service), max_retries=retries, **_options(service))
+    connections = openai.DefaultHttpxClient(trust_env=not _is_here(service))
+    return openai.OpenAI(base_url=address(service), max_retries=retries, http_client=connections, **_options(service))
 
 
 def open_async_client(service: ServiceConfig) -> openai.AsyncOpenAI:
@@ -33,12 +35,18 @@ def open_async_client(service: ServiceConfig) -> openai.AsyncOpenAI:
     """
     if service.api_version is not None:
         return openai.AsyncAzureOpenAI(azure_endpoint=address(service), max_retries=0, **_options(service))
-    return openai.AsyncOpenAI(base_url=address(service), max_retries=0, **_options(service))
+    connections = openai.DefaultAsyncHttpxClient(trust_env=not _is_here(service))
+    return openai.AsyncOpenAI(base_url=address(service), max_retries=0, http_client=connections, **_options(service))
 
 
 def address(service: ServiceConfig) -> str:
     """Where the service is."""
     return service.base_url or OPENAI
+
+
+def _is_here(service: ServiceConfig) -> bool:
+    """Whether the service is on this machine, which no proxy that the environment names has to be asked for."""
+    return urlsplit(address(service)).hostname in ("localhost", "127.0.0.1", "::1")
 
 
 def _options(service: ServiceConfig) -> dict[str, Any]:

@@ -4,10 +4,11 @@ import logging
 import re
 from typing import Any
 
+from semievol.backends.service.answers import estimated_tokens, read_answer
 from semievol.backends.service.failures import Failure
 from semievol.config import Config
 from semievol.errors import BackendError
-from semievol.records import Request
+from semievol.records import Request, Response
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +24,8 @@ class Dialect:
     their own; some services count log-probabilities where others switch them on. No list of names is kept: the first
     request that is refused teaches the rest.
     """
+
+    path = "/chat/completions"
 
     def __init__(self, config: Config) -> None:
         service = config.backend.service
@@ -51,6 +54,14 @@ class Dialect:
         if self._logprobs is not None:
             fields["logprobs"] = self._logprobs
         return {name: value for name, value in fields.items() if name not in self._left_out} | self._extra
+
+    def read(self, request: Request, content: object) -> Response | Failure:
+        """The response in the JSON of a chat completion, or why it holds none."""
+        return read_answer(request, content)
+
+    def tokens(self, request: Request) -> int:
+        """About how many tokens the prompt and the longest answer have."""
+        return estimated_tokens(request) + request.sampling.max_tokens
 
     def learn(self, failure: Failure, version: int) -> bool:
         """Whether a request that was refused is worth another attempt, because it is put otherwise now.

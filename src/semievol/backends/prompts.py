@@ -1,0 +1,99 @@
+"""Requests as the tokens that a model reads, and its tokens as responses: the same for every engine with our tokenizer.
+
+So training and answering see the same token ids, whichever engine answers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from semievol.config import ModelConfig
+from semievol.local.batches import Tokens
+from semievol.models import load_tokenizer, model_limit, prompt_ids, response_ids, stop_tokens
+from semievol.records import Request, Response
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A request in tokens."""
+
+    request: Request
+    prompt: Tokens
+    response: Tokens
+    """The given response of a request that is scored."""
+
+    @property
+    def length(self) -> int:
+        """Tokens of the prompt and of the longest response it may get."""
+        return len(self.prompt) + len(self.response) + self.kind[2]
+
+    @property
+    def kind(self) -> tuple[str, bool, int]:
+        """The weights, whether an answer is scored, and how many tokens may be generated."""
+        scored = self.request.response is not None
+        return self.request.weights, scored, 0 if scored else self.request.sampling.max_tokens
+
+
+class Prompts:
+    """One model's tokenizer and its limits; loads no weights."""
+
+    def __init__(self, model: ModelConfig) -> None:
+        self._model = model
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """The tokenizer, loaded when it is first needed."""
+        return load_tokenizer(self._model)
+
+    @cached_property
+    def limit(self) -> int:
+        """The most tokens that prompt and response may have together."""
+        return model_limit(self._model)
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """The tokens that end an answer."""
+        return stop_tokens(self._model, self.tokenizer)
+
+    def row(self, request: Request) -> Row:
+        """The request in tokens."""
+        given = [] if request.response is None else response_ids(self.tokenizer, request.response)
+        return Row(request, tuple(prompt_ids(self.tokenizer, request.messages)), tuple(given))
+
+    def count(self, request: Request) -> int:
+        """Number of tokens of the request's prompt, its given response included."""
+        row = self.row(request)
+        return len(row.prompt) + len(row.response)
+
+    def too_long(self, row: Row) -> Response | None:
+        """The refusal of a request that does not fit in the model, else `None`."""
+        if row.length <= self.limit:
+            return None
+        reason = (
+            f"{len(row.prompt)} prompt tokens and up to {row.length - len(row.prompt)} of the response "
+            f"do not fit in the model's {self.limit}"
+        )
+        return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason, permanent=True)
+
+    def generated(self, row: Row, tokens: Sequence[int], logprobs: Sequence[float], ended: bool) -> Response:
+        """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside."""
+        return Response(
+            id=row.request.id,
+            text=self.tokenizer.decode(list(tokens), skip_special_tokens=True).strip(),
+            logprobs=tuple(logprobs),
+            finish="stop" if ended else "length",
+            prompt_tokens=len(row.prompt),
+            completion_tokens=len(tokens),
+        )
+
+    def scored(self, row: Row, logprobs: Sequence[float]) -> Response:
+        """The given response with its `logprobs` (L,)."""
+        return Response(
+            id=row.request.id,
+            text=row.request.response or "",
+            logprobs=tuple(logprobs),
+            finish="scored",
+            prompt_tokens=len(row.prompt),
+            completion_tokens=len(row.response),
+        )
