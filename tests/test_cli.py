@@ -157,15 +157,15 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
 
     from semievol import run_dir
 
-    whole, written = run_dir.write_rows, []
+    whole, written = run_dir.write_tables, []
 
-    def disk_full(path, rows, schema):
+    def disk_full(path, tables, schema):
         written.append(path)
         if len(written) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(path, rows, schema)
+        whole(path, tables, schema)
 
-    monkeypatch.setattr("semievol.stages.collaborate.write_rows", disk_full)
+    monkeypatch.setattr("semievol.run_dir.write_tables", disk_full)
     assert main(["run", str(config)]) == 1
     assert "the disk is full; nothing finished is lost" in capsys.readouterr().err
     monkeypatch.undo()
@@ -175,7 +175,8 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
 def test_ctrl_c_saves_and_the_same_command_goes_on(config: Path) -> None:
     slow = build({**topics_config(config.parent).model_dump(), "backend": {"kind": "faulty:SlowBackend"}})
     config.write_text(dump(slow), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
     process = subprocess.Popen(
         [sys.executable, "-m", "semievol.cli", "run", str(config)],
         env=environment,

@@ -46,3 +46,27 @@ def test_a_prompt_that_the_model_does_not_take_is_named_before_any_work(tmp_path
     with pytest.raises(DataError, match=r"labeled row labeled-0: \d+ prompt tokens and 16 for the response do not fit"):
         check(config)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_a_service_charges_and_how_long_it_takes_is_told_by_its_prices_and_limits(tmp_path: Path) -> None:
+    pytest.importorskip("openai")
+    names = ("input", "output", "tuned_input", "tuned_output", "training")
+    service = {
+        "model": {"name": "mine"},
+        "backend": {"kind": "openai", "service": {"base_url": "http://localhost:1/v1", "requests_per_minute": 60}},
+        "training": {"kind": "hosted", "num_train_epochs": 3},
+        "collaborate": {"max_tokens": 5},
+    }
+    price = {name: 1e6 * (2 if "tuned" in name else 1) for name in names}
+    plan = check(topics_config(tmp_path, **service, costs={"prices": price})).plan
+    found = {step.stage: step for step in plan.steps}
+    assert found["warmup"].dollars == found["warmup"].tokens + found["warmup"].answers
+    assert found["evolve"].dollars == found["evolve"].tokens + found["evolve"].answers
+    assert found["evaluate"].answers == 90 * 5
+    assert found["evaluate"].dollars == (1 + 2 + 2) / 3 * (found["evaluate"].tokens + found["evaluate"].answers)
+    assert found["justify"].dollars == 2 * (found["justify"].tokens + found["justify"].answers)
+    assert plan.dollars == sum(step.dollars or 0 for step in plan.steps)
+    assert (found["collaborate"].seconds, found["warmup"].seconds) == (160, None)
+    without = check(topics_config(tmp_path, **service)).plan
+    assert without.dollars is None
+    assert any("no price is known" in note for note in without.notes)

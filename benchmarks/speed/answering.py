@@ -42,7 +42,8 @@ class Way(Protocol):
 
 
 @cache
-def _way(name: str, folder: Path, options: tuple[tuple[str, Any], ...]) -> Way:
+def opened(name: str, folder: Path, options: tuple[tuple[str, Any], ...]) -> Way:
+    """The way, loaded, after its first two answers; the same one for the same arguments."""
     way: Way = implementation("way", name, WAYS)(Workload(folder), dict(options))
     way.open()
     way.answer(Workload(folder).requests()["collaborate"][:2])  # threads start, lazy imports are done
@@ -55,7 +56,7 @@ def settle(name: str, folder: Path, options: tuple[tuple[str, Any], ...]) -> Non
     Raises:
         MissingExtraError, ConfigError: the way's library is not installed.
     """
-    _way(name, folder, options)
+    opened(name, folder, options)
 
 
 def repetition(name: str, folder: Path, options: tuple[tuple[str, Any], ...], number: int) -> dict[str, Any]:
@@ -63,7 +64,7 @@ def repetition(name: str, folder: Path, options: tuple[tuple[str, Any], ...], nu
 
     `seconds` is everything; `loading` is the part of it in which weights were loaded and merged.
     """
-    way, asked = _way(name, folder, options), Workload(folder).requests(number)
+    way, asked = opened(name, folder, options), Workload(folder).requests(number)
     way.close()
     before = counters(way)
     started = time.perf_counter()
@@ -89,12 +90,12 @@ def repetition(name: str, folder: Path, options: tuple[tuple[str, Any], ...], nu
 def greedy(name: str, folder: Path, options: tuple[tuple[str, Any], ...]) -> dict[str, str]:
     """The collaborators' greedy answers by request id."""
     requests = Workload(folder).requests(greedy=True)["collaborate"]
-    return {one.id: one.text for one in _way(name, folder, options).answer(requests)}
+    return {one.id: one.text for one in opened(name, folder, options).answer(requests)}
 
 
 def prefill(folder: Path) -> dict[str, Any]:
     """The seconds in which our engine computes the collaborators' prompts and draws one token of each answer."""
-    way = _way("ours", folder, ())
+    way = opened("ours", folder, ())
     requests = Workload(folder).requests(greedy=True)["collaborate"]
     requests = [replace(one, sampling=replace(one.sampling, max_tokens=1)) for one in requests]
     before = counters(way)

@@ -42,8 +42,13 @@ def training_rate(result: Result, way: str) -> list[float]:
 
 
 def training_shares(result: Result) -> list[float]:
-    """Our training's share of the matrix-product rate measured beside it, 0 to 1."""
-    return [
-        tokens * result["flop"]["training_token"] / rate["layer"]
-        for tokens, rate in zip(training_rate(result, "ours"), result["training"]["rates"], strict=True)
-    ]
+    """Our training's share of the matrix-product rate measured beside it, 0 to 1, by the tokens that it computed."""
+    shares = []
+    for one, tokens, rate in zip(
+        result["training"]["ways"]["ours"], training_rate(result, "ours"), result["training"]["rates"], strict=True
+    ):
+        computed = (
+            tokens * (one["counters"]["computed"] - one["counters"]["padding"]) / result["counts"]["training_tokens"]
+        )
+        shares.append(computed * result["flop"]["training_token"] / rate["layer"])
+    return shares

@@ -1,30 +1,22 @@
 """The tables of `docs/speed.md`, made of the kept results."""
 
 import json
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .composition import demo_counts, demo_seconds
-from .figures import Result, prefill_shares, ratios, training_rate, training_shares, working
+from .cells import Cell, equal, gap, memory, share_of_samples, slower, slower_stage, slower_training, spread
+from .figures import Result, prefill_shares, training_rate, training_shares, working
+from .sentences import free_decoding, real_demo, where, whole_demo
 from .workloads import KINDS, ROOT
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed"
 PAGE = ROOT / "docs" / "speed.md"
 DEMO_KEPT = RESULTS / "whole-demo.json"
 """What `benchmarks.speed.demo` keeps."""
+FREE_KEPT = RESULTS / "free-decoding.json"
+"""What `benchmarks.speed.free` keeps."""
 MARKS = ("<!-- speed table: begin -->", "<!-- speed table: end -->")
-DEMO_WAYS = {"ours": ("ours", "ours"), "naive": ("naive", "trl"), "tuned libraries": ("tuned", "trl-tuned")}
-"""A way to answer and a way to train."""
-
-Cell = Callable[[Result], str]
-
-
-def spread(values: Sequence[float], form: str = "{:.2f}") -> str:
-    """The median, and the least and the largest in parentheses."""
-    shown = [form.format(value) for value in (statistics.median(values), min(values), max(values))]
-    return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 def kept(folder: Path = RESULTS) -> dict[str, Result]:
@@ -34,81 +26,6 @@ def kept(folder: Path = RESULTS) -> dict[str, Result]:
         for name in KINDS
         if (path := folder / f"{name}.json").exists()
     }
-
-
-def slower(way: str, loading: bool) -> Cell:
-    """How many times longer than ours a way takes to answer."""
-
-    def cell(result: Result) -> str:
-        if way not in result["answering"]:
-            return str(result["missing"][way])
-        if loading:
-            seconds = {w: [one["seconds"] for one in result["answering"][w]] for w in (way, "ours")}
-            return spread(ratios(seconds[way], seconds["ours"]))
-        return spread(ratios(working(result, way), working(result, "ours")))
-
-    return cell
-
-
-def slower_stage(way: str, stage: str) -> Cell:
-    """How many times longer than ours a way takes for one kind of requests."""
-
-    def cell(result: Result) -> str:
-        if not result["counts"]["requests"][stage]:
-            return "none asked"
-        seconds = {w: [one["stages"][stage] for one in result["answering"][w]] for w in (way, "ours")}
-        return spread(ratios(seconds[way], seconds["ours"]))
-
-    return cell
-
-
-def slower_training(way: str, key: str) -> Cell:
-    """How many times longer than ours a way takes to train."""
-    return lambda result: spread(
-        ratios(
-            [one[key] for one in result["training"]["ways"][way]],
-            [one[key] for one in result["training"]["ways"]["ours"]],
-        )
-    )
-
-
-def memory(way: str, training: bool = False) -> Cell:
-    """Peak memory of a way's process, in GB."""
-
-    def cell(result: Result) -> str:
-        each = result["training"]["ways"] if training else result["answering"]
-        peaks = [one["peak_memory_mb"] for one in each.get(way, ()) if one["peak_memory_mb"] is not None]
-        return f"{max(peaks) / 1024:.1f}" if peaks else "not known"
-
-    return cell
-
-
-def equal(way: str) -> Cell:
-    """How many greedy answers are ours."""
-
-    def cell(result: Result) -> str:
-        share = result["checks"]["greedy"].get(way)
-        return str(result["missing"][way]) if share is None else f"{share['equal']} of {share['of']}"
-
-    return cell
-
-
-def share_of_samples(way: str, key: str) -> Cell:
-    """Accuracy or agreement of a way's samples in %, with its interval."""
-
-    def cell(result: Result) -> str:
-        found = result["checks"]["samples"].get(way)
-        if found is None:
-            return str(result["missing"][way])
-        figures = found[key]
-        return f"{100 * figures['accuracy']:.1f} ({100 * figures['low']:.1f} to {100 * figures['high']:.1f})"
-
-    return cell
-
-
-def gap(figures: Mapping[str, float] | None) -> str:
-    """A largest and a mean difference."""
-    return "none" if figures is None else f"{figures['largest']:.3f}, {figures['mean']:.3f}"
 
 
 SECTIONS: tuple[tuple[str, dict[str, Cell]], ...] = (
@@ -208,11 +125,14 @@ SECTIONS: tuple[tuple[str, dict[str, Cell]], ...] = (
 """Title, and what stands in each row."""
 
 
-def tables(results: Mapping[str, Result], whole: Mapping[str, Any] | None = None) -> str:
+def tables(
+    results: Mapping[str, Result], whole: Mapping[str, Any] | None = None, free: Mapping[str, Any] | None = None
+) -> str:
     """All tables in Markdown.
 
     Args:
         whole: the figures of `benchmarks.speed.demo`, where it was run.
+        free: those of `benchmarks.speed.free`.
     """
     if not results:
         return "Nothing is kept yet; `make bench` measures it."
@@ -221,7 +141,9 @@ def tables(results: Mapping[str, Result], whole: Mapping[str, Any] | None = None
         made.append(whole_demo(results["newsgroups"]))
     if whole is not None:
         made.append(real_demo(whole))
-    return "\n\n".join([*made, _where(results)])
+    if free is not None:
+        made.append(free_decoding(free))
+    return "\n\n".join([*made, where(results)])
 
 
 def with_tables(page: str, made: str) -> str:
@@ -233,36 +155,15 @@ def with_tables(page: str, made: str) -> str:
 
 def from_kept() -> str:
     """The tables of everything that is kept."""
-    whole = json.loads(DEMO_KEPT.read_text(encoding="utf-8")) if DEMO_KEPT.exists() else None
-    return tables(kept(), whole)
+    whole, free = (
+        json.loads(path.read_text(encoding="utf-8")) if path.exists() else None for path in (DEMO_KEPT, FREE_KEPT)
+    )
+    return tables(kept(), whole, free)
 
 
 def rewrite() -> None:
     """Writes the tables of `docs/speed.md` from what is kept."""
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), from_kept()), encoding="utf-8")
-
-
-def whole_demo(result: Result) -> str:
-    """A sentence on the whole demo: its counts times the rates of one workload."""
-    demo = demo_counts()
-    seconds = {name: demo_seconds(result, demo, *ways) for name, ways in DEMO_WAYS.items()}
-    said = [
-        f"{name} {spread([s / 60 for s in each], '{:.1f}')} minutes"
-        + ("" if name == "ours" else f", {spread(ratios(each, seconds['ours']))} times ours")
-        for name, each in seconds.items()
-    ]
-    return "The whole demo, put together from these rates: " + "; ".join(said) + "."
-
-
-def real_demo(found: Mapping[str, Any]) -> str:
-    """A sentence on the demo as it was really run."""
-    ours, naive = found["ours"], found["naive"]
-    accuracies = [f"{100 * each['accuracy']['evolved']:.1f}" for each in (ours, naive)]
-    return (
-        f"The whole demo, really run once each: ours {ours['minutes']:.1f} minutes, naive {naive['minutes']:.1f}, "
-        f"{naive['minutes'] / ours['minutes']:.2f} times ours; accuracy of SemiEvol {accuracies[0]} % and "
-        f"{accuracies[1]} %."
-    )
 
 
 def _table(title: str, rows: Mapping[str, Cell], results: Mapping[str, Result]) -> str:
@@ -274,19 +175,3 @@ def _table(title: str, rows: Mapping[str, Cell], results: Mapping[str, Result]) 
         f"| {row} | " + " | ".join(cell(result) for result in results.values()) + " |" for row, cell in rows.items()
     ]
     return "\n".join(lines)
-
-
-def _where(results: Mapping[str, Result]) -> str:
-    """The machine and the versions, of each workload where they differ."""
-    said: dict[str, list[str]] = {}
-    for name, result in results.items():
-        facts = result["machine"]
-        versions = ", ".join(f"{package} {version}" for package, version in facts["versions"].items())
-        where = (
-            f"{facts['cores']} cores ({facts['processor']}), {facts['threads']} threads, "
-            f"{facts.get('memory_gb', '?')} GB; {versions}."
-        )
-        said.setdefault(where, []).append(KINDS[name].title)
-    if len(said) == 1:
-        return f"Measured on {next(iter(said))}"
-    return "\n".join(f"- {', '.join(titles)}: measured on {where}" for where, titles in said.items())

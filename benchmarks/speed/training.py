@@ -8,6 +8,7 @@ import functools
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .lanes import peak_memory
 from .workloads import Workload
 
 Losses = list[float]
+Counts = dict[str, int]
 Tick = Callable[[float], None]
 SEED = 0
 
@@ -41,27 +43,30 @@ def train(way: str, folder: Path, rows: int | None = None) -> dict[str, Any]:
     examples = workload.training()[:rows]
     with tempfile.TemporaryDirectory() as scratch:
         started = time.perf_counter()
-        WAYS[way](config.model, examples, recipe, Path(scratch), SEED, tick)
+        counts = WAYS[way](config.model, examples, recipe, Path(scratch), SEED, tick)
         seconds = time.perf_counter() - started
     return {
         "seconds": seconds,
         "step_seconds": ticks[-1] - ticks[0],
         "steps": len(ticks),
         "losses": [round(loss, 5) for loss in losses],
+        "counters": counts,
         "peak_memory_mb": peak_memory(),
     }
 
 
 def ours(
     model: ModelConfig, rows: Sequence[TrainingExample], recipe: TrainingConfig, out: Path, seed: int, tick: Tick
-) -> None:
-    """Trains with the trainer that the stages use."""
+) -> Counts:
+    """Trains with the trainer that the stages use; returns what it counted."""
     from semievol.training import open_trainer
 
-    def progress(step: int, steps: int, loss: float | None) -> None:
+    def progress(step: int, steps: int, loss: float | None, note: str = "") -> None:
         tick(float("nan") if loss is None else loss)
 
-    open_trainer(recipe).train(model, rows, recipe, out, seed, None, progress)
+    trainer = open_trainer(recipe)
+    trainer.train(model, rows, recipe, out, seed, None, progress)
+    return asdict(trainer.work)  # type: ignore[attr-defined]  # LocalTrainer's
 
 
 def trl(
@@ -72,7 +77,7 @@ def trl(
     seed: int,
     tick: Tick,
     tuned: bool = False,
-) -> None:
+) -> Counts:
     """Trains with SFTTrainer; everything that the recipe does not say is left as the installed TRL has it.
 
     `tuned` takes our type for the weights and keeps the activations.
@@ -128,6 +133,7 @@ def trl(
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         trainer.save_model(str(out))
+    return {}
 
 
 def as_text(tokenizer: Any, row: TrainingExample) -> dict[str, str]:
@@ -153,5 +159,5 @@ def _ticking(tick: Tick) -> Any:
     return Ticking()
 
 
-WAYS: dict[str, Callable[..., None]] = {"ours": ours, "trl": trl, "trl-tuned": functools.partial(trl, tuned=True)}
+WAYS: dict[str, Callable[..., Counts]] = {"ours": ours, "trl": trl, "trl-tuned": functools.partial(trl, tuned=True)}
 """The first is what the others are held against."""

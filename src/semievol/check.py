@@ -58,20 +58,34 @@ def show(console: Console, checked: Checked) -> None:
             "get no answer from that collaborator",
             highlight=False,
         )
-    for note in (*report.warnings, *plan.notes):
-        console.print(f"note: {note}", highlight=False, markup=False)
+    for warning in report.warnings:
+        console.print(f"note: {warning}", highlight=False, markup=False)
+    show_plan(console, plan)
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """Prints what the run will do."""
     console.print(_plan_table(plan))
+    for note in plan.notes:
+        console.print(f"note: {note}", highlight=False, markup=False)
 
 
 def _plan_table(plan: Plan) -> Table:
     timed = plan.seconds is not None
-    title = f"What the run will do, at most{f': about {_minutes(plan.seconds)} here' if plan.seconds else ''}"
+    priced = any(step.dollars is not None for step in plan.steps)
+    sums = [f"about {_minutes(plan.seconds)}"] if plan.seconds else []
+    sums += [f"${plan.dollars:.2f}"] if plan.dollars is not None else []
+    title = f"What the run will do, at most{': ' if sums else ''}{', '.join(sums)}"
     table = Table("stage", "rows or requests", "prompt tokens", "steps", title=title, title_justify="left")
-    if timed:
-        table.add_column("time")
+    for heading, shown in (("answer tokens", priced), ("time", timed), ("$", priced)):
+        if shown:
+            table.add_column(heading)
     for step in plan.steps:
         cells = [step.stage, f"{step.requests:,}", f"{step.tokens:,}", f"{step.steps:,}" if step.steps else ""]
-        table.add_row(*cells, *([_minutes(step.seconds)] if timed else []))
+        cells += [f"{step.answers:,}"] if priced else []
+        cells += [_minutes(step.seconds)] if timed else []
+        cells += ["" if step.dollars is None else f"{step.dollars:.4f}"] if priced else []
+        table.add_row(*cells)
     return table
 
 

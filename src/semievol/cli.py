@@ -20,6 +20,7 @@ STAGE_NAMES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate
 EPILOG = """\
   semievol init my-task.yaml        write a commented config
   semievol check my-task.yaml       look at the data, say what a run will do
+  semievol plan my-task.yaml        what a run will do: requests, tokens, dollars, time
   semievol run my-task.yaml         run it; the same command resumes
   semievol predict my-task.yaml --input new.csv
 """
@@ -71,19 +72,25 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--force", action="store_true", help="overwrite a file that is there")
     for name, call, text in (
         ("check", _check, "look at the data and say what a run will do; nothing is trained"),
+        ("plan", _plan, "say what a run will do: requests, tokens, steps, time, and dollars at a service"),
         ("run", _run, "run all stages; a second run resumes"),
         ("evaluate", _evaluate, "measure the run's models on the test rows"),
     ):
         sub = add(name, call, text)
         _takes_config(sub)
-        if name != "check":
+        if name in ("check", "plan"):
+            sub.add_argument("--no-timing", action="store_true", help="do not load the model to estimate the time")
+        else:
             _takes_redo(sub)
-    check = commands.choices["check"]
-    check.add_argument("--no-timing", action="store_true", help="do not load the model to estimate the time")
+        if name != "check":
+            _takes_max_cost(sub)
     stage = add("stage", _stage, "run one stage, and those before it that are not done")
     stage.add_argument("name", choices=STAGE_NAMES)
     _takes_config(stage)
     _takes_redo(stage)
+    _takes_max_cost(stage)
+    cancel = add("cancel", _cancel, "end the fine-tuning job that the run waits for at a service")
+    _takes_config(cancel, "config file or run folder")
     status = add("status", _status, "say how far a run has come")
     _takes_config(status, "config file or run folder")
     predict = add("predict", _predict, "answer new prompts with a run's model; JSON Lines with confidence come out")
@@ -118,6 +125,15 @@ def _takes_redo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redo", choices=STAGE_NAMES, help="make this stage and the later ones anew")
 
 
+def _takes_max_cost(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--max-cost",
+        type=float,
+        metavar="DOLLARS",
+        help="stop before services could have charged more than this for the run, earlier sessions included",
+    )
+
+
 def _version() -> str:
     from importlib.metadata import version
 
@@ -128,7 +144,9 @@ def _load(arguments: argparse.Namespace) -> "Config":
     from semievol import config
 
     path = Path(arguments.config)
-    return config.load(path / "config.yaml" if path.is_dir() else path, arguments.overrides)
+    limit = getattr(arguments, "max_cost", None)
+    overrides = [*arguments.overrides, *([] if limit is None else [f"costs.max_cost={limit}"])]
+    return config.load(path / "config.yaml" if path.is_dir() else path, overrides)
 
 
 def _init(arguments: argparse.Namespace) -> None:
@@ -143,6 +161,16 @@ def _check(arguments: argparse.Namespace) -> None:
     from semievol.progress import console
 
     show(console(), check(_load(arguments), measure=not arguments.no_timing))
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from semievol.check import show_plan
+    from semievol.data import load
+    from semievol.plan import make_plan
+    from semievol.progress import console
+
+    config = _load(arguments)
+    show_plan(console(), make_plan(config, load(config), measure=not arguments.no_timing))
 
 
 def _run(arguments: argparse.Namespace) -> None:
@@ -182,6 +210,13 @@ def _stage(arguments: argparse.Namespace) -> None:
         _print_failures(result.path)
     else:
         print_status(result.path)
+
+
+def _cancel(arguments: argparse.Namespace) -> None:
+    from semievol.training.hosted.cancel import cancel
+
+    for line in cancel(_load(arguments)):
+        print(line)
 
 
 def _print_failures(path: Path) -> None:

@@ -7,6 +7,7 @@
     ├── RunDirError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
     ├── BackendError (RuntimeError)   an engine that does not start or stops answering
     ├── TrainingError (RuntimeError)  a training that cannot start or diverges
+    ├── BudgetError (RuntimeError)    the next request or training could cost more than costs.max_cost leaves
     └── Stopped                       the user asked to stop; not a failure
 
 Each message says what is wrong, where, and what to do.
@@ -39,6 +40,10 @@ class BackendError(SemiEvolError, RuntimeError):
 
 class TrainingError(SemiEvolError, RuntimeError):
     """A training cannot start or diverges."""
+
+
+class BudgetError(SemiEvolError, RuntimeError):
+    """The next request or training could cost more than `costs.max_cost` leaves."""
 
 
 class Stopped(SemiEvolError):

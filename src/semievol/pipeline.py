@@ -14,6 +14,7 @@ from typing import Any
 
 from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
+from semievol.costs import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError
 from semievol.local import free_memory
@@ -32,7 +33,18 @@ from semievol.stages.worker import Worker
 
 logger = logging.getLogger(__name__)
 
-PACKAGES = ("semievol", "torch", "transformers", "peft", "trl", "sentence-transformers", "faiss-cpu", "bm25s", "numpy")
+PACKAGES = (
+    "semievol",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "sentence-transformers",
+    "faiss-cpu",
+    "bm25s",
+    "openai",
+    "numpy",
+)
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,8 @@ def run(
         folder.forget_rows(
             [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
         )
-        worker = Worker(config, dataset.task, dataset.labeled, {}, reporter)
+        budget = open_budget(config, folder)
+        worker = Worker(config, dataset.task, dataset.labeled, {}, reporter, budget)
         session = _session_started(folder)
         write_text(folder.config_path, dump(config))
         try:
@@ -110,7 +123,7 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
             evolved = _propagate(round_, last, selections)
             if evolved is None:
                 return
-            worker.weights["evolved"] = str(evolved.adapter_path)
+            worker.weights["evolved"] = evolved.weights
             weights["evolved"] = evolved.digest
             worker.close()
             if number < config.rounds:
@@ -120,7 +133,7 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
             break
     if last >= STAGES.index("evaluate") and dataset.test:
         if config.warmup.enabled:  # later rounds lent the name to newer weights
-            worker.weights["warm"] = str(folder.stage("warmup").adapter_path)
+            worker.weights["warm"] = folder.stage("warmup").weights
         truth = read_answers(config, dataset.task) if config.evaluate.unlabeled_answers and selections else None
         first = Round(1, config, folder, dataset.task, dataset.labeled, unlabeled, worker, reporter)
         evaluate(first, dataset.test, weights, selections, truth)
@@ -140,7 +153,7 @@ def _warm(round_: Round, weights: dict[str, str]) -> Round:
         worker.weights["warm"] = worker.weights["evolved"]
         return dataclasses.replace(round_, warm_digest=weights["evolved"])
     stage = warmup(round_)
-    worker.weights["warm"] = str(stage.adapter_path)
+    worker.weights["warm"] = stage.weights
     if round_.number == 1:
         weights["warm"] = stage.digest
     return dataclasses.replace(round_, warm_digest=stage.digest)
@@ -173,7 +186,7 @@ def result(folder: RunDir) -> RunResult:
     evaluated = folder.stage("evaluate")
     return RunResult(
         path=folder.path,
-        weights=str(evolved[-1].adapter_path) if evolved else None,
+        weights=evolved[-1].weights if evolved else None,
         metrics=read_json(evaluated.metrics_path) if evaluated.is_done else None,
     )
 
@@ -215,6 +228,8 @@ def _session_ended(folder: RunDir, session: dict[str, Any]) -> None:
     session["peak_memory_mb"] = _peak_memory()
     facts = folder.facts()
     facts.setdefault("sessions", []).append(session)
+    if folder.costs_path.exists():
+        facts["costs"] = dataclasses.asdict(costs(folder))
     folder.write_facts(facts)
 
 

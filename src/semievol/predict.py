@@ -85,4 +85,4 @@ def _weights(folder: RunDir, model: str) -> dict[str, str]:
     found = [s for _, s in folder.stages() if s.name == stage and s.is_done]
     if not found:
         raise RunDirError(f"{folder.path}: no {model} model yet; semievol run makes it")
-    return {model: str((found[0] if model == "warm" else found[-1]).adapter_path)}
+    return {model: (found[0] if model == "warm" else found[-1]).weights}

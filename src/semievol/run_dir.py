@@ -1,7 +1,7 @@
 """Everything a run leaves on disk; the only module that knows the layout.
 
     <run>/
-      config.yaml   run.json   report.html   README.md   logs/run.log   rows/   jobs/   .lock
+      config.yaml   run.json   costs.jsonl   report.html   README.md   logs/run.log   rows/   jobs/   .lock
       warmup/  collaborate/  justify/  select/  evolve/  evaluate/      round 1
       round-02/collaborate/ ...                                         further rounds
 
@@ -120,6 +120,11 @@ class RunDir:
         return self.path / "run.json"
 
     @property
+    def costs_path(self) -> Path:
+        """What services charged, a line each."""
+        return self.path / "costs.jsonl"
+
+    @property
     def jobs_path(self) -> Path:
         """Batches that a service is working on, each in a file."""
         return self.path / "jobs"
@@ -152,8 +157,18 @@ class StageDir:
 
     @property
     def adapter_path(self) -> Path:
-        """The weights that a training stage leaves."""
+        """What a training stage leaves: the weights, or what is known of their training at a service."""
         return self.path / "adapter"
+
+    @property
+    def training_path(self) -> Path:
+        """What a training under way keeps; becomes `adapter_path`."""
+        return self.path / "adapter.partial"
+
+    @property
+    def weights(self) -> str:
+        """Where a finished training's weights lie: a folder, or the name of a model at a service."""
+        return str(self.summary().get("model") or self.adapter_path)
 
     @property
     def rows_path(self) -> Path:
@@ -203,7 +218,7 @@ class StageDir:
                     + f"\nAdd --redo {self.name} to make this stage and the later ones anew, or choose another output."
                 )
             if fields:
-                (renew or self._empty)(old)
+                (renew or self.empty)(old)
             if fields or reads_rows:
                 (self.path / "done.json").unlink(missing_ok=True)
             self._write_key(plain)
@@ -212,7 +227,8 @@ class StageDir:
     def _write_key(self, key: Mapping[str, Any]) -> None:
         write_text(self._key_path, _key_text(key))
 
-    def _empty(self, old: Mapping[str, Any]) -> None:
+    def empty(self, old: Mapping[str, Any]) -> None:
+        """Removes everything but the key, whatever the old one was."""
         for path in self.path.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.table import Table
 
+from semievol.costs import costs, in_words
 from semievol.errors import RunDirError
 from semievol.failures import failure_lines
 from semievol.progress import console
@@ -30,6 +31,8 @@ def print_status(path: Path) -> None:
             table.add_row("", name, "not begun", "")
     shown = console()
     shown.print(table)
+    if paid := in_words(costs(folder)):
+        shown.print(paid, highlight=False)
     for line in [*failure_lines(folder), *_waiting_batches(folder)]:
         shown.print(line, highlight=False, markup=False)
 

@@ -245,9 +245,9 @@ def test_fewer_requests_are_sent_to_a_service_that_is_overloaded(service: Servic
 
 
 def test_more_requests_are_sent_to_a_service_that_answers(service: Service) -> None:
-    service.delay = 0.02
-    answers(service, requests(300), max_concurrency=40)
-    assert service.log.most_at_once == 40
+    service.delay = 0.1
+    answers(service, requests(150), max_concurrency=20)
+    assert service.log.most_at_once == 20
 
 
 def test_a_service_that_asks_for_time_is_left_alone_for_that_long(service: Service) -> None:

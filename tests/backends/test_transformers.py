@@ -1,7 +1,9 @@
 """The transformers backend on a tiny random model, and once on the real one."""
 
 import dataclasses
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +18,7 @@ pytest.importorskip("peft")
 import semievol.local.model  # noqa: E402
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.local.batches import batches  # noqa: E402
-from semievol.local.model import free_local_model, local_model  # noqa: E402
+from semievol.local.model import free_local_model, local_model, merge_adapter  # noqa: E402
 from semievol.models import (  # noqa: E402
     end_of_turn,
     load_model,
@@ -163,6 +165,25 @@ def test_the_adapter_answers_otherwise_and_leaves_the_base_as_it_was(config: Con
     assert list(backend.generate(queue())) == before
     for name, weight in local_model(config.model).model.state_dict().items():
         assert torch.equal(weight, original[name]), name
+
+
+def test_going_back_and_forth_merges_an_adapter_once(config: Config, adapter: str, tmp_path: Path, monkeypatch) -> None:
+    free_local_model()
+    merged = []
+
+    def counted(model: Any, folder: Path) -> Any:
+        merged.append(str(folder))
+        return merge_adapter(model, folder)
+
+    monkeypatch.setattr("semievol.local.model.merge_adapter", counted)
+    other = str(shutil.copytree(adapter, tmp_path / "other"))
+    backend = TransformersBackend(config, {"warm": adapter, "evolved": other})
+    first = [list(backend.generate(queue(name))) for name in ("base", "warm")]
+    assert [list(backend.generate(queue(name))) for name in ("base", "warm")] == first
+    assert merged == [adapter]
+    list(backend.generate(queue("evolved")))
+    assert [list(backend.generate(queue(name))) for name in ("warm", "base")] == first[::-1]
+    assert merged == [adapter, other, adapter]
 
 
 def test_bfloat16_weights_come_back_bit_for_bit_too(config: Config, adapter: str) -> None:

@@ -6,14 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from benchmarks.speed import figures, table
+from benchmarks.speed import cells, figures, table
 from benchmarks.speed.__main__ import options
 from benchmarks.speed.composition import Demo, demo_counts, demo_seconds
 from benchmarks.speed.limit import Shape, forward_flop, shape_of, training_flop
 from benchmarks.speed.measure import rotated
 from benchmarks.speed.sameness import difference, nll_difference, same_share
-from benchmarks.speed.workloads import KINDS, ROOT, STAGES, Workload, needed, row_of, stage_of
+from benchmarks.speed.workloads import KINDS, ROOT, STAGES, Kind, Size, Workload, needed, prepare, row_of, stage_of
 
+from samples import topics_config
 from semievol.config import ModelConfig, TrainingConfig, build, dump, load
 from semievol.records import Message, Request, Sampling, TrainingExample
 from tiny import CHAT, save_tiny_adapter, save_tiny_model
@@ -33,7 +34,14 @@ def answered(seconds: float, loading: float, collaborate: float, score: float) -
 
 
 def trained(step_seconds: float, seconds: float) -> dict[str, Any]:
-    return {"seconds": seconds, "step_seconds": step_seconds, "steps": 5, "losses": [2.0, 1.0], "peak_memory_mb": 3072}
+    return {
+        "seconds": seconds,
+        "step_seconds": step_seconds,
+        "steps": 5,
+        "losses": [2.0, 1.0],
+        "counters": {"computed": 3100, "padding": 100},
+        "peak_memory_mb": 3072,
+    }
 
 
 @pytest.fixture
@@ -84,13 +92,13 @@ def result() -> dict[str, Any]:
 
 def test_a_ratio_is_taken_in_each_repetition_and_its_median_shown_with_the_extremes() -> None:
     assert figures.ratios([30, 60, 40], [10, 20, 10]) == [3, 3, 4]
-    assert table.spread([3, 4, 3.5]) == "3.50 (3.00 to 4.00)"
+    assert cells.spread([3, 4, 3.5]) == "3.50 (3.00 to 4.00)"
 
 
 def test_loading_is_left_out_or_counted(result: dict[str, Any]) -> None:
-    assert table.slower("naive", loading=False)(result) == "3.00 (3.00 to 4.00)"
-    assert table.slower("naive", loading=True)(result) == "3.27 (3.14 to 4.18)"
-    assert table.slower("vllm", loading=False)(result) == "not installed"
+    assert cells.slower("naive", loading=False)(result) == "3.00 (3.00 to 4.00)"
+    assert cells.slower("naive", loading=True)(result) == "3.27 (3.14 to 4.18)"
+    assert cells.slower("vllm", loading=False)(result) == "not installed"
 
 
 def test_the_layers_of_smollm2_have_106_million_weights() -> None:
@@ -128,7 +136,7 @@ def test_the_share_of_the_limit_counts_what_the_engine_computed_and_else_what_wa
         [4000 * 2e8 / 8 / 2e11, 2500 * 2e8 / 16 / 1e11, 4000 * 2e8 / 8 / 2e11]
     )
     assert figures.prefill_shares(result, needed=True)[0] == pytest.approx(2000 * 2e8 / 8 / 2e11)
-    assert figures.training_shares(result)[0] == pytest.approx(5000 * 4 / 5 / 8 * 4e8 / 4e11)
+    assert figures.training_shares(result)[0] == pytest.approx(3000 * 4 / 5 / 8 * 4e8 / 4e11)
 
 
 def test_needed_tokens_are_those_of_the_prefix_tree() -> None:
@@ -175,6 +183,18 @@ def test_the_demo_as_it_was_really_run_stands_below(result: dict[str, Any]) -> N
     )
 
 
+def test_free_decoding_stands_below_with_its_ratio(result: dict[str, Any]) -> None:
+    free = {
+        "tokens": 1024,
+        "requests": 40,
+        "ours": {"seconds": 5.0, "completion_tokens": 80},
+        "naive": {"seconds": 100.0, "completion_tokens": 9000},
+    }
+    assert "took it 100 s for 9000 tokens, ours 5.0 s for 80: 20 times ours." in table.tables(
+        {"newsgroups": result}, free=free
+    )
+
+
 def test_the_page_shows_what_is_kept() -> None:
     page = table.PAGE.read_text(encoding="utf-8")
     assert table.with_tables(page, table.from_kept()) == page
@@ -208,6 +228,31 @@ def test_a_requests_stage_and_row_are_read_from_it() -> None:
     asked.append(Request("r/1/score", message, "warm", response="b"))
     assert [stage_of(one) for one in asked] == list(STAGES)
     assert {row_of(one.id) for one in asked} == {"r/1"}
+
+
+def test_a_run_up_to_justify_makes_a_workload_that_is_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("peft")
+    config = topics_config(
+        tmp_path,
+        model={"name": save_tiny_model(tmp_path / "model"), "dtype": "float32", "device": "cpu"},
+        training={"kind": "local"},
+        evaluate={"unlabeled_answers": "topic"},
+    )
+    (tmp_path / "config.yaml").write_text(dump(config), encoding="utf-8")
+    monkeypatch.setitem(KINDS, "topics", Kind("Topics", str(tmp_path / "config.yaml"), Size(3, 4, 8, 1)))
+    facts = prepare("topics", KINDS["topics"].size, tmp_path / "workload")
+    made = Workload(tmp_path / "workload")
+    assert made.facts == json.loads(json.dumps(facts))
+    assert len(facts["truth"]) == 3
+    assert set(facts["truth"].values()) <= {"weather", "sport", "money"}
+    assert facts["requests"]["collaborate"] == 3 * 4
+    assert facts["tokens_needed"]["collaborate"] < facts["tokens_requested"]["collaborate"]
+    assert len(made.training()) == 4
+    assert (made.adapter / "adapter_config.json").exists()
+    monkeypatch.setattr("semievol.run", None)
+    assert prepare("topics", KINDS["topics"].size, tmp_path / "workload") == made.facts
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from semievol.config import ModelConfig  # noqa: E402
 from semievol.local.batches import Batch, tree  # noqa: E402
 from semievol.local.model import _takes_trees  # noqa: E402
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa: E402
-from semievol.local.tree import attention  # noqa: E402
+from semievol.local.tree import attention, bias, similar  # noqa: E402
 from semievol.models import load_model  # noqa: E402
 from semievol.training.local import Row  # noqa: E402
 
@@ -78,9 +78,31 @@ def test_fused_attention_gives_what_stepwise_attention_gives(monkeypatch: pytest
     query, key, value = torch.randn(3, 5, 6, 8), torch.randn(3, 9, 2, 8), torch.randn(3, 9, 2, 8)
     visible = torch.rand(3, 5, 9) < 0.5
     visible[..., 0] = True
-    stepwise = attention(query, key, value, visible, 0.3)
+    seen = bias(visible, query.dtype)
+    stepwise = attention(query, key, value, seen, 0.3)
     monkeypatch.setattr("semievol.local.tree.STEPWISE", 0)
-    torch.testing.assert_close(attention(query, key, value, visible, 0.3), stepwise)
+    torch.testing.assert_close(attention(query, key, value, seen, 0.3), stepwise)
+
+
+def test_sequences_of_similar_size_are_padded_together() -> None:
+    sizes = [(3, 10), (30, 40), (0, 7), (4, 9), (28, 45), (3, 90)]
+    assert similar(sizes, None) == [[1, 4, 3, 5, 0]]
+    assert similar(sizes, 0) == [[1], [4], [3], [5], [0]]
+    assert similar(sizes, 30 * 45 * 2 - 30 * 40 - 28 * 45) == [[1, 4], [3], [5, 0]]
+    assert similar([(0, 3)], 100) == []
+
+
+def test_the_padding_of_attention_is_bounded(config: ModelConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("semievol.local.tree.MOST_PADDED", 0)
+    computed, batch = passes(config, "tree")
+    with torch.inference_mode():
+        computed.prefill(batch, [1] * len(batch.leaves), room=1)
+        found = computed.step([30] * len(batch.rows))
+    monkeypatch.undo()
+    computed, batch = passes(config, "tree")
+    with torch.inference_mode():
+        computed.prefill(batch, [1] * len(batch.leaves), room=1)
+        torch.testing.assert_close(computed.step([30] * len(batch.rows)), found)
 
 
 def test_gradients_flow_back_through_what_is_shared(config: ModelConfig) -> None:

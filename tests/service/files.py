@@ -44,7 +44,7 @@ class Files:
         return made
 
     def __call__(self, call: Call) -> Reply:
-        _, _, rest = call.path.partition("/files")
+        _, _, rest = call.path.removesuffix("/upload").partition("/files")  # Together's address of an upload
         id_, _, what = rest.strip("/").partition("/")
         if not id_:
             if call.method == "POST":

@@ -3,6 +3,7 @@
 import asyncio
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from service.chat import ANSWER_FAULTS, Chat, Models, question
 from service.faults import FAULTS, Faults, no_faults
 from service.files import Files
 from service.http import Call, HTTPServer, Reply, refusal, reply
+from service.together import Together
 from service.tuning import Tuning
 
 
@@ -51,6 +53,7 @@ class Service:
         self.chat = Chat(self.models)
         self.batches = Batches(self.files, self.chat, self.log.answered)
         self.tuning = Tuning(self.files, self.models, Path(self._folder.name))
+        self.together = Together(self.files, self.models, Path(self._folder.name))
         self._attempts: Counter[bytes] = Counter()
         self._http = HTTPServer(self._handle)
 
@@ -108,7 +111,12 @@ class Service:
     def _route(self, call: Call, family: str) -> Reply:
         if family == "models":
             return self._models(call)
-        families = {"files": self.files, "batches": self.batches, "fine_tuning": self.tuning}
+        families: dict[str, Callable[[Call], Reply]] = {
+            "files": self.files,
+            "batches": self.batches,
+            "fine_tuning": self.tuning,
+            "fine-tunes": self.together,
+        }
         return families[family](call) if family in families else refusal(404, f"Unknown request URL: {call.path}")
 
     def _models(self, call: Call) -> Reply:

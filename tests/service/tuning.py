@@ -99,7 +99,7 @@ class Tuning:
             return refusal(400, f"invalid training_file: {body['training_file']}", "invalid_request", "training_file")
         if self._models.find(body["model"]) is None:
             return refusal(404, f"The model `{body['model']}` does not exist.", "model_not_found", "model")
-        examples = [_example(number, json.loads(line)) for number, line in enumerate(file.content.splitlines())]
+        examples = [as_example(number, json.loads(line)) for number, line in enumerate(file.content.splitlines())]
         outcome = self.outcomes.popleft() if self.outcomes else "succeeded"
         job = Job(f"ftjob-{next(self._numbers)}", body, examples, outcome, self.looks)
         job.events.append(f"Created fine-tuning job: {job.id}")
@@ -134,7 +134,7 @@ class Tuning:
         job.events.append("The job has successfully completed")
 
 
-def _example(number: int, row: dict[str, Any]) -> TrainingExample:
+def as_example(number: int, row: dict[str, Any]) -> TrainingExample:
     *before, last = row["messages"]
     assert last["role"] == "assistant", "a training row ends with the answer"
     return TrainingExample(str(number), tuple(before), last["content"])

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from semievol.config import Config
+from semievol.costs import Budget, Paid
 from semievol.records import Request, Response
 from semievol.seams import Table, implementation
 
@@ -63,7 +64,9 @@ class Backend(Protocol):
         """Frees what no other work of this process uses; calling it twice is harmless."""
 
 
-def open_backend(config: Config, weights: Mapping[str, str]) -> Backend:
-    """The backend that `config.backend.kind` names."""
+def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | None = None) -> Backend:
+    """The backend that `config.backend.kind` names; one that has to be paid is given the budget."""
     backend: Backend = implementation("backend.kind", config.backend.kind, BACKENDS)(config, weights)
+    if isinstance(backend, Paid) and budget is not None:
+        backend.budget = budget
     return backend

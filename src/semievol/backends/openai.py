@@ -8,6 +8,7 @@ from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.jobs import Jobs
 from semievol.backends.service.realtime import Realtime
 from semievol.config import Config
+from semievol.costs import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
 from semievol.run_dir import RunDir
@@ -20,6 +21,7 @@ class OpenAIBackend:
 
     def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
         self._config = config
+        self.budget = Budget()
         self._models = {"base": config.model.name, **weights}
         service, dialect = config.backend.service, Dialect(config)
         self._realtime = Realtime(service, dialect, self._model)
@@ -40,9 +42,9 @@ class OpenAIBackend:
             raise BackendError("a chat service cannot score a given response")
         open_ = (request for request in requests if request.id not in finished)
         if self._config.backend.service.mode == "batch":
-            yield from self._jobs.answer(open_, stop)
+            yield from self._jobs.answer(open_, stop, self.budget)
         else:
-            yield from self._realtime.answer(open_, stop)
+            yield from self._realtime.answer(open_, stop, self.budget)
 
     def prompt_tokens(self, request: Request) -> int:
         """About how many tokens the prompt has; the service's tokenizer is not here."""

@@ -4,16 +4,20 @@ The YAML file, `--set` on the command line, `semievol config schema`, the digest
 reference page all come from these classes. A section has the name of its stage where there is one.
 """
 
-from semievol.config.engines import ExecutorConfig, ModelConfig, ServiceConfig, TrainingConfig
+from semievol.config.costs import CostsConfig, PriceConfig
+from semievol.config.engines import ExecutorConfig, HostedConfig, ModelConfig, ServiceConfig, TrainingConfig
 from semievol.config.loading import PRESETS, build, dump, load, schema
 from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
 
 __all__ = [
     "PRESETS",
     "Config",
+    "CostsConfig",
     "DataConfig",
     "ExecutorConfig",
+    "HostedConfig",
     "ModelConfig",
+    "PriceConfig",
     "RetrievalConfig",
     "SelectConfig",
     "ServiceConfig",

@@ -60,13 +60,6 @@ class TrainingRecipe(Section):
     """Trackers: `tensorboard`, `wandb`, `mlflow`, `trackio`."""
 
 
-class TrainingConfig(TrainingRecipe):
-    """The recipe of every training, and who carries it out."""
-
-    kind: str = "local"
-    """`local` (TRL and PEFT in this process), `fake`, or `my_package.module:Class`."""
-
-
 class ServiceConfig(Section):
     """A service that speaks the OpenAI API: OpenAI, Azure, Together, Fireworks, vLLM, SGLang, llama.cpp, Ollama.
 
@@ -220,6 +213,33 @@ OWN_OPTIONS = frozenset(
     }
 )
 """Options of `vllm serve` that the backend rests on, or that have a name of their own in `backend.vllm`."""
+
+
+class HostedConfig(Section):
+    """Training at a service, with `training.kind: hosted`.
+
+    docs/hosted-training.md says which options of the recipe each provider takes.
+    """
+
+    provider: str = "openai"
+    """Whose endpoints: `openai` (also Azure and others), `together`, or `my_package.module:Class`."""
+    service: ServiceConfig | None = None
+    """Where the training is done, with the options of `backend.service`; that itself where it is not set."""
+    learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """OpenAI takes no learning rate but a factor on one that it does not tell; `auto` leaves it to the service."""
+    suffix: Annotated[str, Field(min_length=1, max_length=40)] = "semievol"
+    """Part of the tuned model's name."""
+    poll_seconds: Annotated[float, Field(gt=0)] = 15.0
+    """Seconds between two looks at a job."""
+
+
+class TrainingConfig(TrainingRecipe):
+    """The recipe of every training, and who carries it out."""
+
+    kind: str = "local"
+    """`local` (TRL and PEFT in this process), `hosted` (a service's fine-tuning), `fake`, or
+    `my_package.module:Class`."""
+    hosted: HostedConfig = HostedConfig()
 
 
 class BackendConfig(Section):

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from semievol.config.costs import CostsConfig
 from semievol.config.engines import BackendConfig, ExecutorConfig, ModelConfig, TrainingConfig
 from semievol.config.section import Count, Section, Share, explain
 
@@ -208,6 +209,7 @@ class Config(Section):
     evaluate: EvaluateConfig = EvaluateConfig()
     backend: BackendConfig = BackendConfig()
     executor: ExecutorConfig = ExecutorConfig()
+    costs: CostsConfig = CostsConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
@@ -221,7 +223,12 @@ class Config(Section):
             raise ValueError("evolve.start_from is warm and warmup.enabled is false")
         if self.backend.kind == "openai":
             self._check_service()
-        self.recipe("warmup"), self.recipe("evolve")
+        for recipe in (self.recipe("warmup"), self.recipe("evolve")):
+            if recipe.kind == "hosted" and self.backend.kind in ("transformers", "vllm", "fake"):
+                raise ValueError(
+                    f"training.kind is hosted and backend.kind is {self.backend.kind}: a model tuned at a service "
+                    "answers only there; set backend.kind to openai"
+                )
         return self
 
     @property
@@ -240,13 +247,21 @@ class Config(Section):
             )
 
     def recipe(self, stage: Literal["warmup", "evolve"]) -> TrainingConfig:
-        """The training options of a stage: `training`, overridden by the stage's own.
+        """The training options of a stage: `training`, overridden by the stage's own; the service filled in.
 
         Raises:
             ValueError: an override is unknown or impossible.
         """
-        overrides = getattr(self, stage).training
+        section: WarmupConfig | EvolveConfig = getattr(self, stage)
+        given = self.training.model_dump()
+        overrides = dict(section.training)
+        if isinstance(hosted := overrides.get("hosted"), dict):
+            overrides["hosted"] = {**given["hosted"], **hosted}
         try:
-            return TrainingConfig.model_validate({**self.training.model_dump(), **overrides})
+            recipe = TrainingConfig.model_validate({**given, **overrides})
         except ValidationError as error:
             raise ValueError(f"{stage}.{explain(error, TrainingConfig, prefix='training')}") from None
+        if recipe.hosted.service is not None:
+            return recipe
+        hosted = recipe.hosted.model_copy(update={"service": self.backend.service})
+        return recipe.model_copy(update={"hosted": hosted})

@@ -18,6 +18,7 @@ from transformers.cache_utils import DynamicLayer
 from semievol.config import ModelConfig
 from semievol.errors import ConfigError
 from semievol.local.batches import Batch
+from semievol.local.memory import keep_freed_memory
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work
 from semievol.local.tree import NAME
 from semievol.models import load_model, out_of_memory, quiet, resolve_dtype
@@ -30,16 +31,24 @@ TOLERANCE = 0.25
 hundredths, another attention more than one."""
 
 
+Weights = list[tuple[torch.nn.Linear, torch.Tensor]]
+"""Layers, and weights for them."""
+
+
 class LocalModel:
     """A base model in memory, and the adapter that is merged into it."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.model: Any = load_model(config)
+        if self.model.device.type == "cpu":
+            keep_freed_memory()
         self.adapter: str | None = None
         """The folder of the merged adapter."""
         self.shares = _takes_trees(self.model)
         """Whether prompts may share their beginnings."""
-        self._originals: list[tuple[torch.nn.Linear, torch.Tensor]] = []
+        self._originals: Weights = []
+        self._merged: tuple[str, Weights] | None = None
+        """The adapter that was merged last, and the weights that it made; as much memory as while it is merged."""
 
     def use(self, adapter: str | None) -> None:
         """Merges the adapter in a folder, in place of the one that is merged; `None` is the base alone.
@@ -52,18 +61,32 @@ class LocalModel:
             return
         if adapter is not None and not (Path(adapter) / "adapter_config.json").is_file():
             raise ConfigError(f"{adapter} holds no PEFT adapter")
-        for layer, original in self._originals:
-            layer.weight.data = original.to(layer.weight.device)
-        self._originals, self.adapter = [], None
+        self._back_to_base()
         if adapter is None:
             return
-        try:
-            with quiet(), torch.no_grad(), out_of_memory(f"merging {adapter}", "bfloat16 halves the weights"):
-                self.model, self._originals = merge_adapter(self.model, Path(adapter))
-        except BaseException:
-            free_local_model()  # it may be merged in part
-            raise
+        if self._merged is not None and self._merged[0] == adapter:
+            self._originals = _exchanged(self._merged[1])
+        else:
+            self.forget()
+            try:
+                with quiet(), torch.no_grad(), out_of_memory(f"merging {adapter}", "bfloat16 halves the weights"):
+                    self.model, self._originals = merge_adapter(self.model, Path(adapter))
+            except BaseException:
+                free_local_model()  # it may be merged in part
+                raise
         self.adapter = adapter
+
+    def forget(self) -> None:
+        """Keeps no merged weights: their adapter may change, or their memory is needed."""
+        self._merged = None
+
+    def _back_to_base(self) -> None:
+        if self.adapter is not None and self.model.device.type == "cpu":  # an accelerator's memory is scarcer
+            self._merged = self.adapter, _exchanged(self._originals)
+        else:
+            for layer, original in self._originals:
+                layer.weight.data = original.to(layer.weight.device)
+        self._originals, self.adapter = [], None
 
     def passes(self, model: Any, work: Work, pad: int) -> Passes:
         """Forward passes of this model, or of one that is wrapped around it."""
@@ -122,7 +145,15 @@ def _takes_trees(model: Any) -> bool:
     return same
 
 
-def merge_adapter(model: Any, folder: Path) -> tuple[Any, list[tuple[torch.nn.Linear, torch.Tensor]]]:
+def _exchanged(weights: Weights) -> Weights:
+    """Gives the layers these weights; returns those that they had."""
+    before = [(layer, layer.weight.data) for layer, _ in weights]
+    for layer, weight in weights:
+        layer.weight.data = weight
+    return before
+
+
+def merge_adapter(model: Any, folder: Path) -> tuple[Any, Weights]:
     """The model with a LoRA adapter merged, and the layers that changed with their own weights.
 
     Computed in float32 and rounded once. Subtracting the update again would leave rounding errors in the base, so

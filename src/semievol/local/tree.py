@@ -6,20 +6,23 @@ which. It is registered with transformers as an implementation of its own, `NAME
 """
 
 from collections.abc import Sequence
-from itertools import accumulate
 from typing import Any, Protocol
 
 import torch
 from torch.nn.functional import embedding, scaled_dot_product_attention
 from transformers import AttentionInterface
 
-from semievol.local.batches import Batch
+from semievol.local.batches import Batch, Tokens
 
 NAME = "semievol_tree"
 
 STEPWISE = 256 * 256
 """Pairs of a query and a key of one sequence and head up to which attention is computed step by step on a CPU. Torch's
 fused attention is slower there, above all backwards; beyond, its thrift with memory counts for more."""
+
+MOST_PADDED = 20_000
+"""Pairs of a query and a key that attention may compute for nothing on a CPU before it is cheaper to compute another
+group of sequences."""
 
 
 class Attention(Protocol):
@@ -42,24 +45,19 @@ class Tree:
     """
 
     def __init__(self, batch: Batch[Any], device: torch.device, *, keep: bool = False) -> None:
-        parts = [batch.root, *batch.stems, *batch.leaves]
-        starts = [0, *accumulate(map(len, parts))]
-        spans = [list(range(start, start + len(part))) for start, part in zip(starts, parts, strict=False)]
-        root, stems, leaves = spans[0], spans[1 : 1 + len(batch.stems)], spans[1 + len(batch.stems) :]
-        paths = [root + stems[stem] for stem in batch.stem_of_leaf]
-        self._levels = [
-            _Level(above, own, device)
-            for above, own in (([[]], [root]), ([root] * len(stems), stems), (paths, leaves))
-            if any(own)
-        ]
-        self.leaves = leaves
+        self._row: list[int] = []
+        self._levels: list[_Level] = []
+        (root,) = self._lay([batch.root], [[]], device)
+        stems = self._lay(batch.stems, [root] * len(batch.stems), device)
+        above = [root + stems[stem] for stem in batch.stem_of_leaf]
+        self.leaves = self._lay(batch.leaves, above, device)
         """Where in the row the tokens of each leaf stand."""
-        self.lengths = [len(path) + len(leaf) for path, leaf in zip(paths, leaves, strict=True)]
-        """Tokens of each leaf's whole path."""
-        self.ids = torch.tensor([[token for part in parts for token in part]], device=device)  # (1, N)
+        self.paths = [path + leaf for path, leaf in zip(above, self.leaves, strict=True)]
+        """Where those of each leaf's whole path stand."""
+        self.ids = torch.tensor([self._row], device=device)  # (1, N)
         self.positions = torch.cat([level.depths for level in self._levels])[None]  # (1, N)
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
-        """Keys and values of the leaves' whole paths, (L, K, G, D) each, by layer."""
+        """Keys and values of the row, (N, G, D) each, by layer."""
         self._keep = keep
 
     def attend(
@@ -69,40 +67,85 @@ class Tree:
         found = []
         for level in self._levels:
             keys, values = _rows(key, level.keys), _rows(value, level.keys)
-            attended = attention(_rows(query, level.queries), keys, values, level.visible, scale)
-            found.append(attended.flatten(0, 1)[level.real])
+            attended = attention(_rows(query, level.queries), keys, values, level.bias(query.dtype), scale)
+            found.append(_rows(attended.flatten(0, 1), level.real))
         if self._keep:
-            self.kept.append((keys, values))  # the leaves are the last level
+            self.kept.append((key, value))
         return torch.cat(found)
+
+    def _lay(self, parts: Sequence[Tokens], above: Sequence[list[int]], device: torch.device) -> list[list[int]]:
+        """Appends parts to the row, those of similar size one after another; where each one's tokens stand.
+
+        Args:
+            above: where each part's ancestors stand.
+        """
+        places: list[list[int]] = [[] for _ in parts]
+        sizes = [(len(part), len(path) + len(part)) for part, path in zip(parts, above, strict=True)]
+        for group in similar(sizes, MOST_PADDED if device.type == "cpu" else None):
+            for number in group:
+                start = len(self._row)
+                self._row += parts[number]
+                places[number] = list(range(start, len(self._row)))
+            self._levels.append(_Level([(above[number], places[number]) for number in group], device))
+        return places
+
+
+def similar(sizes: Sequence[tuple[int, int]], most_padded: int | None) -> list[list[int]]:
+    """The numbers of the sequences that are not empty, in groups that attention pads to their largest, largest first.
+
+    Args:
+        sizes: queries and keys of each sequence.
+        most_padded: pairs of a query and a key that a group may hold for nothing; one group where it is `None`.
+    """
+    groups: list[list[int]] = []
+    queries = keys = real = 0
+    for number in sorted(range(len(sizes)), key=lambda number: sizes[number], reverse=True):
+        own_queries, own_keys = sizes[number]
+        if not own_queries:
+            break
+        real += own_queries * own_keys
+        padded = (len(groups[-1]) + 1) * queries * max(keys, own_keys) - real if groups else 0
+        if not groups or (most_padded is not None and padded > most_padded):
+            groups.append([])
+            queries, keys, real = own_queries, 0, own_queries * own_keys
+        groups[-1].append(number)
+        keys = max(keys, own_keys)
+    return groups
 
 
 class _Level:
-    """The root, all stems or all leaves: B sequences whose tokens see their ancestors and what precedes them.
+    """B sequences of similar size on one level, whose tokens see their ancestors and what precedes them.
 
     Args:
-        above: where in the row each sequence's ancestors stand.
-        own: where its own tokens stand.
+        sequences: where in the row each one's ancestors stand, and its own tokens.
     """
 
-    def __init__(self, above: Sequence[list[int]], own: Sequence[list[int]], device: torch.device) -> None:
-        pairs = [(a, o) for a, o in zip(above, own, strict=True) if o]
-        most_queries, most_keys = max(len(o) for _, o in pairs), max(len(a) + len(o) for a, o in pairs)
+    def __init__(self, sequences: Sequence[tuple[list[int], list[int]]], device: torch.device) -> None:
+        most_queries, most_keys = max(len(o) for _, o in sequences), max(len(a) + len(o) for a, o in sequences)
         # What is padded points to the row's first token; as a query it sees what the last real one sees.
-        queries = [o + [0] * (most_queries - len(o)) for _, o in pairs]
-        keys = [a + o + [0] * (most_keys - len(a) - len(o)) for a, o in pairs]
-        depths = [[*range(len(a), len(a) + len(o)), *[len(a) + len(o) - 1] * (most_queries - len(o))] for a, o in pairs]
-        real = [row * most_queries + place for row, (_, o) in enumerate(pairs) for place in range(len(o))]
+        queries = [o + [0] * (most_queries - len(o)) for _, o in sequences]
+        keys = [a + o + [0] * (most_keys - len(a) - len(o)) for a, o in sequences]
+        depths = [
+            [*range(len(a), len(a) + len(o)), *[len(a) + len(o) - 1] * (most_queries - len(o))] for a, o in sequences
+        ]
+        real = [row * most_queries + place for row, (_, o) in enumerate(sequences) for place in range(len(o))]
         depth = torch.tensor(depths, device=device)
         self.queries = torch.tensor(queries, device=device)
         """Where in the row each token stands, (B, Q)."""
         self.keys = torch.tensor(keys, device=device)
         """Where each token of the whole path from the root on stands, (B, K)."""
-        self.visible = torch.arange(most_keys, device=device) <= depth[:, :, None]
-        """Which keys a query sees, (B, Q, K)."""
         self.real = torch.tensor(real, device=device)
         """Which places of `queries`, flattened, are not padding."""
         self.depths = depth.flatten()[self.real]
         """How many tokens precede each token."""
+        self._visible = torch.arange(most_keys, device=device) <= depth[:, :, None]  # (B, Q, K)
+        self._bias: torch.Tensor | None = None
+
+    def bias(self, dtype: torch.dtype) -> torch.Tensor:
+        """0 where a query sees a key, else -inf, (B, Q, K); the same for all layers."""
+        if self._bias is None or self._bias.dtype != dtype:
+            self._bias = bias(self._visible, dtype)
+        return self._bias
 
 
 class Past:
@@ -115,12 +158,15 @@ class Past:
     """
 
     def __init__(self, tree: Tree, leaf_of_row: Sequence[int], room: int) -> None:
-        leaves = torch.tensor(leaf_of_row, device=tree.ids.device)
-        self.lengths = torch.tensor([tree.lengths[leaf] for leaf in leaf_of_row], device=leaves.device)  # (B,)
+        paths = [tree.paths[leaf] for leaf in leaf_of_row]
+        self.lengths = torch.tensor([len(path) for path in paths], device=tree.ids.device)  # (B,)
+        places = torch.tensor(
+            [path + [0] * (max(map(len, paths)) - len(path)) for path in paths], device=tree.ids.device
+        )
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
         while tree.kept:
-            keys, values = tree.kept.pop(0)
-            self._layers.append((_with_room(keys, leaves, room), _with_room(values, leaves, room)))
+            key, value = tree.kept.pop(0)
+            self._layers.append((_with_room(key, places, room), _with_room(value, places, room)))
 
     def select(self, rows: Sequence[int]) -> None:
         """Goes on with some of the sequences."""
@@ -137,13 +183,17 @@ class Past:
         every = torch.arange(len(query), device=query.device)
         keys[every, self.lengths], values[every, self.lengths] = key, value
         visible = torch.arange(keys.shape[1], device=query.device) <= self.lengths[:, None, None]  # (B, 1, K)
-        return attention(query[:, None], keys, values, visible, scale)[:, 0]
+        return attention(query[:, None], keys, values, bias(visible, query.dtype), scale)[:, 0]
 
 
 def attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, visible: torch.Tensor, scale: float
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scale: float
 ) -> torch.Tensor:
-    """softmax(scale · q kᵀ) v of queries (B, Q, H, D) over the keys and values (B, K, G, D) they see: (B, Q, H, D)."""
+    """softmax(scale · q kᵀ + bias) v of queries (B, Q, H, D) over keys and values (B, K, G, D): (B, Q, H, D).
+
+    Args:
+        bias: (B, Q, K).
+    """
     (batch, queries, heads, width), (keys, groups) = query.shape, key.shape[1:3]
 
     if query.is_cpu and queries * keys <= STEPWISE:
@@ -151,24 +201,29 @@ def attention(
         q = q.reshape(batch * groups, -1, width)  # (B G, H/G Q, D)
         k = key.permute(0, 2, 3, 1).reshape(batch * groups, width, keys)
         v = value.transpose(1, 2).reshape(batch * groups, keys, width)
-        bias = torch.zeros_like(visible, dtype=query.dtype).masked_fill_(~visible, -torch.inf)  # (B, Q, K)
-        scores = torch.bmm(q, k).view(batch, groups, -1, queries, keys) + bias[:, None, None]
+        scores = torch.bmm(q, k).view(batch, groups, -1, queries, keys).add_(bias[:, None, None])
         found = torch.bmm(scores.softmax(dim=-1).to(v.dtype).view(batch * groups, -1, keys), v)
         return found.view(batch, heads, queries, width).transpose(1, 2)
     key, value = (each.transpose(1, 2).repeat_interleave(heads // groups, dim=1) for each in (key, value))
-    found = scaled_dot_product_attention(query.transpose(1, 2), key, value, visible[:, None], scale=scale)
+    found = scaled_dot_product_attention(query.transpose(1, 2), key, value, bias[:, None], scale=scale)
     return found.transpose(1, 2)
 
 
+def bias(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to scores so that only `visible` keys are seen."""
+    return torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, -torch.inf)
+
+
 def _rows(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Vectors (N, G, D) by their places (B, T): (B, T, G, D). `embedding` has the fastest backward pass of a gather."""
+    """Vectors (N, G, D) by their places (...): (..., G, D). `embedding` has the fastest backward pass of a gather."""
     return embedding(index, vectors.flatten(1)).view(*index.shape, *vectors.shape[1:])
 
 
-def _with_room(vectors: torch.Tensor, rows: torch.Tensor, room: int) -> torch.Tensor:
-    """Vectors (L, K, G, D) of some rows, with room for more keys: (B, K + room, G, D)."""
-    roomy = vectors.new_zeros(len(rows), vectors.shape[1] + room, *vectors.shape[2:])
-    roomy[:, : vectors.shape[1]] = vectors[rows]
+def _with_room(vectors: torch.Tensor, places: torch.Tensor, room: int) -> torch.Tensor:
+    """Vectors (N, G, D) by their places (B, K), with room for more: (B, K + room, G, D)."""
+    (rows, length), shape = places.shape, vectors.shape[1:]
+    roomy = vectors.new_zeros(rows, length + room, *shape)
+    roomy[:, :length] = _rows(vectors, places)
     return roomy
 
 

@@ -14,7 +14,7 @@ from semievol.errors import SemiEvolError
 from semievol.records import Example
 from semievol.report.headline import headline, remarks
 from semievol.report.page import environment
-from semievol.report.table import evolved_adapter, markdown
+from semievol.report.table import evolved_weights, markdown
 from semievol.run_dir import RunDir, write_text
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -30,17 +30,19 @@ def write_card(folder: RunDir, dataset: Dataset | None = None) -> None:
         ConfigError: there is no run in the folder.
     """
     config = load_config(folder.config_path)
-    adapter = evolved_adapter(folder)
+    evolved = evolved_weights(folder)
     content = (
         environment()
         .get_template("card.md")
         .render(
             base_model=_hub_id(config),
+            hosted=_provider(config),
             front=yaml.safe_dump(_front(config), sort_keys=False, allow_unicode=True),
             name=folder.path.resolve().name,
             config=config,
             recipe=config.recipe("evolve"),
-            adapter=os.path.relpath(adapter, folder.path) if adapter else None,
+            adapter=os.path.relpath(evolved.where, folder.path) if evolved and not evolved.hosted else None,
+            model=evolved.where if evolved and evolved.hosted else None,
             version=_version(folder),
             trained=_trained(folder),
             headline=headline(folder),
@@ -54,11 +56,18 @@ def write_card(folder: RunDir, dataset: Dataset | None = None) -> None:
 
 def _front(config: Config) -> dict[str, Any]:
     """The front matter. `base_model` must be a hub id, or the hub refuses the card; the license is the user's."""
-    front: dict[str, Any] = {"library_name": "peft", "pipeline_tag": "text-generation"}
+    local = _provider(config) is None
+    front: dict[str, Any] = {**({"library_name": "peft"} if local else {}), "pipeline_tag": "text-generation"}
     if base_model := _hub_id(config):
         front["base_model"] = base_model
-    front["tags"] = ["semievol", "lora", "semi-supervised", "pseudo-labels"]
+    front["tags"] = ["semievol", *(["lora"] if local else []), "semi-supervised", "pseudo-labels"]
     return front
+
+
+def _provider(config: Config) -> str | None:
+    """The service whose fine-tuning made the model; `None` for an adapter."""
+    recipe = config.recipe("evolve")
+    return recipe.hosted.provider if recipe.kind == "hosted" else None
 
 
 def _hub_id(config: Config) -> str | None:

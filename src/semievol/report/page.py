@@ -6,13 +6,14 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from semievol.config import load as load_config
+from semievol.costs import costs, in_words
 from semievol.data import Dataset
 from semievol.report import charts
 from semievol.report.headline import headline, remarks
 from semievol.report.pseudo import pseudo_labels
 from semievol.report.sources import read_sources
 from semievol.report.stages import stage_facts
-from semievol.report.table import NAMES, between, evolved_adapter, percent, results_table
+from semievol.report.table import NAMES, between, evolved_weights, percent, results_table
 from semievol.run_dir import RunDir, read_json, write_text
 
 
@@ -73,7 +74,7 @@ def _contents(folder: RunDir, dataset: Dataset | None) -> dict[str, Any]:
     return {
         "name": folder.path.resolve().name,
         "folder": str(folder.path),
-        "adapter": evolved_adapter(folder),
+        "evolved": evolved_weights(folder),
         "headline": headline(folder),
         "remarks": remarks(folder),
         "results": results_table(folder),
@@ -88,6 +89,7 @@ def _contents(folder: RunDir, dataset: Dataset | None) -> dict[str, Any]:
         "config": config,
         "yaml": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
         "sessions": facts.get("sessions", []),
+        "costs": in_words(costs(folder)),
         "plot": {"width": charts.WIDTH, "height": charts.HEIGHT},
     }
 

@@ -53,10 +53,24 @@ def results_table(folder: RunDir) -> list[Measured]:
     ]
 
 
-def evolved_adapter(folder: RunDir) -> str | None:
-    """Where the last round's evolved weights lie; `None` before there are any."""
+@dataclass(frozen=True, slots=True)
+class Evolved:
+    """The last round's evolved weights."""
+
+    where: str
+    """A folder, or the name of a model at a service."""
+    hosted: bool
+
+    @property
+    def what(self) -> str:
+        """What a person calls it."""
+        return "evolved model" if self.hosted else "evolved adapter"
+
+
+def evolved_weights(folder: RunDir) -> Evolved | None:
+    """The evolved weights; `None` before there are any."""
     done = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
-    return str(done[-1].adapter_path) if done else None
+    return Evolved(done[-1].weights, done[-1].weights != str(done[-1].adapter_path)) if done else None
 
 
 def terminal(folder: RunDir) -> RenderableType:
@@ -120,7 +134,7 @@ def _measured(kind: Literal["model", "pseudo_labels"], key: str, name: str, figu
 
 
 def _places(folder: RunDir) -> list[tuple[str, str]]:
-    adapter = evolved_adapter(folder)
-    places = [("evolved adapter", adapter)] if adapter else []
+    evolved = evolved_weights(folder)
+    places = [(evolved.what, evolved.where)] if evolved else []
     places += [("report", str(folder.report_path))] if folder.report_path.exists() else []
     return [*places, ("run folder", str(folder.path))]

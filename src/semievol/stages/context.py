@@ -7,6 +7,7 @@ from typing import Any
 
 from semievol.config import Config
 from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
+from semievol.costs import Budget
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
@@ -37,6 +38,11 @@ class Round:
         """The folder of a stage in this round."""
         return self.run.stage(name, self.number)
 
+    @property
+    def budget(self) -> Budget:
+        """What services may still charge."""
+        return self.worker.budget
+
     @cached_property
     def has_solutions(self) -> bool:
         """Whether labeled rows come with worked solutions, so that pseudo-responses are whole solutions too."""
@@ -56,8 +62,13 @@ class Round:
 
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
-        speed = {"service": set(SPEED_OPTIONS), "vllm": set(VLLM_SPEED_OPTIONS)}
-        backend = self.config.backend.model_dump(mode="json", exclude=speed)
+        engine = self.config.backend
+        ours = engine.kind in ("transformers", "fake")
+        unused: dict[str, Any] = {
+            "service": True if ours else set(SPEED_OPTIONS),
+            "vllm": True if ours or engine.kind == "openai" else set(VLLM_SPEED_OPTIONS),
+        }
+        backend = engine.model_dump(mode="json", exclude=unused)
         return {"backend": backend, "shard_rows": self.config.shard_rows}
 
     def run_shards(

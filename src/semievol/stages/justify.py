@@ -82,7 +82,7 @@ def _expected(round_: Round, collaborated: StageDir) -> int:
 def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard: Shard) -> None:
     shown = read_columns(collaborated.part_path(shard.index), ["candidates"])
     rows = list(zip(shard.rows, _candidates(shown["candidates"]), strict=True))
-    _forget_changed(stage, shard, shown)
+    _forget_changed(round_, stage, shard, shown)
     journal = stage.journal(shard.index)
     asked = [
         _justification_request(round_, e, candidates)
@@ -102,17 +102,23 @@ def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard:
     stage.write_part(shard.index, [table], SCHEMA, (said | responses).values(), above=collaborated)
 
 
-def _forget_changed(stage: StageDir, shard: Shard, shown: pa.Table) -> None:
-    """Takes back what was asked about rows whose candidates have changed: requests that failed were answered since."""
+def _forget_changed(round_: Round, stage: StageDir, shard: Shard, shown: pa.Table) -> None:
+    """Takes back rows whose candidates have changed, because requests that failed were answered since.
+
+    What was asked about them stands where it would be asked in the same words.
+    """
     part = stage.part_path(shard.index)
     if not part.exists():
         return
-    before = read_columns(part, ["id", "candidates"])
-    pairs = zip(before["candidates"].to_pylist(), shown["candidates"].to_pylist(), strict=True)
-    changed = [id_ for id_, (old, new) in zip(before["id"].to_pylist(), pairs, strict=True) if old != new]
+    before = _candidates(read_columns(part, ["candidates"])["candidates"])
+    changed = set()
+    for example, old, new in zip(shard.rows, before, _candidates(shown["candidates"]), strict=True):
+        if old != new:
+            changed.add(f"{example.id}/score")
+            if _justification_request(round_, example, old) != _justification_request(round_, example, new):
+                changed.add(f"{example.id}/justify")
     if changed:
-        ids = {f"{id_}/{what}" for id_ in changed for what in ("justify", "score", "plain")}
-        stage.journal(shard.index).forget(ids)
+        stage.journal(shard.index).forget(changed)
         stage.reopen(shard.index)
 
 

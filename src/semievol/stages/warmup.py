@@ -4,18 +4,19 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import overload
+from typing import Any, overload
 
 from semievol.config import TrainingConfig
-from semievol.errors import Stopped
+from semievol.errors import Stopped, TrainingError
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
 from semievol.run_dir import StageDir
 from semievol.stages.context import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer
+from semievol.training.hosted.cancel import cancel_job
 
 
 def warmup(round_: Round) -> StageDir:
@@ -23,8 +24,8 @@ def warmup(round_: Round) -> StageDir:
     rows = TrainingRows(round_.task, round_.labeled)
     recipe = round_.config.recipe("warmup")
     stage = round_.stage("warmup")
-    key = round_.key("warmup", recipe=recipe.model_dump(mode="json"), rows=rows_digest(rows))
-    if stage.begin(key, round_.revision):
+    key = round_.key("warmup", recipe=recipe_key(recipe), rows=rows_digest(rows))
+    if stage.begin(key, round_.revision, renew=lambda old: forget(round_, stage, old)):
         train(round_, stage, rows, recipe, title="warmup")
     return stage
 
@@ -57,6 +58,17 @@ class TrainingRows(Sequence[TrainingExample]):
         return TrainingExample(example.id, self._task.messages(example), self._task.response(example))
 
 
+def recipe_key(recipe: TrainingConfig) -> dict[str, Any]:
+    """What weights depend on in a recipe; of a service, which it is and what it is told, not how it is reached."""
+    key = recipe.model_dump(mode="json", exclude={"hosted"})
+    if recipe.kind == "hosted":
+        hosted = recipe.hosted
+        where = hosted.service.base_url if hosted.service else None
+        multiplier = hosted.learning_rate_multiplier
+        key["hosted"] = {"provider": hosted.provider, "base_url": where, "learning_rate_multiplier": multiplier}
+    return key
+
+
 def rows_digest(rows: Iterable[TrainingExample]) -> str:
     """Stands for training rows in a key."""
     total = hashlib.sha256()
@@ -74,16 +86,17 @@ def train(
     title: str,
     start_from: str | None = None,
 ) -> None:
-    """Trains on `rows` and leaves the weights in the stage's folder; the engine gives way to the training."""
+    """Trains on `rows` and leaves the weights, or their name, with the stage; the engine gives way to the training."""
     round_.worker.close()
     config = round_.config
     started = time.monotonic()
-    # A training that was killed left a partial folder; it is one unit of work and starts again.
-    partial = stage.path / "adapter.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    shutil.rmtree(stage.adapter_path, ignore_errors=True)
+    partial = stage.training_path
+    if stage.adapter_path.exists():  # killed before the stage was marked as done
+        shutil.rmtree(partial, ignore_errors=True)
+        stage.adapter_path.rename(partial)
+    trainer = open_trainer(recipe, round_.budget)
     with StepProgress(round_.reporter, title, len(rows)) as progress:
-        trained = open_trainer(recipe).train(config.model, rows, recipe, partial, config.seed, start_from, progress)
+        trained = trainer.train(config.model, rows, recipe, partial, config.seed, start_from, progress)
     partial.rename(stage.adapter_path)
     stage.finish(
         {
@@ -92,8 +105,19 @@ def train(
             "tokens": trained.tokens,
             "losses": [round(loss, 5) for loss in trained.losses],
             "seconds": round(time.monotonic() - started, 1),
+            **({} if trained.weights == str(partial) else {"model": trained.weights}),
         }
     )
+
+
+def forget(round_: Round, stage: StageDir, old_key: Mapping[str, Any]) -> None:
+    """Empties a stage whose rows have changed since; a job at a service that trains on them is ended."""
+    try:
+        if line := cancel_job(round_.config, stage):
+            round_.reporter.say(f"{line}: its rows have changed since")
+    except TrainingError as error:  # it has ended by itself, for instance
+        round_.reporter.say(f"{stage.name}: its rows have changed since, and its job was not cancelled: {error}")
+    stage.empty(old_key)
 
 
 class StepProgress:
@@ -102,6 +126,7 @@ class StepProgress:
     def __init__(self, reporter: Reporter, title: str, rows: int) -> None:
         self._reporter, self._title, self._rows = reporter, title, rows
         self._frame: AbstractContextManager[None] | None = None
+        self._done = 0
 
     def __enter__(self) -> "StepProgress":
         return self
@@ -110,11 +135,15 @@ class StepProgress:
         if self._frame is not None:
             self._frame.__exit__(None, None, None)
 
-    def __call__(self, step: int, steps: int, loss: float | None) -> None:
-        """Called by the trainer after each optimizer step."""
-        if self._frame is None:
+    def __call__(self, step: int, steps: int, loss: float | None, note: str = "") -> None:
+        """Called by the trainer after each optimizer step, and while it waits."""
+        if note:
+            self._reporter.say(f"{self._title}: {note}")
+        if self._frame is None and steps:
             self._frame = self._reporter.stage(f"{self._title} ({self._rows} rows)", steps, "steps")
             self._frame.__enter__()
-        self._reporter.advance(note="" if loss is None else f"loss {loss:.3f}")
+        if step > self._done:
+            self._reporter.advance(step - self._done, note="" if loss is None else f"loss {loss:.3f}")
+            self._done = step
         if self._reporter.stopping:
             raise Stopped("stopped as asked; the training under way starts again next time")

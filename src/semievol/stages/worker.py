@@ -9,6 +9,7 @@ from typing import Any
 
 from semievol.backends import Backend, open_backend
 from semievol.config import Config
+from semievol.costs import Budget
 from semievol.errors import Stopped
 from semievol.journal import Journal
 from semievol.progress import Reporter
@@ -46,16 +47,22 @@ class Worker:
     """One engine and one index over the labeled examples, opened when first used."""
 
     def __init__(
-        self, config: Config, task: Task, labeled: Sequence[Example], weights: dict[str, str], reporter: Reporter
+        self,
+        config: Config,
+        task: Task,
+        labeled: Sequence[Example],
+        weights: dict[str, str],
+        reporter: Reporter,
+        budget: Budget | None = None,
     ) -> None:
         self.config, self.task, self.labeled, self.weights = config, task, labeled, weights
-        self.reporter = reporter
+        self.reporter, self.budget = reporter, budget or Budget()
         self.usage = Usage()
 
     @cached_property
     def backend(self) -> Backend:
         """The engine."""
-        return open_backend(self.config, self.weights)
+        return open_backend(self.config, self.weights, self.budget)
 
     @cached_property
     def retriever(self) -> Retriever:
@@ -80,6 +87,7 @@ class Worker:
 
         Raises:
             Stopped: the user asked to stop; what was in flight is in the journal.
+            BudgetError: the next request could cost more than is left; so is what was in flight.
         """
         responses = journal.read()
         started = time.monotonic()
@@ -92,6 +100,7 @@ class Worker:
         self.usage.seconds += time.monotonic() - started
         if self._stopping():
             raise Stopped("stopped as asked; the same command goes on from here")
+        self.budget.check()
         return responses
 
     def _stopping(self) -> bool:

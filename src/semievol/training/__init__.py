@@ -1,16 +1,18 @@
 """Every weight that changes is changed here."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from semievol.config import ModelConfig, TrainingConfig
+from semievol.costs import Budget, Paid
 from semievol.records import TrainingExample
 from semievol.seams import Table, implementation
 
 TRAINERS: Table = {
     "local": ("semievol.training.local:LocalTrainer", "local"),
+    "hosted": ("semievol.training.hosted.trainer:HostedTrainer", "openai"),
     "fake": ("semievol.training.fake:FakeTrainer", None),
 }
 
@@ -29,6 +31,27 @@ class Trained:
     """Mean loss per logged interval, in nats per response token."""
 
 
+class Progress(Protocol):
+    """Told how far a training has come."""
+
+    def __call__(self, step: int, steps: int, loss: float | None, note: str = "") -> None:
+        """Called after each optimizer step, and now and then while a trainer waits.
+
+        Args:
+            step: steps done.
+            steps: steps in all; 0 while they are not known.
+            loss: of the last step, where it is known.
+            note: a line for the person, said once.
+
+        Raises:
+            Stopped: the user asked to stop.
+        """
+
+
+def silent(step: int, steps: int, loss: float | None, note: str = "") -> None:
+    """The progress that tells nobody."""
+
+
 class Trainer(Protocol):
     """Turns examples into weights."""
 
@@ -40,20 +63,25 @@ class Trainer(Protocol):
         out: Path,
         seed: int,
         start_from: str | None = None,
-        progress: Callable[[int, int, float | None], None] = lambda step, steps, loss: None,
+        progress: Progress = silent,
     ) -> Trained:
         """Weights trained on `examples`, saved under `out`; the same arguments give the same weights.
 
         Args:
+            out: the folder to fill. It holds whatever a call with the same arguments left that was killed: a trainer
+                goes on from there or starts again.
             start_from: weights that are trained further; the base model where it is `None`.
-            progress: called after each optimizer step with the steps done, the steps in all and the last loss.
+            progress: called after each optimizer step.
 
         Raises:
-            TrainingError: nothing to train on, or the loss is not finite.
+            TrainingError: nothing to train on, the loss is not finite, or a service refuses.
+            BudgetError: the training may cost more than is left.
         """
 
 
-def open_trainer(recipe: TrainingConfig) -> Trainer:
-    """The trainer that `training.kind` names."""
+def open_trainer(recipe: TrainingConfig, budget: Budget | None = None) -> Trainer:
+    """The trainer that `training.kind` names; one that has to be paid is given the budget."""
     trainer: Trainer = implementation("training.kind", recipe.kind, TRAINERS)()
+    if isinstance(trainer, Paid) and budget is not None:
+        trainer.budget = budget
     return trainer

@@ -6,6 +6,7 @@ here too: a batch is a tree of tokens, as in answering, and TRL knows no weights
 """
 
 import math
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from trl import SFTConfig, SFTTrainer
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
 from semievol.local.batches import Tokens, tree
+from semievol.local.lora import fuse
 from semievol.local.model import LocalModel, free_local_model, local_model
 from semievol.local.passes import Passes, Work, answer_logits
 from semievol.models import (
@@ -66,6 +68,9 @@ class Row:
 class LocalTrainer:
     """SFT with LoRA in this process; on a CPU the same arguments give the same bytes."""
 
+    def __init__(self) -> None:
+        self.work = Work()
+
     def train(
         self,
         model: ModelConfig,
@@ -81,6 +86,7 @@ class LocalTrainer:
         Raises:
             TrainingError: nothing to train on, a row longer than the model, a loss that is not finite.
         """
+        shutil.rmtree(out, ignore_errors=True)  # of a killed training: it is one unit of work and starts again
         tokenizer = load_tokenizer(model)
         rows = tokenised(tokenizer, examples, model_limit(model))
         device = resolve_device(model)
@@ -95,7 +101,7 @@ class LocalTrainer:
         advice = "lower training.per_device_train_batch_size or set training.gradient_checkpointing"
         with quiet(), out_of_memory("training", advice), adapted_model(model, recipe, start_from) as (held, adapted):
             trainer = _AnswerTrainer(
-                passes=lambda module: held.passes(module, Work(), tokenizer.pad_token_id),
+                passes=lambda module: held.passes(module, self.work, tokenizer.pad_token_id),
                 model=adapted,
                 args=arguments(recipe, out, seed, device, resolve_dtype(model)),
                 train_dataset=Dataset.from_list([row.as_dict() for row in rows]),
@@ -144,8 +150,10 @@ def adapted_model(
     """
     held = local_model(model)
     held.use(None)
+    held.forget()
     try:
         adapted = _with_adapter(held.model, recipe, start_from)
+        fuse(adapted)
         yield held, adapted
         held.model = adapted.unload().eval().requires_grad_(False)
         if recipe.gradient_checkpointing:

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from semievol.backends.service.answers import read_answer
+from semievol.backends.service.answers import estimated_tokens, read_answer
 from semievol.backends.service.batch_api import BatchAPI, Job
 from semievol.backends.service.clients import address
 from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.failures import Failure, backoff, failed, of_status, stops_all
 from semievol.backends.service.job_file import JobFile, fingerprint, job_files
 from semievol.config import ServiceConfig
+from semievol.costs import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
 
@@ -42,22 +43,31 @@ class Jobs:
         self._service, self._dialect, self._model, self._folder = service, dialect, model, folder
         self._api = BatchAPI(service)
         self._answers = 0
+        self._budget = Budget()
 
-    def answer(self, requests: Iterable[Request], stop: Callable[[], bool]) -> Iterator[Response]:
+    def answer(
+        self, requests: Iterable[Request], stop: Callable[[], bool], budget: Budget | None = None
+    ) -> Iterator[Response]:
         """A response for each request, job by job; a request that keeps failing is one with its reason.
+
+        Args:
+            budget: what the requests may cost; nothing more is uploaded once it refuses one.
 
         Once `stop` says yes nothing more is waited for: the jobs are on disk, and the next call finds them.
 
         Raises:
             BackendError: the service takes no batch, or does not know a job any more.
         """
+        self._budget = budget or Budget()
         open_ = {request.id: request for request in requests}
         retries: Counter[str] = Counter()
         going = self._found(open_)
         looks = turned_away = 0
         while open_ and not stop():
             sent = {id_ for job in going for id_ in job.lines}
-            unsent = [request for id_, request in open_.items() if id_ not in sent]
+            unsent = [request for id_, request in open_.items() if id_ not in sent and self._fits(request)]
+            if self._budget.refused and not going and not unsent:
+                return
             if unsent and not (turned_away and going):  # a service that is full has to be rid of a job first
                 going += self._submitted(unsent)
             ended = [(job, state) for job in going if (state := self._api.look(job)).has_ended]
@@ -73,6 +83,11 @@ class Jobs:
             if looks and open_:
                 _nap(backoff(looks, self._service.retry_wait, 1.0), stop)
 
+    def _fits(self, request: Request, sent: bool = False) -> bool:
+        """Whether the budget takes the request beside those of the jobs that go on."""
+        tokens, most = estimated_tokens(request), request.sampling.max_tokens
+        return self._budget.admit(request.id, request.weights, tokens, most, sent)
+
     def _found(self, open_: Mapping[str, Request]) -> list[JobFile]:
         """The jobs of an earlier process that answer some of these requests as they are asked now."""
         kept = list(job_files(self._folder))
@@ -86,6 +101,8 @@ class Jobs:
                 continue
             self._api.make_sure_it_runs(job)
             logger.info("batch %s of an earlier process is waited for again", job.batch)
+            for id_ in job.lines.keys() & open_.keys():
+                self._fits(open_[id_], sent=True)
             found.append(job)
         return found
 
@@ -123,6 +140,8 @@ class Jobs:
                 continue
             del failures[id_]
             self._answers += 1
+            weights = open_[id_].weights
+            self._budget.settle(id_, weights, result.prompt_tokens, result.completion_tokens)
             self._dialect.saw_answer(result.text, result.logprobs)
             yield result
         logger.info("batch %s: %s, %d requests without an answer", job.batch, state.status, len(failures))
@@ -132,6 +151,7 @@ class Jobs:
             if failure.kind == "all" or (failure.kind == "refused" and not self._answers):
                 job.forget()
                 raise stops_all(failure, self._service)
+            self._budget.release(id_)
             yield failed(open_[id_], failure, retries[id_])
 
     def _is_sent_again(self, request: Request, failure: Failure, version: int, retries: Counter[str]) -> bool:

@@ -12,12 +12,15 @@ from semievol.backends.service.clients import open_async_client
 from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all
 from semievol.backends.service.pace import Pace, nap
 from semievol.config import ServiceConfig
+from semievol.costs import Budget
 from semievol.records import Message, Request, Response
 
 logger = logging.getLogger(__name__)
 
 PROBE_RETRIES = 3
 """How often the probe of a service that seems down is sent again."""
+BUDGET_NAP = 0.05
+"""Seconds after which a request that did not fit into the budget is tried again."""
 
 
 class Language(Protocol):
@@ -26,7 +29,7 @@ class Language(Protocol):
     path: str
     """Where requests go, after the base URL."""
     version: int
-    """Raised whenever the bodies change."""
+    """Raised whenever something has been learned: requests are put otherwise from then on."""
 
     def body(self, request: Request, model: str) -> dict[str, Any]:
         """The JSON body of a request."""
@@ -38,7 +41,11 @@ class Language(Protocol):
         """About how many tokens the prompt and the longest answer have."""
 
     def learn(self, failure: Failure, version: int) -> bool:
-        """Whether a request that was refused in a version is worth another attempt, being put otherwise now."""
+        """Whether a request that was refused is worth another attempt, because it is put otherwise now.
+
+        Args:
+            version: in which it was put.
+        """
 
     def saw_answer(self, text: str, logprobs: tuple[float, ...] | None) -> None:
         """Takes in an answer."""
@@ -63,18 +70,25 @@ class Realtime:
         self._probing: asyncio.Lock | None = None
         self._answers = 0
         self._broken: Exception | None = None
+        self._budget = Budget()
 
-    def answer(self, requests: Iterable[Request], stop: Callable[[], bool]) -> Iterator[Response]:
+    def answer(
+        self, requests: Iterable[Request], stop: Callable[[], bool], budget: Budget | None = None
+    ) -> Iterator[Response]:
         """A response for each request, as they arrive; a request that keeps failing is one with its reason.
+
+        Args:
+            budget: what the requests may cost; nothing is sent once it refuses one.
 
         Raises:
             BackendError: no request would be answered; what is in flight is waited for and given out first.
         """
         self._broken = None
+        self._budget = budget or Budget()
         waiting = iter(requests)
 
         def halted() -> bool:
-            return self._broken is not None or stop()
+            return self._broken is not None or self._budget.refused or stop()
 
         async def work(hand_over: Callable[[Response], None]) -> None:
             self._open()
@@ -82,10 +96,13 @@ class Realtime:
             async def one_after_another() -> None:
                 while not halted() and (request := next(waiting, None)) is not None:
                     try:
+                        await self._admitted(request, halted)
                         if (response := await self._answered(request, halted)) is not None:
                             hand_over(response)
                     except Exception as error:  # the others finish what is in flight, then it is raised
                         self._broken = self._broken or error
+                    finally:
+                        self._budget.release(request.id)
 
             await asyncio.gather(*(one_after_another() for _ in range(self._service.max_concurrency)))
             if self._broken is not None:
@@ -106,6 +123,13 @@ class Realtime:
             service = self._service
             self._pace = Pace(service.max_concurrency, service.requests_per_minute, service.tokens_per_minute)
             self._probing = asyncio.Lock()
+
+    async def _admitted(self, request: Request, halted: Callable[[], bool]) -> None:
+        """Waits until the request fits into the budget beside those in flight, or the run is halted."""
+        most = request.sampling.max_tokens
+        tokens = self._dialect.tokens(request) - most
+        while not halted() and not self._budget.admit(request.id, request.weights, tokens, most):
+            await nap(BUDGET_NAP, halted)
 
     async def _answered(self, request: Request, halted: Callable[[], bool], probe: bool = False) -> Response | None:
         """The response; `None` where the run was halted before there was one."""
@@ -136,6 +160,7 @@ class Realtime:
                 version, sent = self._dialect.version, asyncio.get_running_loop().time()
                 result = await self._attempt(request)
                 if isinstance(result, Response):
+                    self._budget.settle(request.id, request.weights, result.prompt_tokens, result.completion_tokens)
                     self._answers += 1
                     self._dialect.saw_answer(result.text, result.logprobs)
                     self._pace.answered(result.prompt_tokens + result.completion_tokens, estimated)

@@ -1,0 +1,37 @@
+"""Ends a job that a run waits for."""
+
+from collections.abc import Iterator
+
+from semievol.config import Config
+from semievol.errors import RunDirError
+from semievol.run_dir import RunDir, StageDir
+from semievol.training.hosted import open_provider
+from semievol.training.hosted.record import find_record
+
+
+def cancel(config: Config) -> Iterator[str]:
+    """A line for each job that was ended; the run that waits for it, if there is one, says so and stops.
+
+    Raises:
+        RunDirError: no job is under way.
+        TrainingError: the service does not end it.
+    """
+    folder = RunDir(config.output)
+    lines = [cancel_job(config, stage) for _, stage in folder.stages()]
+    if not any(lines):
+        raise RunDirError(f"{folder.path}: no job of this run is under way at a service")
+    yield from (line for line in lines if line is not None)
+
+
+def cancel_job(config: Config, stage: StageDir) -> str | None:
+    """What was done to end the job that a stage waits for; `None` where there is none.
+
+    Raises:
+        TrainingError: the service does not end it.
+    """
+    record = find_record(stage.training_path)
+    if stage.is_done or record is None or record.job is None:
+        return None
+    provider = open_provider(config.recipe("warmup" if stage.name == "warmup" else "evolve"))
+    provider.cancel(record.job)
+    return f"{stage.name}: the job {record.job} at {provider.rules.name} is cancelled"

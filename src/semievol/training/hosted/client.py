@@ -1,0 +1,44 @@
+"""What providers share: the client of a service, and its refusals in our words."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import openai
+
+from semievol.backends.service.clients import open_client
+from semievol.backends.service.failures import of_error
+from semievol.config import ServiceConfig
+from semievol.errors import TrainingError
+from semievol.training.hosted import Unanswered
+
+RETRIES = 2
+"""How often a look at a file or job is repeated by the client itself."""
+
+
+def connect(service: ServiceConfig, base_url: str | None = None) -> openai.OpenAI:
+    """A client of the service.
+
+    Args:
+        base_url: where the provider is, if the config does not say.
+    """
+    if service.base_url is None and base_url is not None:
+        service = service.model_copy(update={"base_url": base_url})
+    return open_client(service, RETRIES)
+
+
+@contextmanager
+def answered(doing: str, closed: str | None = None) -> Iterator[None]:
+    """Turns what the service refuses into a `TrainingError` with its own message, what it does not answer into another.
+
+    Args:
+        doing: what was asked, for the message.
+        closed: what is to be said of a service that lets nobody train any more.
+    """
+    try:
+        yield
+    except openai.APIError as error:
+        failure = of_error(error)
+        said = f"{doing}: {failure.reason}"
+        if failure.kind in ("again", "overloaded"):
+            raise Unanswered(said) from error
+        raise TrainingError(f"{said}\n{closed}" if failure.status == 403 and closed else said) from error
