@@ -175,7 +175,8 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
 def test_ctrl_c_saves_and_the_same_command_goes_on(config: Path) -> None:
     slow = build({**topics_config(config.parent).model_dump(), "backend": {"kind": "faulty:SlowBackend"}})
     config.write_text(dump(slow), encoding="utf-8")
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path}
     process = subprocess.Popen(
         [sys.executable, "-m", "semievol.cli", "run", str(config)],
         env=environment,
