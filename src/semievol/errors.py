@@ -7,6 +7,7 @@
     ├── RunDirError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
     ├── BackendError (RuntimeError)   an engine that does not start or stops answering
     ├── TrainingError (RuntimeError)  a training that cannot start or diverges
+    ├── ExperimentError (RuntimeError)  cells of a grid that could not be measured
     └── Stopped                       the user asked to stop; not a failure
 
 Each message says what is wrong, where, and what to do.
@@ -39,6 +40,10 @@ class BackendError(SemiEvolError, RuntimeError):
 
 class TrainingError(SemiEvolError, RuntimeError):
     """A training cannot start or diverges."""
+
+
+class ExperimentError(SemiEvolError, RuntimeError):
+    """Cells of a grid could not be measured; the others were, and their results are written."""
 
 
 class Stopped(SemiEvolError):
