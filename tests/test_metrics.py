@@ -1,6 +1,10 @@
 """The arithmetic of results against values worked out by hand."""
 
+from itertools import product
+
+import numpy as np
 import pytest
+from scipy import stats
 
 from semievol import metrics
 
@@ -44,3 +48,57 @@ def test_auroc_is_the_share_of_pairs_in_the_right_order() -> None:
 
 def test_auroc_without_both_kinds_is_unknown() -> None:
     assert metrics.auroc([0.1, 0.2], [True, True]) is None
+
+
+def by_enumeration(sums: list[int]) -> float:
+    """Share of all exchanges of the two models' answers that differ as much as these."""
+    totals = [
+        abs(sum(s * sign for s, sign in zip(sums, signs, strict=True))) for signs in product((1, -1), repeat=len(sums))
+    ]
+    return sum(total >= abs(sum(sums)) for total in totals) / len(totals)
+
+
+@pytest.mark.parametrize(("ahead", "behind"), [(5, 0), (4, 1), (3, 3), (0, 6), (7, 2)])
+def test_mcnemars_exact_test_is_the_share_of_exchanges_that_differ_as_much(ahead: int, behind: int) -> None:
+    assert metrics.mcnemar(ahead, behind) == pytest.approx(by_enumeration([1] * ahead + [-1] * behind))
+
+
+@pytest.mark.parametrize("sums", [[3, 1, -1], [2, 2, 2, -1, 0], [3, -3, 1, 1, 2], [1, 1, 1, 0]])
+def test_rows_that_several_seeds_answered_are_exchanged_together(sums: list[int]) -> None:
+    assert metrics.exchange_test(sums) == pytest.approx(by_enumeration([s for s in sums if s]))
+
+
+def test_models_that_never_differ_are_not_told_apart() -> None:
+    assert metrics.exchange_test([0, 0]) == 1.0
+
+
+def test_the_bootstrap_interval_is_that_of_scipy() -> None:
+    rng = np.random.default_rng(1)
+    one, other = ((rng.random((1, 300)) < share).astype(float) for share in (0.8, 0.7))
+    low, high = metrics.difference_interval(one, other)
+    reference = stats.bootstrap((one[0] - other[0],), np.mean, n_resamples=20_000, method="percentile", rng=2)
+    assert low == pytest.approx(reference.confidence_interval.low, abs=0.005)
+    assert high == pytest.approx(reference.confidence_interval.high, abs=0.005)
+
+
+def test_seeds_that_disagree_widen_the_interval() -> None:
+    rows = np.zeros((2, 100))
+    agreeing, disagreeing = rows.copy(), rows.copy()
+    agreeing[:, :10] = 1
+    disagreeing[0, :20] = 1
+    narrow, wide = (np.ptp(metrics.difference_interval(each, rows)) for each in (agreeing, disagreeing))
+    assert wide > 1.5 * narrow
+
+
+def test_a_row_that_a_seed_does_not_have_counts_for_the_others_alone() -> None:
+    one = np.array([[1.0] * 50 + [np.nan] * 50, [np.nan] * 50 + [1.0] * 50])
+    assert metrics.difference_interval(one, np.where(np.isnan(one), np.nan, 0.0)) == (1.0, 1.0)
+
+
+def test_holms_correction_of_four_p_values() -> None:
+    # ordered 0.005, 0.01, 0.03, 0.04 times 4, 3, 2, 1, never falling
+    assert metrics.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_one_value_has_no_deviation() -> None:
+    assert metrics.mean_and_deviation([0.5]) == (0.5, None)

@@ -13,8 +13,19 @@ from semievol.errors import SemiEvolError, Stopped
 
 if TYPE_CHECKING:
     from semievol.config import Config
+    from semievol.experiments.catalogue import Experiment
     from semievol.progress import Reporter
 
+PAPER_EXPERIMENTS = (
+    "table1",
+    "ablation",
+    "sensitivity",
+    "entropy",
+    "stability",
+    "categories",
+    "continuous",
+    "iterative",
+)
 STAGE_NAMES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
 EPILOG = """\
@@ -23,6 +34,7 @@ EPILOG = """\
   semievol plan my-task.yaml        what a run will do: requests, tokens, dollars, time
   semievol run my-task.yaml         run it; the same command resumes
   semievol predict my-task.yaml --input new.csv
+  semievol compare my-task.yaml     does it help here? SFT, RAG and others on the same rows
 """
 
 
@@ -98,6 +110,15 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--input", "-i", default="-", help="file of prompts, as in the config; - reads lines of stdin")
     predict.add_argument("--output", "-o", default="-", help="JSON Lines file; - prints")
     predict.add_argument("--model", choices=("base", "warm", "evolved"), default="evolved")
+    compare = add("compare", _compare, "hold SemiEvol against SFT, RAG and others on the same rows")
+    _takes_config(compare)
+    _takes_grid(compare)
+    experiment = add("experiment", _experiment, "make one of the paper's tables or figures, for any tasks and models")
+    experiment.add_argument(
+        "name", choices=(*PAPER_EXPERIMENTS, "results"), help="results: all that is there, as one page"
+    )
+    _takes_experiment(experiment)
+    _takes_grid(experiment)
     shown = add("config", _config, "show the resolved config, check it, or print its JSON schema")
     shown.add_argument("what", choices=("show", "check", "schema"))
     shown.add_argument("config", nargs="?", help="config file; the defaults where it is left out")
@@ -119,6 +140,34 @@ def _takes_set(parser: argparse.ArgumentParser) -> None:
         metavar="SECTION.OPTION=VALUE",
         help="override an option of the file",
     )
+
+
+def _takes_grid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="the config's own if left out")
+    parser.add_argument("--model", nargs="+", default=[], metavar="ID", help="other models, evaluated as they are")
+    parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these rows of the table")
+    parser.add_argument("--out", default="runs/experiments", help="where runs and results go (runs/experiments)")
+    search = parser.add_argument_group("search for the recipes of SFT and SemiEvol, on held-out labeled rows")
+    search.add_argument("--epochs", nargs="+", type=int, default=[], metavar="N", help="epochs to try")
+    search.add_argument("--learning-rates", nargs="+", type=float, default=[], metavar="RATE", help="rates to try")
+    search.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="of the labeled rows (0.2)")
+    search.add_argument("--no-search", action="store_true", help="take the config's recipes as they are")
+
+
+def _takes_experiment(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help="your own data: config files")
+    parser.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="tasks of the configs folder: mmlu, fpb")
+    parser.add_argument("--configs", default="configs", metavar="FOLDER", help="where their files lie (configs)")
+    parser.add_argument(
+        "--base", nargs="+", default=[], metavar="MODEL", help="base models: smollm2, llama31, or any model id"
+    )
+    _takes_set(parser)
+    some = parser.add_argument_group("points of single experiments")
+    some.add_argument("--n", nargs="+", type=int, metavar="N", help="sensitivity: numbers of collaborators (1 to 5)")
+    some.add_argument("--theta", nargs="+", type=float, metavar="PERCENT", help="sensitivity: θ (10 30 50 80 100)")
+    some.add_argument("--sizes", nargs="+", type=int, metavar="PERCENT", help="continuous: unlabeled of labeled rows")
+    some.add_argument("--rounds", type=int, default=4, help="iterative: rounds at most (4)")
+    some.add_argument("--instructions", metavar="FILE", help="stability: rephrased instructions, one a line")
 
 
 def _takes_redo(parser: argparse.ArgumentParser) -> None:
@@ -247,6 +296,37 @@ def _predict(arguments: argparse.Namespace) -> None:
             handle.writelines(lines)
 
 
+def _compare(arguments: argparse.Namespace) -> None:
+    from semievol.experiments.catalogue import COMPARE
+
+    folder = Path(arguments.out, "compare", Path(arguments.config).stem)
+    arguments.config = [arguments.config]
+    _run_experiment(arguments, COMPARE, folder)
+
+
+def _experiment(arguments: argparse.Namespace) -> None:
+    from semievol.experiments.catalogue import EXPERIMENTS
+    from semievol.experiments.results import page
+
+    if arguments.name == "results":
+        print(page(Path(arguments.out)), end="")
+    else:
+        _run_experiment(arguments, EXPERIMENTS[arguments.name], Path(arguments.out, arguments.name))
+
+
+def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", folder: Path) -> None:
+    from semievol.experiments.experiment import run_experiment
+    from semievol.experiments.options import from_arguments
+    from semievol.experiments.progress import grid_reporter_for_terminal
+    from semievol.experiments.results import show
+
+    options = from_arguments(vars(arguments))
+    reporter = grid_reporter_for_terminal()
+    with _session(str(folder), reporter):
+        found = run_experiment(experiment, options, reporter, folder)
+    show(found, folder)
+
+
 def _config(arguments: argparse.Namespace) -> None:
     from semievol import config
 
@@ -263,15 +343,15 @@ def _config(arguments: argparse.Namespace) -> None:
 class _session:
     """Progress on the terminal, a log in the run folder, and Ctrl-C that lets the stages save."""
 
-    def __init__(self, output: str) -> None:
-        self._output = output
+    def __init__(self, output: str, reporter: "Reporter | None" = None) -> None:
+        self._output, self._given = output, reporter
 
     def __enter__(self) -> "Reporter":
         from semievol.progress import log_to, reporter_for_terminal
         from semievol.run_dir import RunDir
 
         log_to(RunDir(self._output).log_path)
-        self._reporter = reporter_for_terminal()
+        self._reporter = self._given or reporter_for_terminal()
         self._before: Any = signal.signal(signal.SIGINT, self._interrupted)
         return self._reporter
 

@@ -8,6 +8,7 @@
     ├── BackendError (RuntimeError)   an engine that does not start or stops answering
     ├── TrainingError (RuntimeError)  a training that cannot start or diverges
     ├── BudgetError (RuntimeError)    the next request or training could cost more than costs.max_cost leaves
+    ├── ExperimentError (RuntimeError)  cells of a grid that could not be measured
     └── Stopped                       the user asked to stop; not a failure
 
 Each message says what is wrong, where, and what to do.
@@ -44,6 +45,10 @@ class TrainingError(SemiEvolError, RuntimeError):
 
 class BudgetError(SemiEvolError, RuntimeError):
     """The next request or training could cost more than `costs.max_cost` leaves."""
+
+
+class ExperimentError(SemiEvolError, RuntimeError):
+    """Cells of a grid could not be measured; the others were, and their results are written."""
 
 
 class Stopped(SemiEvolError):

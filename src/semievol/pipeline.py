@@ -19,6 +19,7 @@ from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError
 from semievol.local import free_memory
 from semievol.progress import Reporter
+from semievol.provenance import commit
 from semievol.records import Example
 from semievol.run_dir import STAGES, RunDir, StageDir, iter_rows, read_json, write_text
 from semievol.seams import implementation
@@ -29,7 +30,7 @@ from semievol.stages.evolve import evolve, labeled_and_selected
 from semievol.stages.justify import justify
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
-from semievol.stages.worker import Worker
+from semievol.stages.worker import Shared, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ def run(
     redo: str | None = None,
     reporter: Reporter | None = None,
     dataset: Dataset | None = None,
+    shared: Shared | None = None,
 ) -> RunResult:
     """Runs the stages up to `until`; those that are done under the same settings are not run again.
 
@@ -76,6 +78,7 @@ def run(
         redo: forget this stage and the later ones first.
         reporter: told how far the run has come.
         dataset: the rows, where they are loaded already.
+        shared: what this run has in common with others.
 
     Raises:
         SemiEvolError: see `semievol.errors`; everything finished is kept, and the same call goes on.
@@ -84,17 +87,18 @@ def run(
         if name is not None and name not in STAGES:
             raise ConfigError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}")
     reporter = reporter or Reporter()
-    folder = RunDir(config.output)
+    folder = RunDir(config.output) if shared is None else shared.run_dir(config.output)
     with folder.lock():
         if redo is not None:
             folder.redo(redo)
-        config = _pinned(config, folder)
+        config = pinned(config, folder)
         dataset = dataset or load(config, folder.rows_path)
         folder.forget_rows(
             [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
         )
         budget = open_budget(config, folder)
         worker = Worker(config, dataset.task, dataset.labeled, {}, reporter, budget)
+        worker.shared = shared
         session = _session_started(folder)
         write_text(folder.config_path, dump(config))
         try:
@@ -191,8 +195,8 @@ def result(folder: RunDir) -> RunResult:
     )
 
 
-def _pinned(config: Config, folder: RunDir) -> Config:
-    """The config with the weights' type decided: once per run folder, for it is measured."""
+def pinned(config: Config, folder: RunDir) -> Config:
+    """The config with the weights' type decided: once per folder, for it is measured."""
     if config.model.dtype != "auto" or config.backend.kind not in ("transformers", "vllm"):
         return config
     facts = folder.facts()
@@ -219,6 +223,7 @@ def _session_started(folder: RunDir) -> dict[str, Any]:
         "clock": time.monotonic(),
         "python": platform.python_version(),
         "versions": versions,
+        "commit": commit(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
     }
 

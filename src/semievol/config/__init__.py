@@ -6,7 +6,7 @@ reference page all come from these classes. A section has the name of its stage 
 
 from semievol.config.costs import CostsConfig, PriceConfig
 from semievol.config.engines import ExecutorConfig, HostedConfig, ModelConfig, ServiceConfig, TrainingConfig
-from semievol.config.loading import PRESETS, build, dump, load, schema
+from semievol.config.loading import PRESETS, build, changed, dump, load, schema
 from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "TaskConfig",
     "TrainingConfig",
     "build",
+    "changed",
     "dump",
     "load",
     "schema",

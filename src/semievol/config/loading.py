@@ -73,10 +73,7 @@ def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "
     preset = given.get("preset", "paper")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigError(f"{source}: preset: {preset!r} is not one of {', '.join(PRESETS)}")
-    try:
-        return Config.model_validate(_merged(PRESETS[preset], given))
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {explain(error, Config)}") from None
+    return _checked(_merged(PRESETS[preset], given), source)
 
 
 def dump(config: Config) -> str:
@@ -84,9 +81,28 @@ def dump(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
 
+def changed(config: Config, *changes: Mapping[str, Any]) -> Config:
+    """The config with nested options replaced, later changes winning; its preset is not applied again.
+
+    Raises:
+        ConfigError: an option is unknown or impossible.
+    """
+    raw = config.model_dump(mode="json")
+    for change in changes:
+        raw = _merged(raw, change)
+    return _checked(raw, "config")
+
+
 def schema() -> dict[str, Any]:
     """The JSON schema of a config file, for editors."""
     return Config.model_json_schema()
+
+
+def _checked(raw: Mapping[str, Any], source: str) -> Config:
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {explain(error, Config)}") from None
 
 
 def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

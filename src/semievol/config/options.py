@@ -176,6 +176,10 @@ class EvaluateConfig(Section):
     """Methods without a language model that are trained on the same labeled rows (label tasks)."""
     max_tokens: Count | None = None
     """Longest response; `collaborate.max_tokens` where it is not set."""
+    examples: Annotated[int, Field(ge=0, le=32)] = 0
+    """How many retrieved labeled examples the models are shown with each test row (RAG)."""
+    instruction: str | None = None
+    """What the models are told at the test, where it is not the instruction they were trained with."""
     unlabeled_answers: str | None = None
     """Column of the unlabeled source that holds the true answers, to measure pseudo-labels after the fact.
     Only this stage reads it."""

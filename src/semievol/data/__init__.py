@@ -2,7 +2,7 @@
 
 from semievol.data.checks import Overlap, Report, examine
 from semievol.data.dataset import Dataset
-from semievol.data.loading import load, read_answers
+from semievol.data.loading import load, read_answers, read_truth
 from semievol.data.store import StoredExamples, digest, store
 
 __all__ = [
@@ -14,5 +14,6 @@ __all__ = [
     "examine",
     "load",
     "read_answers",
+    "read_truth",
     "store",
 ]

@@ -67,18 +67,20 @@ def read_answers(config: Config, task: Task, ids: Collection[str] | None = None)
     Raises:
         DataError: there is no such column, or an answer is none to this task.
     """
+    return Answers((example.id, example.answer) for example in read_truth(config, task, ids))
+
+
+def read_truth(config: Config, task: Task, ids: Collection[str] | None = None) -> Iterator[Example]:
+    """The unlabeled rows with their canonical answers, `None` where the cell is empty; arguments as `read_answers`."""
     column = config.evaluate.unlabeled_answers
     split = open_splits(config).get("unlabeled")
     if split is None or column is None:
-        return {}
-
-    def answers() -> Iterator[tuple[str, str | None]]:
-        for place, example in split.examples(split.layout.with_answer(column)):
-            if ids is None or example.id in ids:
-                with located(place):
-                    yield example.id, task.normalize(example).answer if example.answer is not None else None
-
-    return Answers(answers())
+        return
+    for place, example in split.examples(split.layout.with_answer(column)):
+        if ids is None or example.id in ids:
+            with located(place):
+                done = task.normalize(example)
+            yield done
 
 
 def _rows(split: Split) -> Iterator[tuple[str, Example]]:

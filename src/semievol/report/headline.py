@@ -1,6 +1,7 @@
 """The result in a sentence that claims no more than the figures do."""
 
 from semievol.failures import failure_lines
+from semievol.metrics import mcnemar
 from semievol.report.table import Measured, percent, results_table
 from semievol.run_dir import STAGES, RunDir, read_rows
 
@@ -49,18 +50,13 @@ def paired(folder: RunDir, one: str, other: str) -> tuple[int, int, float] | Non
 
     `None` where the answers are not there.
     """
-    from scipy.special import bdtr
-
     paths = [folder.stage("evaluate").answers_path(model) for model in (one, other)]
     if not all(path.exists() for path in paths):
         return None
     first, second = ({row["id"]: bool(row["right"]) for row in read_rows(path)} for path in paths)
     only_one = sum(right and not second[id_] for id_, right in first.items())
     only_other = sum(right and not first[id_] for id_, right in second.items())
-    total = only_one + only_other
-    fewer = min(only_one, only_other)
-    # Twice the smaller tail of the binomial distribution at 1/2, which is symmetric.
-    return only_one, only_other, min(1.0, 2 * float(bdtr(fewer, total, 0.5))) if total else 1.0
+    return only_one, only_other, mcnemar(only_one, only_other)
 
 
 def _compared(folder: RunDir, evolved: Measured, warm: Measured) -> str:

@@ -89,7 +89,7 @@ def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], s
     """Answers one shard and writes its part."""
     worker, journal = round_.worker, stage.journal(shard.index)
     names, examples = _names(crew), list(shard.rows)
-    references = _references(worker, examples, max(one.examples for one in crew))
+    references = nearest_examples(worker, examples, max(one.examples for one in crew))
     requests = [
         Request(
             id=f"{example.id}/{name}",
@@ -127,7 +127,7 @@ def _candidate(
     }
 
 
-def _references(worker: Worker, rows: Sequence[Example], k: int) -> list[list[Example]]:
+def nearest_examples(worker: Worker, rows: Sequence[Example], k: int) -> list[list[Example]]:
     """The k nearest labeled examples of each row, nearest first (Eq. 2)."""
     if k == 0:
         return [[] for _ in rows]

@@ -16,9 +16,10 @@ from semievol.data import digest
 from semievol.records import Example, Request, Response, Sampling
 from semievol.run_dir import StageDir, iter_rows, write_rows, write_tables, write_text
 from semievol.stages.baselines import BASELINES
+from semievol.stages.collaborate import nearest_examples
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
-from semievol.tasks import Task
+from semievol.tasks import Task, open_task
 
 SCHEMA = pa.schema(
     [
@@ -65,9 +66,11 @@ def evaluate(
         truth=unlabeled_truth is not None,
         selections=[selection.digest for selection in selections],
         engine=round_.engine_key(),
+        **_asked_otherwise(round_),
     )
     revision = selections[-1].revision if selections else 0
     if stage.begin(key, revision, reads_rows=True, renew=lambda old: _forget_changed(stage, old, weights_digests)):
+        round_ = _as_tested(round_)
         before = dataclasses.replace(round_.worker.usage)
         found: dict[str, dict[str, Any]] = {model: _measure(round_, stage, model, test) for model in models}
         for name in config.evaluate.baselines:
@@ -86,7 +89,9 @@ def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Examp
     def answer(shard: Shard) -> None:
         journal = below.journal(shard.index)
         examples = list(shard.rows)
-        responses = round_.worker.answer([_request(round_, example, model) for example in examples], journal)
+        references = nearest_examples(round_.worker, examples, round_.config.evaluate.examples)
+        requests = [_request(round_, e, model, near) for e, near in zip(examples, references, strict=True)]
+        responses = round_.worker.answer(requests, journal)
         written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
         table = pa.Table.from_pylist(written, schema=SCHEMA)
         below.write_part(shard.index, [table], SCHEMA, responses.values())
@@ -197,10 +202,35 @@ def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[
     return summarize(round_.task, rows)
 
 
-def _request(round_: Round, example: Example, model: str) -> Request:
+def _asked_otherwise(round_: Round) -> dict[str, Any]:
+    """The part of the key that says how the prompts differ from those of the training; empty where they do not."""
+    section, key = round_.config.evaluate, dict[str, Any]()
+    if section.examples:
+        key |= {
+            "examples": section.examples,
+            "shown": digest(round_.labeled),
+            "retrieval": round_.config.retrieval.model_dump(mode="json"),
+        }
+    if section.instruction is not None:
+        key["instruction"] = section.instruction
+    return key
+
+
+def _as_tested(round_: Round) -> Round:
+    """The round with the task's words at the test, and with the labeled rows to retrieve from."""
+    if round_.config.evaluate.examples:
+        round_.worker.learn(round_.labeled)
+    instruction = round_.config.evaluate.instruction
+    if instruction is None:
+        return round_
+    told = round_.config.task.model_copy(update={"instruction": instruction})
+    return dataclasses.replace(round_, task=open_task(told, round_.labeled))
+
+
+def _request(round_: Round, example: Example, model: str, references: Sequence[Example]) -> Request:
     return Request(
         id=f"{example.id}/{model}",
-        messages=round_.task.messages(example),
+        messages=round_.task.messages(example, references),
         weights=model,
         sampling=Sampling(max_tokens=_max_tokens(round_), seed=seed_of(round_.config.seed, example.id, model)),
     )

@@ -2,10 +2,10 @@
 
 import hashlib
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 from semievol.backends import Backend, open_backend
 from semievol.config import Config
@@ -15,6 +15,7 @@ from semievol.journal import Journal
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
 from semievol.retrieval import Retriever, open_retriever
+from semievol.run_dir import RunDir
 from semievol.tasks import Task
 
 
@@ -43,6 +44,16 @@ class Usage:
         }
 
 
+class Shared(Protocol):
+    """What several runs have in common, so that none computes what another has computed."""
+
+    def run_dir(self, path: str) -> RunDir:
+        """The run folder at `path`, whose stages may be taken over from other runs."""
+
+    def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
+        """The backend, asked only what no other run has asked."""
+
+
 class Worker:
     """One engine and one index over the labeled examples, opened when first used."""
 
@@ -58,11 +69,13 @@ class Worker:
         self.config, self.task, self.labeled, self.weights = config, task, labeled, weights
         self.reporter, self.budget = reporter, budget or Budget()
         self.usage = Usage()
+        self.shared: Shared | None = None
 
     @cached_property
     def backend(self) -> Backend:
         """The engine."""
-        return open_backend(self.config, self.weights, self.budget)
+        backend = open_backend(self.config, self.weights, self.budget)
+        return backend if self.shared is None else self.shared.answering(backend, self.config, self.weights)
 
     @cached_property
     def retriever(self) -> Retriever:

@@ -1,0 +1,170 @@
+"""The experiments: what each compares, where it stands in the paper, and how its results are shown."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from semievol.config import Config
+from semievol.data import Dataset
+from semievol.errors import ConfigError
+from semievol.experiments import variants
+from semievol.experiments.options import Options
+from semievol.experiments.rephrasings import rephrasings
+from semievol.experiments.variants import SEMIEVOL, SFT, VANILLA, Variant
+
+Shape = Literal["methods", "points", "entropy", "stability", "categories"]
+Variants = Callable[[Config, Dataset, Options], Sequence[Variant]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One command."""
+
+    name: str
+    title: str
+    paper: str
+    """Where the paper has it."""
+    reference: str
+    """The method that the others are tested against; empty where none is."""
+    variants: Variants
+    """The methods for a task, given its config and rows."""
+    shape: Shape = "methods"
+    """How results are shown."""
+    axis: str = ""
+    """What `Variant.x` is."""
+    searches: bool = False
+    """Whether recipes are searched without being asked for: where SFT and SemiEvol are held against each other."""
+
+
+def _table1(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    return _chosen(
+        [
+            VANILLA,
+            SFT,
+            variants.rag(config, "bm25", "RAG (BM25)"),
+            variants.rag(config, "dense", "RAG (dense)"),
+            variants.MEMORY,
+            *map(variants.checkpoint, options.checkpoints),
+            SEMIEVOL,
+        ],
+        options,
+    )
+
+
+def _compare(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    return _chosen(
+        [
+            VANILLA,
+            variants.rag(config, "bm25", "RAG (BM25)"),
+            variants.rag(config, "dense", "RAG (dense)"),
+            *map(variants.checkpoint, options.checkpoints),
+            *([variants.LOGISTIC_REGRESSION] if config.task.kind == "label" else []),
+            SFT,
+            variants.PSEUDO_LABEL_ALL,
+            variants.RELEASED,
+            SEMIEVOL,
+            *([variants.ORACLE] if config.evaluate.unlabeled_answers else []),
+        ],
+        options,
+    )
+
+
+def _chosen(offered: Sequence[Variant], options: Options) -> list[Variant]:
+    """The methods that `--methods` names; all without it."""
+    names = [variant.name for variant in offered]
+    unknown = [name for name in options.methods if name not in names]
+    if unknown:
+        raise ConfigError(f"--methods: {unknown[0]!r} is not one of: {', '.join(names)}")
+    return [variant for variant in offered if not options.methods or variant.name in options.methods]
+
+
+def _ablation(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    return [SEMIEVOL, *variants.ABLATIONS]
+
+
+def _sensitivity(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    crew = config.collaborate.collaborators
+    found = [SFT]
+    for n in options.counts:
+        if crew and n > len(crew):
+            raise ConfigError(
+                f"sensitivity: the config lists {len(crew)} collaborators and --n wants {n}; list more, or take --n "
+                f"1 to {len(crew)}"
+            )
+        listed = [one.model_dump() for one in crew[:n]]
+        crew_of_n = {"collaborators": listed} if crew else {"n": n}
+        found.append(Variant(f"n = {n}", "evolved", {"collaborate": crew_of_n}, series="collaborators n", x=float(n)))
+    for theta in options.thetas:
+        threshold = {"select": {"theta": theta / 100}}
+        found.append(Variant(f"θ = {theta:g} %", "evolved", threshold, series="θ in %", x=float(theta)))
+    return found
+
+
+def _continuous(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    labeled, there = len(dataset.labeled), len(dataset.unlabeled)
+    found = [SFT]
+    for size in options.sizes:
+        rows = round(size / 100 * labeled)
+        if not 1 <= rows <= there:
+            fitting = [str(each) for each in options.sizes if 1 <= round(each / 100 * labeled) <= there]
+            raise ConfigError(
+                f"continuous: {size} % of {labeled} labeled rows are {rows} unlabeled ones, and there are {there}; "
+                f"take --sizes {' '.join(fitting) or '...'}, or raise data.unlabeled_rows where it is set"
+            )
+        changes = {"data": {"unlabeled_rows": rows}}
+        found.append(Variant(f"{size} % unlabeled", "evolved", changes, series="SemiEvol", x=float(size)))
+    return found
+
+
+def _iterative(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    rounds = range(1, options.rounds + 1)
+    return [
+        dataclasses.replace(SFT, name="round 0 (SFT)", series="SemiEvol", x=0.0),
+        *(Variant(f"round {n}", "evolved", {"rounds": n}, series="SemiEvol", x=float(n)) for n in rounds),
+    ]
+
+
+def _stability(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    path = None if options.instructions is None else Path(options.instructions)
+    instructions = rephrasings(config, dataset, path)
+    return [
+        variants.told(method, number, instruction)
+        for method in (VANILLA, SFT, SEMIEVOL)
+        for number, instruction in enumerate(instructions, 1)
+    ]
+
+
+def _three(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    return [VANILLA, SFT, SEMIEVOL]
+
+
+def _categories(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+    if config.data.columns.category is None:
+        raise ConfigError("categories: data.columns.category is not set; name the column with each row's group")
+    return _three(config, dataset, options)
+
+
+COMPARE = Experiment("compare", "Does SemiEvol help here?", "", SFT.name, _compare, searches=True)
+EXPERIMENTS = {
+    experiment.name: experiment
+    for experiment in (
+        Experiment("table1", "Methods", "Table 1", SFT.name, _table1, searches=True),
+        Experiment("ablation", "What each part does", "Table 2", SEMIEVOL.name, _ablation),
+        Experiment("sensitivity", "Collaborators and threshold", "Figure 3", SFT.name, _sensitivity, "points"),
+        Experiment("entropy", "H on the test rows", "Figure 4", "", _three, "entropy"),
+        Experiment("stability", "Rephrased instructions", "Figure 5", "", _stability, "stability"),
+        Experiment("categories", "Accuracy by category", "Figure 6", SFT.name, _categories, "categories"),
+        Experiment(
+            "continuous",
+            "Unlabeled data that grows",
+            "section 4.3.6",
+            SFT.name,
+            _continuous,
+            "points",
+            "unlabeled rows in % of the labeled",
+        ),
+        Experiment("iterative", "Rounds", "Figure 7", "round 0 (SFT)", _iterative, "points", "round"),
+    )
+}

@@ -1,0 +1,37 @@
+"""Whether SemiEvol helps on the user's own data: one sentence."""
+
+from collections.abc import Sequence
+
+from semievol.experiments.statistics import Comparison, Summary
+from semievol.experiments.tables import p_text, signed
+from semievol.experiments.variants import SEMIEVOL, SFT
+from semievol.report.table import percent
+
+
+def verdict(found: Sequence[Summary], compared: Sequence[Comparison]) -> str:
+    """Whether SemiEvol is better than SFT here, and how sure that is; empty where one of them was not measured."""
+    by_name = {summary.variant: summary for summary in found}
+    pair = next((each for each in compared if each.one == SEMIEVOL.name), None)
+    if pair is None:
+        return ""
+    said = {
+        1: "SemiEvol is better than SFT here",
+        -1: "SemiEvol is worse than SFT here",
+        0: "Whether SemiEvol is better than SFT here is open",
+    }[pair.settled]
+    return f"{said}: {_figures(by_name[SEMIEVOL.name], by_name[SFT.name], pair)}."
+
+
+def _figures(evolved: Summary, sft: Summary, compared: Comparison) -> str:
+    p = p_text(compared.p)
+    test = f"p {p}" if p.startswith("<") else f"p = {p}"
+    seeds = len(compared.seeds)
+    if seeds == 1:
+        basis = f"with one seed on {evolved.rows} test rows, so that another draw of labels may say otherwise"
+    else:
+        ahead = sum(each > 0 for each in compared.by_seed)
+        basis = f"with {seeds} seeds, ahead in {ahead} of them, on {evolved.rows} test rows each"
+    return (
+        f"{percent(evolved.accuracy)} % against {percent(sft.accuracy)} %, {signed(compared.difference)} points "
+        f"(95 % interval {signed(compared.low)} to {signed(compared.high)}, {test}), {basis}"
+    )

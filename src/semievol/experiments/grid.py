@@ -1,0 +1,182 @@
+"""Runs the cells of a grid: each an ordinary run, of which no two compute the same."""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from semievol.config import Config, changed
+from semievol.data import Dataset, digest, load, read_truth
+from semievol.experiments.sharing import Shelf
+from semievol.experiments.targets import Target
+from semievol.experiments.variants import Variant
+from semievol.pipeline import pinned, run
+from semievol.progress import Reporter
+from semievol.run_dir import RunDir, read_json
+from semievol.stages.context import CODE_VERSION
+
+_HELD = 3
+"""Data sets in memory."""
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """Changes of the training options, as the search found them."""
+
+    sft: dict[str, Any] = dataclasses.field(default_factory=dict)
+    evolve: dict[str, Any] = dataclasses.field(default_factory=dict)
+    tried: tuple[dict[str, Any], ...] = ()
+    """Each recipe with its accuracy on the slice; empty without a search."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One method on one target with one seed."""
+
+    target: Target
+    seed: int
+    variant: Variant
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a cell."""
+
+    task: str
+    base: str
+    variant: str
+    seed: int
+    model: str
+    """Whose answers were measured."""
+    metrics: dict[str, Any] | None
+    """As in the run's metrics.json; `None` where the cell failed."""
+    run: str
+    """The run folder; empty where the cell failed before there was one."""
+    config_digest: str
+    recipes: dict[str, Any]
+    """Epochs and learning rate of the trainings."""
+    facts: dict[str, Any]
+    """Versions and machine."""
+    error: str | None = None
+
+    def answers_path(self) -> Path:
+        """The answers to the test rows."""
+        return RunDir(self.run).stage("evaluate").answers_path(self.model)
+
+
+class Grid:
+    """Runs cells below one folder."""
+
+    def __init__(self, out: Path, reporter: Reporter) -> None:
+        self.out, self.reporter = out, reporter
+        self.shelf = Shelf(out / "shared")
+        self._datasets: OrderedDict[str, Dataset] = OrderedDict()
+
+    def dataset(self, config: Config) -> Dataset:
+        """The rows of a config; the last few are held."""
+        wanted = _digest(config.model_dump(mode="json", include={"data", "task", "seed"}))
+        if wanted not in self._datasets:
+            self._datasets[wanted] = load(config, self.shelf.rows_path)
+            if len(self._datasets) > _HELD:
+                self._datasets.popitem(last=False)
+        self._datasets.move_to_end(wanted)
+        return self._datasets[wanted]
+
+    def measure(self, cell: Cell, recipes: Recipes) -> Result:
+        """The figures of a cell.
+
+        Raises:
+            SemiEvolError: the run cannot be, or was stopped; what is finished is kept.
+        """
+        config = changed(
+            cell.target.with_seed(cell.seed), trained_with(recipes, cell.variant), cell.variant.config_options()
+        )
+        dataset = self.dataset(config)
+        if cell.variant.truth:
+            known = read_truth(cell.target.with_seed(cell.seed), dataset.task)
+            answered = tuple(example for example in known if example.answer is not None)
+            dataset = dataclasses.replace(dataset, labeled=(*dataset.labeled, *answered))
+        where = f"{cell.target.task}/seed-{cell.seed}/{cell.variant.name}"
+        folder, config = self.run(where, config, dataset)
+        found = read_json(folder.stage("evaluate").metrics_path)["models"][cell.variant.model]
+        return Result(
+            task=cell.target.task,
+            base=cell.target.base,
+            variant=cell.variant.name,
+            seed=cell.seed,
+            model=cell.variant.model,
+            metrics=found,
+            run=str(folder.path),
+            config_digest=_config_digest(config),
+            recipes=_recipes(config),
+            facts=_facts(folder),
+        )
+
+    def run(self, where: str, config: Config, dataset: Dataset) -> tuple[RunDir, Config]:
+        """A finished run of the config on these rows, and the config with all that was decided.
+
+        The folder's name stands for the config and the rows, so that another of either is another folder.
+        """
+        config = pinned(config, RunDir(self.shelf.path / "models" / slug(config.model.name)))
+        rows = [digest(each) for each in (dataset.labeled, dataset.unlabeled, dataset.test)]
+        made_from = _digest([_config_digest(config), rows, dict(CODE_VERSION)])
+        parts = where.split("/")
+        folder = RunDir(Path(self.out, "runs", *map(slug, parts[:-1]), f"{slug(parts[-1])}-{made_from[:12]}"))
+        config = changed(config, {"output": str(folder.path)})
+        if not folder.stage("evaluate").is_done:
+            run(config, reporter=self.reporter, dataset=dataset, shared=self.shelf)
+        return folder, config
+
+
+def trained_with(recipes: Recipes, variant: Variant) -> dict[str, Any]:
+    """The searched recipes as options; the oracle's rows are as many as evolution's, and take its recipe."""
+    changes: dict[str, Any] = {"warmup": {"training": recipes.evolve if variant.truth else recipes.sft}}
+    if variant.evolve_recipe == "searched":
+        changes["evolve"] = {"training": recipes.evolve}
+    return changes
+
+
+def failed(cell: Cell, error: Exception) -> Result:
+    """The result of a cell that could not be measured."""
+    return Result(
+        task=cell.target.task,
+        base=cell.target.base,
+        variant=cell.variant.name,
+        seed=cell.seed,
+        model=cell.variant.model,
+        metrics=None,
+        run="",
+        config_digest="",
+        recipes={},
+        facts={},
+        error=str(error),
+    )
+
+
+def slug(text: str) -> str:
+    """The text as a folder's name."""
+    return re.sub(r"[^\w.+-]+", "-", text).strip("-.") or "unnamed"
+
+
+def _recipes(config: Config) -> dict[str, Any]:
+    names = {"num_train_epochs", "learning_rate"}
+    stages: tuple[Literal["warmup", "evolve"], ...] = ("warmup", "evolve")
+    return {stage: config.recipe(stage).model_dump(include=names) for stage in stages}
+
+
+def _facts(folder: RunDir) -> dict[str, Any]:
+    """Versions and machine of the process that finished the run."""
+    session = folder.facts()["sessions"][-1]
+    return {name: session.get(name) for name in ("started", "commit", "versions", "machine")}
+
+
+def _config_digest(config: Config) -> str:
+    return _digest(config.model_dump(mode="json", exclude={"output"}))
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

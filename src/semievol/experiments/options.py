@@ -1,0 +1,80 @@
+"""What an experiment is run over."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Search:
+    """The recipes that SFT and SemiEvol may choose from, on a slice of the labeled rows."""
+
+    epochs: tuple[int, ...] = ()
+    """Where it is empty and `enabled`: half, once, twice and three times the config's."""
+    learning_rates: tuple[float, ...] = ()
+    """The config's own where it is empty."""
+    held_out: float = 0.2
+    """The share of the labeled rows on which recipes are compared."""
+    enabled: bool = True
+    """Off: the config's recipes as they are."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    configs: tuple[str, ...] = ()
+    """Config files, each a task."""
+    tasks: tuple[str, ...] = ()
+    """Names of tasks in `config_folder`."""
+    bases: tuple[str, ...] = ()
+    """Base models: a name that files in `config_folder` end in, or a model id; the config's own where it is empty."""
+    checkpoints: tuple[str, ...] = ()
+    """Other models, evaluated as they are (table1, compare)."""
+    seeds: tuple[int, ...] = ()
+    """The config's own where it is empty."""
+    overrides: tuple[str, ...] = ()
+    """`section.option=value`, for every config."""
+    methods: tuple[str, ...] = ()
+    """The methods to run, by their names; all where it is empty (table1, compare)."""
+    counts: tuple[int, ...] = (1, 2, 3, 4, 5)
+    """Numbers of collaborators (sensitivity)."""
+    thetas: tuple[float, ...] = (10, 30, 50, 80, 100)
+    """θ in percent (sensitivity)."""
+    sizes: tuple[int, ...] = (50, 100, 200, 300)
+    """Unlabeled rows in percent of the labeled ones (continuous)."""
+    rounds: int = 4
+    """Rounds at most (iterative)."""
+    instructions: str | None = None
+    """A file with rephrased instructions, one a line (stability)."""
+    search: Search = field(default_factory=Search)
+    out: Path = Path("runs/experiments")
+    config_folder: Path = Path("configs")
+
+
+def from_arguments(given: Mapping[str, Any]) -> Options:
+    """The options that the parsed command line gives."""
+    usual = Options()
+    return Options(
+        configs=tuple(given["config"]),
+        tasks=tuple(given.get("tasks", ())),
+        bases=tuple(given.get("base", ())),
+        checkpoints=tuple(given["model"]),
+        seeds=tuple(given["seeds"]),
+        overrides=tuple(given["overrides"]),
+        methods=tuple(given["methods"]),
+        counts=tuple(given.get("n") or usual.counts),
+        thetas=tuple(given.get("theta") or usual.thetas),
+        sizes=tuple(given.get("sizes") or usual.sizes),
+        rounds=given.get("rounds", usual.rounds),
+        instructions=given.get("instructions"),
+        search=Search(
+            epochs=tuple(given["epochs"]),
+            learning_rates=tuple(given["learning_rates"]),
+            held_out=given["held_out"],
+            enabled=not given["no_search"],
+        ),
+        out=Path(given["out"]),
+        config_folder=Path(given.get("configs", usual.config_folder)),
+    )

@@ -1,0 +1,206 @@
+"""What an experiment leaves: numbers, a table and a figure, each with what it was made from."""
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semievol import progress
+from semievol.errors import ConfigError, ExperimentError
+from semievol.experiments.catalogue import Experiment
+from semievol.experiments.grid import Recipes, Result
+from semievol.experiments.paper import SOURCE
+from semievol.experiments.statistics import Comparison, Summary
+from semievol.experiments.tables import Table
+from semievol.experiments.targets import Target
+from semievol.experiments.variants import Variant
+from semievol.run_dir import write_text
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an experiment found."""
+
+    experiment: Experiment
+    targets: Sequence[Target]
+    variants: Mapping[str, Variant]
+    results: Sequence[Result]
+    """Of every cell, failed ones too."""
+    searched: Mapping[tuple[str, str, int], Recipes]
+    """(task, base, seed) -> the recipes that were found."""
+    summaries: Sequence[Summary]
+    comparisons: Sequence[Comparison]
+    tables: Sequence[Table]
+    headline: str
+    """What it comes to in a sentence; empty where that is left to the tables."""
+
+    @property
+    def failures(self) -> list[Result]:
+        """The cells that could not be measured."""
+        return [result for result in self.results if result.error is not None]
+
+
+def write(found: Found, folder: Path, figure: "Figure") -> None:
+    """Writes results.json, results.csv, table.md, figure.png and figure.svg."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_text(folder / "results.json", json.dumps(_json(found), indent=2, ensure_ascii=False) + "\n")
+    write_text(folder / "results.csv", _csv(found.results))
+    write_text(folder / "table.md", markdown(found))
+    for kind in ("png", "svg"):
+        figure.savefig(folder / f"figure.{kind}", metadata={"Date": None} if kind == "svg" else None)
+
+
+def markdown(found: Found) -> str:
+    """The page of an experiment: its tables, its figure, and what they rest on."""
+    experiment = found.experiment
+    where = f" ({experiment.paper} of the paper)" if experiment.paper else ""
+    parts = [f"# {experiment.title}{where}\n", *([f"{found.headline}\n"] if found.headline else [])]
+    parts += [table.markdown() for table in found.tables]
+    parts += ["![The same as a figure](figure.svg)\n", "## What this rests on\n", *_provenance(found)]
+    return "\n".join(parts)
+
+
+def page(out: Path) -> str:
+    """The pages of all experiments below a folder, one after another, with figures that are found from there.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    paths = sorted(out.glob("*/table.md")) + sorted(out.glob("compare/*/table.md"))
+    if not paths:
+        raise ConfigError(f"{out}: no results here yet; semievol experiment and semievol compare make them")
+    pages = [(path.parent, path.read_text(encoding="utf-8")) for path in paths]
+    return "\n".join(text.replace("](figure.svg)", f"]({folder.as_posix()}/figure.svg)") for folder, text in pages)
+
+
+def show(found: Found, folder: Path) -> None:
+    """Prints the tables, the sentence, and where the results lie.
+
+    Raises:
+        ExperimentError: cells could not be measured.
+    """
+    console = progress.console()
+    for table in found.tables:
+        console.print(table.rich())
+        console.print()
+    if found.headline:
+        console.print(found.headline, highlight=False)
+    console.print(f"results: {folder}", highlight=False, soft_wrap=True)
+    if found.failures:
+        names = ", ".join(f"{each.variant} ({each.error})" for each in found.failures)
+        raise ExperimentError(f"not measured: {names}; the same command tries them again")
+
+
+def _provenance(found: Found) -> Iterator[str]:
+    for target in found.targets:
+        of_target = [r for r in found.results if (r.task, r.base) == (target.task, target.base)]
+        seeds = sorted({result.seed for result in of_target})
+        rows = sorted({s.rows for s in found.summaries if (s.task, s.base) == (target.task, target.base)})
+        yield (
+            f"- {target.task}, {target.config.model.name}: config `{target.source}`, seed{'s' * (len(seeds) > 1)} "
+            f"{', '.join(map(str, seeds))}, test rows {', '.join(map(str, rows))}. {_recipes(found, target)}"
+        )
+    made = {_made_by(result) for result in found.results if result.error is None}
+    yield from (f"- {line}" for line in sorted(made))
+    if any(summary.paper is not None for summary in found.summaries):
+        yield f"- [paper]: {SOURCE}, its test split and recipe."
+    yield (
+        "- One seed: 95 % Wilson intervals. Several: mean and sample standard deviation. Differences: paired bootstrap "
+        "over test rows and seeds; p by McNemar's exact test, or its extension to several seeds, and after Holm."
+    )
+    unread = [f"{s.no_answer} of {s.variant} ({s.task})" for s in found.summaries if s.no_answer]
+    if unread:
+        yield f"- Responses without a readable answer count as wrong: {', '.join(unread)}."
+    for result in found.failures:
+        yield f"- Not measured: {result.variant} on {result.task}, seed {result.seed}: {result.error}"
+    yield "- results.csv names config digest, run folder, seed, versions and machine of every number.\n"
+
+
+def _recipes(found: Found, target: Target) -> str:
+    lines = []
+    for (task, base, seed), recipes in found.searched.items():
+        if (task, base) == (target.task, target.base) and recipes.tried:
+            lines.append(f"seed {seed}: SFT {_recipe(recipes.sft)}, SemiEvol {_recipe(recipes.evolve)}")
+    if not lines:
+        return "Recipes as in the config."
+    return f"Recipes, the best of a search on held-out labeled rows: {'; '.join(lines)}."
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    names = {"num_train_epochs": "epochs", "learning_rate": "learning rate"}
+    return ", ".join(f"{names[name]} {value:g}" for name, value in recipe.items()) or "the config's"
+
+
+def _made_by(result: Result) -> str:
+    machine, versions = result.facts["machine"], result.facts["versions"]
+    commit = f", commit {result.facts['commit']}" if result.facts.get("commit") else ""
+    return (
+        f"SemiEvol {versions.get('semievol', '')}{commit}; {machine['processor'] or 'unknown processor'}, "
+        f"{machine['cores']} cores, {machine['system']}."
+    )
+
+
+def _json(found: Found) -> dict[str, Any]:
+    return {
+        "experiment": found.experiment.name,
+        "paper": found.experiment.paper,
+        "headline": found.headline,
+        "targets": [
+            {
+                "task": target.task,
+                "base": target.base,
+                "source": target.source,
+                "config": target.config.model_dump(mode="json"),
+            }
+            for target in found.targets
+        ],
+        "searches": [
+            {"task": task, "base": base, "seed": seed, **dataclasses.asdict(recipes)}
+            for (task, base, seed), recipes in found.searched.items()
+        ],
+        "variants": [
+            {"name": v.name, "model": v.model, "options": v.options, "series": v.series, "x": v.x}
+            for v in found.variants.values()
+        ],
+        "results": [dataclasses.asdict(result) for result in found.results],
+        "summaries": [dataclasses.asdict(summary) for summary in found.summaries],
+        "comparisons": [dataclasses.asdict(each) for each in found.comparisons],
+    }
+
+
+def _csv(results: Sequence[Result]) -> str:
+    """A line for each cell."""
+    lines = [_line(result) for result in results]
+    text = io.StringIO()
+    names = list(dict.fromkeys(name for line in lines for name in line))
+    writer = csv.DictWriter(text, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return text.getvalue()
+
+
+def _line(result: Result) -> dict[str, Any]:
+    figures, facts = result.metrics or {}, result.facts
+    recipes = {stage: result.recipes.get(stage, {}) for stage in ("warmup", "evolve")}
+    return {
+        "task": result.task,
+        "base": result.base,
+        "variant": result.variant,
+        "seed": result.seed,
+        **{name: figures.get(name) for name in ("rows", "right", "accuracy", "low", "high", "macro_f1", "no_answer")},
+        **{f"{stage}_{name}": value for stage, fields in recipes.items() for name, value in fields.items()},
+        "config_digest": result.config_digest,
+        "run": result.run,
+        "started": facts.get("started"),
+        "version": (facts.get("versions") or {}).get("semievol"),
+        "commit": facts.get("commit"),
+        "machine": (facts.get("machine") or {}).get("processor"),
+        "error": result.error,
+    }

@@ -1,0 +1,218 @@
+"""What the runs of a grid have in common: finished stages by their keys, and answers by what was asked.
+
+<shelf>/
+  stages/warmup-<digest>/ ...   finished stages, as hard links where the file system has them
+  answers.sqlite                every answer, by a digest of weights, prompt and sampling
+  rows/                         the user's rows as the stages read them
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from semievol.backends import Backend
+from semievol.config import Config
+from semievol.records import Request, Response
+from semievol.run_dir import RunDir, StageDir
+from semievol.stages.context import CODE_VERSION
+
+
+class Shelf:
+    """A folder that several runs take finished work from and leave it in."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.rows_path = path / "rows"
+
+    def run_dir(self, path: str) -> RunDir:
+        """The run folder at `path`, whose stages are shared."""
+        return SharedRunDir(path, self.path / "stages")
+
+    def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
+        """The backend, asked only what nobody has asked it before."""
+        return RememberingBackend(backend, Answers(self.path / "answers.sqlite"), config, weights)
+
+
+class SharedRunDir(RunDir):
+    """A run folder whose stages are taken over from other runs where they have the same key."""
+
+    def __init__(self, path: str, shelf: Path) -> None:
+        super().__init__(path)
+        self._shelf = shelf
+
+    def stage(self, name: str, round_: int = 1) -> StageDir:
+        """The folder of a stage in a round (from 1)."""
+        return SharedStageDir(super().stage(name, round_).path, self._shelf)
+
+
+class SharedStageDir(StageDir):
+    """A stage that is done once for all runs."""
+
+    def __init__(self, path: Path, shelf: Path) -> None:
+        super().__init__(path)
+        self._shelf = shelf
+
+    def begin(self, key: Mapping[str, Any], *others: Any, **named: Any) -> bool:
+        """Whether there is work left after taking over what another run has finished under the same key."""
+        left = super().begin(key, *others, **named)
+        if left and self._place.exists():
+            beside = _copied(self._place, self.path)
+            shutil.rmtree(self.path)
+            beside.rename(self.path)
+            return False
+        if not left:
+            self._share()  # the process that finished it may have been killed before it could
+        return left
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Marks the stage as done, for the other runs too."""
+        super().finish(summary)
+        self._share()
+
+    @property
+    def _place(self) -> Path:
+        return self._shelf / f"{self.name}-{self.digest}"
+
+    def _share(self) -> None:
+        if self._place.exists():
+            return
+        beside = _copied(self.path, self._place)
+        try:
+            beside.rename(self._place)
+        except OSError:
+            shutil.rmtree(beside)
+            if not self._place.exists():  # else another process was faster
+                raise
+
+
+def _copied(source: Path, target: Path) -> Path:
+    """A folder beside `target` with the files of `source`."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    shutil.rmtree(beside, ignore_errors=True)
+    shutil.copytree(source, beside, copy_function=_link)
+    return beside
+
+
+def _link(source: str, target: str) -> None:
+    """A hard link, which costs no room; a copy where the file system has none."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
+
+
+class Answers:
+    """Responses on disk by a digest of what was asked, each with the call that computed it."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, isolation_level=None, timeout=60)
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")
+        self._db.execute("CREATE TABLE IF NOT EXISTS answers (asked BLOB PRIMARY KEY, call BLOB, response TEXT)")
+
+    def find(self, asked: bytes) -> tuple[bytes, dict[str, Any]] | None:
+        """The call that computed it, and the response's fields; `None` where nobody asked."""
+        row = self._db.execute("SELECT call, response FROM answers WHERE asked = ?", (asked,)).fetchone()
+        return None if row is None else (row[0], json.loads(row[1]))
+
+    def add(self, asked: bytes, call: bytes, response: Response) -> None:
+        """Keeps a response."""
+        fields = json.dumps(dataclasses.asdict(response), ensure_ascii=False)
+        self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (asked, call, fields))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+
+class RememberingBackend:
+    """A backend before which stands a memory of all answers.
+
+    Requests that other calls have had answered do not reach the engine. Those that a call itself had answered before
+    it was interrupted do, as finished ones, so that the engine forms the batches that it formed then.
+    """
+
+    def __init__(self, backend: Backend, answers: Answers, config: Config, weights: Mapping[str, str]) -> None:
+        self._backend, self._answers, self._weights = backend, answers, weights
+        self.scores = backend.scores
+        self._engine = [
+            dict(CODE_VERSION),
+            config.model.model_dump(mode="json"),
+            config.backend.model_dump(mode="json"),
+        ]
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        finished: Container[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Response]:
+        """One response for each request that is not `finished`: the known ones, then those of the engine."""
+        asked = {request.id: self._digest(request) for request in requests}
+        call = hashlib.sha256(b"".join(asked.values())).digest()
+        open_, own = [], set[str]()
+        for request in requests:
+            known = self._answers.find(asked[request.id])
+            if known is None or known[0] == call:
+                open_.append(request)
+            if known is not None:
+                own.add(request.id)
+                if request.id not in finished:
+                    yield _response(request.id, known[1])
+        if not open_:
+            return
+        for response in self._backend.generate(open_, _Either(finished, own), stop):
+            if response.finish != "error":
+                self._answers.add(asked[response.id], call, response)
+            yield response
+
+    def prompt_tokens(self, request: Request) -> int:
+        """Number of tokens of the request's prompt, its given response included."""
+        return self._backend.prompt_tokens(request)
+
+    def max_length(self) -> int:
+        """The most tokens that prompt and response may have together."""
+        return self._backend.max_length()
+
+    def close(self) -> None:
+        """Frees the engine and closes the memory."""
+        self._backend.close()
+        self._answers.close()
+
+    def _digest(self, request: Request) -> bytes:
+        """Stands for everything that the answer depends on; a greedy one does not depend on a seed."""
+        sampling = dataclasses.asdict(request.sampling)
+        if not request.sampling.temperature:
+            sampling["seed"] = 0
+        given = [self._engine, self._made_from(request.weights), request.messages, sampling, request.response]
+        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).digest()
+
+    def _made_from(self, name: str) -> str:
+        """The digest of the key of the stage that trained the weights; their name at a service."""
+        where = self._weights.get(name)
+        if where is None:
+            return name
+        stage = StageDir(Path(where).parent)
+        return stage.digest if stage.is_done else where
+
+
+class _Either(Container[str]):
+    """What is in one of two containers."""
+
+    def __init__(self, one: Container[str], other: Container[str]) -> None:
+        self._one, self._other = one, other
+
+    def __contains__(self, item: object) -> bool:
+        return item in self._one or item in self._other
+
+
+def _response(id_: str, fields: dict[str, Any]) -> Response:
+    logprobs = fields["logprobs"]
+    return Response(**{**fields, "id": id_, "logprobs": None if logprobs is None else tuple(logprobs)})

@@ -1,0 +1,159 @@
+"""What the cells of a grid say together: means over seeds, and paired differences."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from semievol import metrics
+from semievol.experiments.grid import Result
+from semievol.experiments.paper import reported
+from semievol.run_dir import read_columns
+
+SURE = 0.05
+"""Below this p-value a difference is called one."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A method on a task over its seeds; shares from 0 to 1."""
+
+    task: str
+    base: str
+    variant: str
+    seeds: tuple[int, ...]
+    accuracy: float
+    deviation: float | None
+    """Sample standard deviation over the seeds; `None` with one."""
+    low: float | None
+    high: float | None
+    """The 95 % Wilson interval; `None` with several seeds, whose rows are not independent."""
+    rows: int
+    """Test rows of each seed."""
+    macro_f1: float | None
+    no_answer: int
+    """Responses without a readable answer, over all seeds; they count as wrong."""
+    paper: float | None
+    """What the paper reports for the same model, in %."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against another on the same test rows; differences as shares."""
+
+    task: str
+    base: str
+    one: str
+    other: str
+    seeds: tuple[int, ...]
+    difference: float
+    """Accuracy of `one` less that of `other`, the mean over seeds."""
+    by_seed: tuple[float, ...]
+    deviation: float | None
+    low: float
+    high: float
+    """The 95 % interval of the difference, by a paired bootstrap over test rows and seeds."""
+    ahead: int
+    behind: int
+    """Answers that only `one`, and only `other`, has right, over all seeds."""
+    p: float
+    """McNemar's exact test; with several seeds, its extension to rows that are answered once in each."""
+    p_corrected: float
+    """After Holm, for all comparisons of the experiment."""
+
+    @property
+    def settled(self) -> int:
+        """1 where `one` is better, -1 where it is worse, 0 where that is open; without the correction."""
+        if self.p >= SURE or self.low <= 0 <= self.high:
+            return 0
+        return 1 if self.difference > 0 else -1
+
+
+def summaries(results: Iterable[Result]) -> list[Summary]:
+    """A summary of each method on each target, in the order of the results; failed cells are left out."""
+    return [_summary(group) for group in _grouped(results).values()]
+
+
+def comparisons(results: Sequence[Result], reference: str) -> list[Comparison]:
+    """Each other method against the reference, where both were measured with the same seeds."""
+    groups = _grouped(results)
+    found = []
+    for (base, task, variant), group in groups.items():
+        against = groups.get((base, task, reference))
+        if variant == reference or against is None:
+            continue
+        seeds = sorted({r.seed for r in group} & {r.seed for r in against})
+        if seeds:
+            found.append(_compared(*([r for r in each if r.seed in seeds] for each in (group, against))))
+    corrected = metrics.holm([each["p"] for each in found])
+    return [Comparison(**each, p_corrected=p) for each, p in zip(found, corrected, strict=True)]
+
+
+def _grouped(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:
+    groups: dict[tuple[str, str, str], list[Result]] = {}
+    for result in results:
+        if result.metrics is not None:
+            groups.setdefault((result.base, result.task, result.variant), []).append(result)
+    return {key: sorted(group, key=lambda r: r.seed) for key, group in groups.items()}
+
+
+def _summary(group: Sequence[Result]) -> Summary:
+    figures = [result.metrics or {} for result in group]
+    mean, deviation = metrics.mean_and_deviation([each["accuracy"] for each in figures])
+    f1 = [each["macro_f1"] for each in figures if each.get("macro_f1") is not None]
+    alone = len(group) == 1
+    first = group[0]
+    return Summary(
+        task=first.task,
+        base=first.base,
+        variant=first.variant,
+        seeds=tuple(result.seed for result in group),
+        accuracy=mean,
+        deviation=deviation,
+        low=figures[0]["low"] if alone else None,
+        high=figures[0]["high"] if alone else None,
+        rows=figures[0]["rows"],
+        macro_f1=metrics.mean_and_deviation(f1)[0] if f1 else None,
+        no_answer=sum(each.get("no_answer", 0) for each in figures),
+        paper=reported(first.base, first.task, first.variant),
+    )
+
+
+def _compared(group: Sequence[Result], against: Sequence[Result]) -> dict[str, Any]:
+    """The fields of a comparison but for the corrected p-value."""
+    verdicts = [[_verdicts(result) for result in each] for each in (group, against)]
+    ids = list(dict.fromkeys(id_ for each in verdicts[0] for id_ in each))
+    one, other = (_matrix(each, ids) for each in verdicts)
+    gain = one - other  # (S, N)
+    by_seed = tuple(float(each) for each in np.nanmean(gain, axis=1))
+    mean, deviation = metrics.mean_and_deviation(by_seed)
+    low, high = metrics.difference_interval(one, other)
+    first = group[0]
+    return {
+        "task": first.task,
+        "base": first.base,
+        "one": first.variant,
+        "other": against[0].variant,
+        "seeds": tuple(result.seed for result in group),
+        "difference": mean,
+        "by_seed": by_seed,
+        "deviation": deviation,
+        "low": low,
+        "high": high,
+        "ahead": int((gain == 1).sum()),
+        "behind": int((gain == -1).sum()),
+        "p": metrics.exchange_test(np.nansum(gain, axis=0).astype(int).tolist()),
+    }
+
+
+def _verdicts(result: Result) -> dict[str, bool]:
+    """Test row -> whether it was answered right."""
+    table = read_columns(result.answers_path(), ["id", "right"])
+    return dict(zip(table["id"].to_pylist(), table["right"].to_pylist(), strict=True))
+
+
+def _matrix(verdicts: Sequence[dict[str, bool]], ids: Sequence[str]) -> npt.NDArray[np.float64]:
+    """1 for right, 0 for wrong and nan for a row that a seed does not have, (S, N)."""
+    return np.array([[float(each[id_]) if id_ in each else np.nan for id_ in ids] for each in verdicts])

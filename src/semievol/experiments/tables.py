@@ -1,0 +1,199 @@
+"""Results as tables: for the terminal, and as Markdown."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+
+import numpy as np
+import numpy.typing as npt
+from rich.table import Table as RichTable
+
+from semievol.experiments.catalogue import Experiment
+from semievol.experiments.grid import Result
+from semievol.experiments.statistics import Comparison, Summary
+from semievol.metrics import mean_and_deviation
+from semievol.report.table import percent
+from semievol.run_dir import read_columns
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells of text."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def markdown(self) -> str:
+        """The table with its title."""
+        lines = [list(self.columns), ["---", *("---:" for _ in self.columns[1:])], *self.rows]
+        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return f"{self.title}\n\n{body}\n"
+
+    def rich(self) -> RichTable:
+        """The table for a terminal."""
+        table = RichTable(title=self.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        for index, column in enumerate(self.columns):
+            table.add_column(column, justify="left" if index == 0 else "right")
+        for row in self.rows:
+            table.add_row(*row)
+        return table
+
+
+def tables(
+    experiment: Experiment,
+    results: Sequence[Result],
+    found: Sequence[Summary],
+    compared: Sequence[Comparison],
+    series: Mapping[str, str],
+    uneven: frozenset[str],
+) -> list[Table]:
+    """The tables of an experiment, in the shape of the paper's.
+
+    Args:
+        series: variant -> the method it is an instance of (stability).
+        uneven: the tasks whose classes are so uneven that macro-F1 belongs beside the accuracy.
+    """
+    measured = [result for result in results if result.metrics is not None]
+    made = {
+        "methods": lambda: [_pivot(found, uneven)],
+        "points": lambda: [_pivot(found, uneven)],
+        "entropy": lambda: [_entropy(measured)],
+        "stability": lambda: [_stability(found, series)],
+        "categories": lambda: _categories(measured),
+    }[experiment.shape]()
+    if compared:
+        made.append(_comparisons(compared))
+    return made
+
+
+def _pivot(found: Sequence[Summary], uneven: frozenset[str]) -> Table:
+    """Methods down, tasks across."""
+    targets = dict.fromkeys((s.base, s.task) for s in found)
+    columns = [(base, task, f1) for base, task in targets for f1 in (False, True) if not f1 or task in uneven]
+    several = len({base for base, _, _ in columns}) > 1
+    by_place = {(s.base, s.task, s.variant): s for s in found}
+
+    def cell(base: str, task: str, f1: bool, variant: str) -> str:
+        summary = by_place.get((base, task, variant))
+        if summary is None:
+            return ""
+        return percent(summary.macro_f1) if f1 else accuracy_text(summary)
+
+    def heading(base: str, task: str, f1: bool) -> str:
+        return f"{task}{f', {base}' if several else ''}{', macro-F1' if f1 else ''}"
+
+    names = dict.fromkeys(s.variant for s in found)
+    return Table(
+        "Accuracy in % on the test rows",
+        ["", *(heading(*column) for column in columns)],
+        [[name, *(cell(*column, name) for column in columns)] for name in names],
+    )
+
+
+def accuracy_text(summary: Summary) -> str:
+    """`84.0 (80.1 to 87.2)`, or over seeds `84.0 ± 0.7`, and what the paper reports."""
+    text = percent(summary.accuracy)
+    if summary.deviation is not None:
+        text += f" ± {percent(summary.deviation)}"
+    elif summary.low is not None:
+        text += f" ({percent(summary.low)} to {percent(summary.high)})"
+    return text if summary.paper is None else f"{text} [paper {summary.paper:.1f}]"
+
+
+def _comparisons(compared: Sequence[Comparison]) -> Table:
+    several = len({(each.base, each.task) for each in compared}) > 1
+    rows = []
+    for each in compared:
+        name = f"{each.task}, {each.base}: {each.one}" if several else each.one
+        interval = f"{signed(each.low)} to {signed(each.high)}"
+        over = "" if each.deviation is None else f" ± {percent(each.deviation)}"
+        rows.append(
+            [
+                name,
+                f"{signed(each.difference)}{over}",
+                interval,
+                f"{each.ahead} : {each.behind}",
+                p_text(each.p),
+                p_text(each.p_corrected),
+            ]
+        )
+    return Table(
+        f"Difference to {compared[0].other} on the same test rows, in points",
+        ["", "difference", "95 % interval", "only it right : only the other", "p", "p, Holm"],
+        rows,
+    )
+
+
+def _entropy(results: Sequence[Result]) -> Table:
+    rows = []
+    for (base, task, variant), values in mean_nlls(results).items():
+        figures = [f"{each:.3f}" for each in (values.mean(), *np.quantile(values, (0.25, 0.5, 0.75, 0.95)))]
+        rows.append([f"{task}, {base}: {variant}", *figures, str(len(values))])
+    return Table(
+        "H, the mean negative log-likelihood of the model's own answer, in nats per token",
+        ["", "mean", "25 %", "median", "75 %", "95 %", "answers"],
+        rows,
+    )
+
+
+def mean_nlls(results: Sequence[Result]) -> dict[tuple[str, str, str], npt.NDArray[np.float64]]:
+    """(base, task, variant) -> H of the answers to the test rows, of all seeds; those without H are left out."""
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for result in results:
+        values = read_columns(result.answers_path(), ["mean_nll"])["mean_nll"].to_pylist()
+        key = (result.base, result.task, result.variant)
+        found.setdefault(key, []).extend(value for value in values if value is not None)
+    return {key: np.array(values) for key, values in found.items() if values}
+
+
+def _stability(found: Sequence[Summary], series: Mapping[str, str]) -> Table:
+    rows = []
+    for (base, task, method), shares in over_instructions(found, series).items():
+        mean, deviation = mean_and_deviation(shares)
+        each = ", ".join(percent(share) for share in shares)
+        rows.append([f"{task}, {base}: {method}", percent(mean), percent(deviation), each])
+    return Table("Accuracy in % over the instructions", ["", "mean", "deviation", "each instruction"], rows)
+
+
+def over_instructions(found: Sequence[Summary], series: Mapping[str, str]) -> dict[tuple[str, str, str], list[float]]:
+    """(base, task, method) -> its accuracy with each instruction, the mean over seeds."""
+    shares: dict[tuple[str, str, str], list[float]] = {}
+    for summary in found:
+        shares.setdefault((summary.base, summary.task, series[summary.variant]), []).append(summary.accuracy)
+    return shares
+
+
+def _categories(results: Sequence[Result]) -> list[Table]:
+    """A table for each target: categories down, methods across."""
+    made = []
+    for (base, task), methods in by_category(results).items():
+        names = sorted({name for shares in methods.values() for name in shares})
+        rows = [[name, *(percent(shares.get(name)) for shares in methods.values())] for name in names]
+        made.append(Table(f"Accuracy in % by category: {task}, {base}", ["", *methods], rows))
+    return made
+
+
+def by_category(results: Sequence[Result]) -> dict[tuple[str, str], dict[str, dict[str, float]]]:
+    """(base, task) -> method -> category -> accuracy, the mean over seeds."""
+    shares: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
+    for result in results:
+        of_method = shares.setdefault((result.base, result.task), {}).setdefault(result.variant, {})
+        for name, figures in ((result.metrics or {}).get("categories") or {}).items():
+            of_method.setdefault(name, []).append(figures["accuracy"])
+    return {
+        target: {
+            method: {name: fmean(values) for name, values in of_method.items()} for method, of_method in methods.items()
+        }
+        for target, methods in shares.items()
+    }
+
+
+def signed(share: float) -> str:
+    """A difference of shares in points, `+1.2`."""
+    return f"{100 * share:+.1f}"
+
+
+def p_text(p: float) -> str:
+    """A p-value with three decimals."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"

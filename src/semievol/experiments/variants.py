@@ -1,0 +1,94 @@
+"""The methods that experiments compare: each is a change of the config and a model of the run that is measured."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from semievol.config import PRESETS, Config
+
+Model = Literal["base", "warm", "evolved", "logistic_regression"]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One method of an experiment."""
+
+    name: str
+    """What tables call it."""
+    model: Model
+    """Whose answers to the test rows count."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """How its config differs from the user's."""
+    evolve_recipe: Literal["searched", "own"] = "searched"
+    """Whether evolution takes the recipe that the search found, or the one of `options`."""
+    truth: bool = False
+    """Trained on the labeled rows and the unlabeled ones with their true answers."""
+    series: str = ""
+    """The line or group of a figure that it belongs to."""
+    x: float | None = None
+    """Where it stands on the figure's axis."""
+
+    def config_options(self) -> dict[str, Any]:
+        """`options`, with nothing else measured than the one model."""
+        is_model = self.model != "logistic_regression"
+        measured = {"models": [self.model] if is_model else [], "baselines": [] if is_model else [self.model]}
+        return {**self.options, "evaluate": {**self.options.get("evaluate", {}), **measured}}
+
+
+_UNTRAINED = {"data": {"unlabeled": None}, "warmup": {"enabled": False}, "evolve": {"start_from": "base"}}
+
+VANILLA = Variant("vanilla", "base", _UNTRAINED)
+SFT = Variant("SFT", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}})
+SEMIEVOL = Variant("SemiEvol", "evolved")
+LOGISTIC_REGRESSION = Variant("logistic regression on embeddings", "logistic_regression", _UNTRAINED)
+PSEUDO_LABEL_ALL = Variant(
+    "pseudo-label everything",
+    "evolved",
+    {"collaborate": {"enabled": False}, "select": {"enabled": False}, "rounds": 1},
+)
+"""Self-training at its simplest: the warm model answers greedily, and every answer is kept."""
+RELEASED = Variant(
+    "released recipe",
+    "evolved",
+    {**PRESETS["released"], "preset": "released", "warmup": {"enabled": True}},
+    evolve_recipe="own",
+)
+ORACLE = Variant(
+    "oracle (all true answers)", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}}, truth=True
+)
+MEMORY = Variant(
+    "nearest labeled example as memory (MemoryLLM's place)", "base", {**_UNTRAINED, "evaluate": {"examples": 1}}
+)
+
+ABLATIONS = (
+    Variant(
+        "without in-weight propagation", "evolved", {"warmup": {"enabled": False}, "evolve": {"start_from": "base"}}
+    ),
+    Variant("without in-context propagation", "evolved", {"retrieval": {"enabled": False}}),
+    Variant("without collaborative learning", "evolved", {"collaborate": {"enabled": False}}),
+    Variant("without adaptive selection", "evolved", {"select": {"enabled": False}}),
+)
+
+
+def rag(config: Config, kind: str, name: str) -> Variant:
+    """The base model with the k nearest labeled examples in its prompt."""
+    shown = {"evaluate": {"examples": config.retrieval.k}, "retrieval": {"kind": kind}}
+    return Variant(name, "base", {**_UNTRAINED, **shown})
+
+
+def checkpoint(model: str) -> Variant:
+    """Another model, evaluated as it is."""
+    return Variant(model, "base", {**_UNTRAINED, "model": {"name": model, "revision": None, "dtype": "auto"}})
+
+
+def told(method: Variant, number: int, instruction: str) -> Variant:
+    """The method's model, told something else at the test than in training."""
+    evaluate = {**method.options.get("evaluate", {}), "instruction": instruction}
+    return dataclasses.replace(
+        method,
+        name=f"{method.name}, instruction {number}",
+        options={**method.options, "evaluate": evaluate},
+        series=method.name,
+        x=float(number),
+    )

@@ -1,0 +1,112 @@
+"""semievol compare, as a user calls it."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from semievol.cli import PAPER_EXPERIMENTS, main
+from semievol.config import dump, load
+from semievol.experiments.catalogue import EXPERIMENTS
+from semievol.experiments.compare import verdict
+from semievol.experiments.statistics import Comparison, Summary
+
+OFFLINE = ["vanilla", "RAG (BM25)", "SFT", "pseudo-label everything", "released recipe", "SemiEvol"]
+ORACLE = "oracle (all true answers)"
+
+
+def summary(variant: str, accuracy: float) -> Summary:
+    return Summary("mail", "model", variant, (0,), accuracy, None, accuracy - 0.05, accuracy + 0.05, 200, None, 0, None)
+
+
+def pair(low: float, high: float, p: float) -> Comparison:
+    middle = (low + high) / 2
+    return Comparison("mail", "model", "SemiEvol", "SFT", (0,), middle, (middle,), None, low, high, 20, 4, p, p)
+
+
+BOTH = [summary("SFT", 0.8), summary("SemiEvol", 0.88)]
+
+
+def test_a_sure_gain_is_called_one() -> None:
+    said = verdict(BOTH, [pair(0.03, 0.13, 0.001)])
+    assert said.startswith("SemiEvol is better than SFT here: 88.0 % against 80.0 %, +8.0 points")
+    assert "(95 % interval +3.0 to +13.0, p = 0.001)" in said
+    assert "one seed on 200 test rows" in said
+
+
+def test_a_sure_loss_is_called_one() -> None:
+    assert verdict(BOTH, [pair(-0.13, -0.03, 0.001)]).startswith("SemiEvol is worse than SFT here")
+
+
+@pytest.mark.parametrize(("low", "high", "p"), [(-0.01, 0.05, 0.2), (0.001, 0.05, 0.06), (-0.001, 0.05, 0.04)])
+def test_what_is_not_sure_is_called_open(low: float, high: float, p: float) -> None:
+    assert verdict(BOTH, [pair(low, high, p)]).startswith("Whether SemiEvol is better than SFT here is open")
+
+
+def test_several_seeds_say_how_many_are_ahead() -> None:
+    three = dataclasses.replace(pair(0.03, 0.13, 0.001), seeds=(0, 1, 2), by_seed=(0.1, 0.2, -0.1))
+    assert "with 3 seeds, ahead in 2 of them, on 200 test rows each" in verdict(BOTH, [three])
+
+
+def test_compare_needs_one_file_and_ends_with_a_sentence(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "out")
+    assert main(["compare", str(config_file), "--out", out, "--methods", *OFFLINE]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in OFFLINE)
+    assert "SFT here" in printed
+    assert (tmp_path / "out/compare/topics/figure.png").exists()
+    assert "SFT here" in (tmp_path / "out/compare/topics/table.md").read_text(encoding="utf-8")
+
+
+def test_the_oracle_is_there_where_the_answers_are_known_and_trains_on_all_of_them(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["compare", str(config_file), "--out", str(tmp_path / "out"), "--methods", ORACLE, "SFT", "--no-search"]
+    assert main(arguments) == 1
+    assert "is not one of" in capsys.readouterr().err
+    assert main([*arguments, "--set", "evaluate.unlabeled_answers=topic"]) == 0
+    (run,) = (tmp_path / "out/runs/topics/seed-0").glob("oracle*")
+    assert '"rows": 52' in (run / "warmup/done.json").read_text(encoding="utf-8")
+
+
+def test_the_methods_of_a_comparison_include_what_one_would_try_first(config_file: Path) -> None:
+    from semievol.data import load as load_data
+    from semievol.experiments.catalogue import COMPARE
+    from semievol.experiments.options import Options
+
+    config = load(config_file, ["evaluate.unlabeled_answers=topic"])
+    names = [variant.name for variant in COMPARE.variants(config, load_data(config), Options())]
+    assert set(names) == {*OFFLINE, "RAG (dense)", "logistic regression on embeddings", ORACLE}
+
+
+def test_an_experiment_without_a_target_says_how_to_name_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "ablation"]) == 1
+    assert "--config" in capsys.readouterr().err
+
+
+def test_a_config_without_test_rows_is_refused(config_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = load(config_file, ["data.test=null"])
+    config_file.write_text(dump(config), encoding="utf-8")
+    assert main(["compare", str(config_file)]) == 1
+    assert "data.test is not set" in capsys.readouterr().err
+
+
+def test_the_command_line_knows_every_experiment() -> None:
+    assert set(PAPER_EXPERIMENTS) == set(EXPERIMENTS)
+
+
+def test_an_experiment_over_two_configs_and_two_seeds_fills_one_table(
+    config_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other.yaml"
+    other.write_text(config_file.read_text(encoding="utf-8"), encoding="utf-8")
+    arguments = ["--config", str(config_file), str(other), "--seeds", "0", "1", "--out", str(tmp_path / "out")]
+    assert main(["experiment", "ablation", *arguments]) == 0
+    printed = capsys.readouterr()
+    assert "[20/20]" in printed.err
+    table = (tmp_path / "out/ablation/table.md").read_text(encoding="utf-8")
+    assert "|  | topics | other |" in table
+    assert main(["experiment", "results", "--out", str(tmp_path / "out")]) == 0
+    assert "# What each part does (Table 2 of the paper)" in capsys.readouterr().out

@@ -1,0 +1,175 @@
+"""Each experiment runs and leaves its numbers, table and figures."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from samples import write_topics
+from semievol.errors import ConfigError, DataError, ExperimentError, MissingExtraError
+from semievol.experiments.catalogue import EXPERIMENTS
+from semievol.experiments.options import Search
+from semievol.experiments.results import markdown, page, show
+from semievol.run_dir import read_rows
+
+CATEGORIES = {"data": {"columns": {"prompt": "text", "answer": "topic", "category": "kind"}}}
+METHODS = ("vanilla", "RAG (BM25)", "SFT", "SemiEvol")
+
+
+def write_kinds(folder: Path) -> None:
+    """Files of topics with a column of two kinds."""
+    for seed, name in enumerate(("labeled", "unlabeled", "test")):
+        write_topics(folder / f"{name}.csv", 30, seed=seed)
+        heading, *lines = (folder / f"{name}.csv").read_text(encoding="utf-8").splitlines()
+        kinds = [f"{line},kind {number % 2}" for number, line in enumerate(lines)]
+        (folder / f"{name}.csv").write_text("\n".join([f"{heading},kind", *kinds]), encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_writes_numbers_a_table_and_figures(name: str, experiment, tmp_path: Path) -> None:
+    sections = {"stability": {"task": {"instruction": None}}, "categories": CATEGORIES}.get(name)
+    methods = METHODS if name == "table1" else ()
+    if name == "categories":
+        write_kinds(tmp_path)
+    found = experiment(name, sections=sections, methods=methods, seeds=(0, 1), rounds=2, sizes=(50, 100))
+    assert not found.failures
+    folder = tmp_path / "out" / name
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    with (folder / "results.csv").open(encoding="utf-8", newline="") as handle:
+        lines = list(csv.DictReader(handle))
+    assert len(lines) == len(results["results"]) == len(found.variants) * 2
+    assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in (folder / "figure.svg").read_text(encoding="utf-8")
+    table = (folder / "table.md").read_text(encoding="utf-8")
+    assert table == markdown(found)
+    assert all(variant.partition(",")[0] in table for variant in found.variants)
+    if name == "categories":
+        assert "| kind 0 |" in table
+
+
+def test_every_number_names_its_config_seed_code_and_machine(experiment, tmp_path: Path) -> None:
+    found = experiment("entropy", seeds=(3,))
+    with (tmp_path / "out" / "entropy" / "results.csv").open(encoding="utf-8", newline="") as handle:
+        lines = list(csv.DictReader(handle))
+    for line in lines:
+        assert Path(line["run"], "config.yaml").exists()
+        assert len(line["config_digest"]) == 64
+        assert line["seed"] == "3"
+        assert line["version"]
+        assert line["machine"]
+    table = markdown(found)
+    assert "topics.yaml" in table
+    assert "seed 3" in table
+    assert "SemiEvol 0" in table
+
+
+def test_the_accuracy_of_a_cell_is_that_of_its_answers(experiment) -> None:
+    found = experiment("table1", methods=METHODS)
+    for result in found.results:
+        rows = read_rows(result.answers_path())
+        assert result.metrics is not None
+        assert result.metrics["accuracy"] == sum(row["right"] for row in rows) / 30
+
+
+def test_rag_shows_the_base_model_labeled_examples_at_the_test(experiment, tmp_path: Path, monkeypatch) -> None:
+    from semievol.backends.fake import FakeBackend
+
+    seen = []
+    answer = FakeBackend._answer
+    monkeypatch.setattr(FakeBackend, "_answer", lambda self, asked: seen.append(asked) or answer(self, asked))
+    memory = "nearest labeled example as memory (MemoryLLM's place)"
+    experiment("table1", methods=("RAG (BM25)", "vanilla", memory), search=Search(enabled=False))
+    shown = [asked.messages[-1]["content"].count("\nAnswer: ") for asked in seen]
+    assert {asked.weights for asked in seen} == {"base"}
+    assert [shown.count(number) for number in (0, 1, 3)] == [30, 30, 30]
+
+
+def test_a_method_that_fails_is_named_with_its_reason_and_the_others_go_on(
+    experiment, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "semievol.retrieval.dense", None)
+    found = experiment("compare", methods=("RAG (dense)", "SFT"))
+    assert [result.variant for result in found.failures] == ["RAG (dense)"]
+    assert [summary.variant for summary in found.summaries] == ["SFT"]
+    table = (tmp_path / "out" / "compare" / "table.md").read_text(encoding="utf-8")
+    assert "- Not measured: RAG (dense) on topics, seed 0: retrieval.kind: cannot import" in table
+    with pytest.raises(ExperimentError, match="the same command tries them again"):
+        show(found, tmp_path)
+    monkeypatch.undo()
+    again = experiment("compare", methods=("RAG (BM25)", "SFT"))
+    assert not again.failures
+
+
+def test_prompts_that_do_not_fit_are_refused_before_anything_is_run(experiment, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="do not fit"):
+        experiment("entropy", sections={"model": {"max_length": 20}})
+    assert not (tmp_path / "out" / "runs").exists()
+
+
+def test_stability_tests_the_same_weights_with_each_instruction(experiment) -> None:
+    found = experiment("stability", sections={"task": {"instruction": None}})
+    weights = {
+        Path(result.run, "warmup", "adapter", "votes.json").stat().st_ino
+        for result in found.results
+        if result.variant.startswith("SFT")
+    }
+    assert len(weights) == 1
+    prompts = {result.variant: result.config_digest for result in found.results}
+    assert len(set(prompts.values())) == 15
+
+
+def test_stability_takes_rephrasings_from_a_file(experiment, tmp_path: Path) -> None:
+    path = tmp_path / "instructions.txt"
+    path.write_text("Which topic?\n\nName the topic.\n", encoding="utf-8")
+    found = experiment("stability", instructions=str(path))
+    assert len(found.results) == 6
+
+
+def test_an_instruction_of_the_users_own_has_to_be_rephrased_by_the_user(experiment) -> None:
+    with pytest.raises(ConfigError, match="only you can rephrase"):
+        experiment("stability")
+
+
+def test_categories_without_a_column_say_what_to_do(experiment) -> None:
+    with pytest.raises(ConfigError, match=r"data\.columns\.category"):
+        experiment("categories")
+
+
+def test_more_unlabeled_rows_than_there_are_is_refused_with_what_fits(experiment) -> None:
+    with pytest.raises(ConfigError, match="--sizes 50 100 200 300"):
+        experiment("continuous", sizes=(50, 100, 200, 300, 400))
+
+
+def test_rounds_share_their_beginning_and_each_is_measured(experiment) -> None:
+    found = experiment("iterative", rounds=3)
+    assert [result.variant for result in found.results] == ["round 0 (SFT)", "round 1", "round 2", "round 3"]
+    last = Path(found.results[-1].run)
+    assert (last / "round-03" / "select" / "done.json").exists()
+
+
+def test_macro_f1_stands_beside_accuracy_where_classes_are_uneven(experiment, tmp_path: Path) -> None:
+    assert "macro-F1" not in markdown(experiment("entropy")) + markdown(experiment("table1", methods=METHODS))
+    write_topics(tmp_path / "test.csv", 60, seed=5)
+    lines = (tmp_path / "test.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for line in lines if ",sport" in line or "topic" in line] + lines[1:6]
+    (tmp_path / "test.csv").write_text("".join(kept), encoding="utf-8")
+    assert "macro-F1" in markdown(experiment("table1", methods=METHODS))
+
+
+def test_one_page_holds_all_results(experiment, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no results here yet"):
+        page(tmp_path / "out")
+    experiment("entropy")
+    experiment("table1", methods=METHODS)
+    text = page(tmp_path / "out")
+    assert "# H on the test rows (Figure 4 of the paper)" in text
+    assert f"]({(tmp_path / 'out').as_posix()}/table1/figure.svg)" in text
+
+
+def test_without_matplotlib_nothing_is_begun(experiment, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtraError, match=r"semievol\[experiments\]"):
+        experiment("entropy")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,102 @@
+"""The same search for SFT and SemiEvol, and never on test rows."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import counting
+from samples import topics_config, write_topics
+from semievol.config import changed
+from semievol.errors import ConfigError
+from semievol.experiments.options import Search
+from semievol.experiments.search import candidates, split
+from semievol.records import Example
+
+COUNTED = {"training": {"kind": "counting:CountingTrainer"}}
+METHODS = ("SFT", "SemiEvol")
+
+
+def labeled(count: int) -> list[Example]:
+    return [Example(f"labeled-{number}", "text", "answer") for number in range(count)]
+
+
+def test_the_slice_and_the_rest_are_the_labeled_rows() -> None:
+    rest, held_out = split(labeled(50), 0.2, seed=0)
+    assert len(held_out) == 10
+    assert {e.id for e in rest} | {e.id for e in held_out} == {e.id for e in labeled(50)}
+    assert not {e.id for e in rest} & {e.id for e in held_out}
+
+
+def test_another_seed_draws_another_slice() -> None:
+    assert split(labeled(50), 0.2, seed=0) == split(labeled(50), 0.2, seed=0)
+    assert split(labeled(50), 0.2, seed=0) != split(labeled(50), 0.2, seed=1)
+
+
+def test_too_few_labeled_rows_say_what_to_do() -> None:
+    with pytest.raises(ConfigError, match="--no-search"):
+        split(labeled(2), 0.2, seed=0)
+
+
+def test_the_configs_own_recipe_comes_first_and_no_recipe_twice(tmp_path: Path) -> None:
+    config = topics_config(tmp_path, training={"num_train_epochs": 2, "learning_rate": 1e-3})
+    usual = candidates(config, Search(), "warmup")
+    assert usual == [{}, {"num_train_epochs": 1}, {"num_train_epochs": 4}, {"num_train_epochs": 6}]
+    both = candidates(config, Search(epochs=(2, 3), learning_rates=(1e-3, 1e-4)), "warmup")
+    assert len(both) == 4
+    assert {"num_train_epochs": 2, "learning_rate": 1e-3} not in both
+
+
+def test_evolution_may_choose_what_the_warm_up_may(tmp_path: Path) -> None:
+    config = topics_config(tmp_path, training={"num_train_epochs": 4})
+    own = changed(config, {"evolve": {"training": {"num_train_epochs": 2}}})
+
+    def epochs(stage) -> set[int]:
+        found = candidates(own, Search(), stage)
+        return {recipe.get("num_train_epochs", own.recipe(stage).num_train_epochs) for recipe in found}
+
+    assert epochs("warmup") == epochs("evolve") == {2, 4, 8, 12}
+
+
+def test_the_search_tries_the_same_recipes_for_both_and_takes_the_best(experiment) -> None:
+    found = experiment("compare", methods=METHODS)
+    ((_, recipes),) = found.searched.items()
+    tried = {method: [r for r in recipes.tried if r["method"] == method] for method in METHODS}
+    recipe = [[each.get("num_train_epochs") for each in tried[method]] for method in METHODS]
+    assert recipe[0] == recipe[1]
+    for method, chosen in (("SFT", recipes.sft), ("SemiEvol", recipes.evolve)):
+        best = max(each["accuracy"] for each in tried[method])
+        first = next(each for each in tried[method] if each["accuracy"] == best)
+        assert first.get("num_train_epochs") == chosen.get("num_train_epochs")
+
+
+def test_the_held_out_rows_are_in_no_training_of_the_search(experiment, tmp_path: Path) -> None:
+    experiment("compare", methods=METHODS, sections=COUNTED)
+    sizes = sorted({len(json.loads(made_of)[0]) for made_of in counting.trained})
+    assert sizes[0] == 10  # 12 labeled rows less the slice
+    assert 12 in sizes  # the run that is measured
+
+
+def test_test_rows_have_no_part_in_the_search(experiment, tmp_path: Path) -> None:
+    first = experiment("compare", methods=METHODS)
+    write_topics(tmp_path / "test.csv", 25, seed=77)
+    second = experiment("compare", methods=METHODS)
+    assert [r.tried for r in first.searched.values()] == [r.tried for r in second.searched.values()]
+    assert first.results[0].metrics != second.results[0].metrics
+
+
+def test_without_a_search_the_configs_recipes_stand(experiment) -> None:
+    found = experiment("compare", methods=METHODS, search=Search(enabled=False))
+    assert [recipes.tried for recipes in found.searched.values()] == [()]
+
+
+def test_the_searched_recipe_trains_the_run_that_is_measured(experiment, monkeypatch) -> None:
+    from semievol.experiments import experiment as module
+    from semievol.experiments.grid import Recipes
+
+    found = {"sft": {"num_train_epochs": 7}, "evolve": {"num_train_epochs": 9}}
+    monkeypatch.setattr(module, "search", lambda *_: Recipes(**found))
+    results = {r.variant: r.recipes for r in experiment("compare", methods=(*METHODS, "released recipe")).results}
+    assert results["SFT"]["warmup"]["num_train_epochs"] == 7
+    assert results["SemiEvol"]["evolve"]["num_train_epochs"] == 9
+    assert results["released recipe"]["evolve"] == {"num_train_epochs": 2, "learning_rate": 1e-6}
