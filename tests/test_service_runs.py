@@ -21,6 +21,7 @@ from semievol.pipeline import run
 from semievol.report import finish
 from semievol.run_dir import RunDir, read_rows
 from service import Service, random_faults
+from service.faults import no_faults
 
 RUN = "import sys, semievol; semievol.run(semievol.load(sys.argv[1]))"
 CREW = {"collaborators": [{"weights": "warm"}, {"weights": "warm", "examples": 1}, {"weights": "base"}]}
@@ -122,6 +123,7 @@ def test_failed_requests_are_asked_again_by_the_next_run_and_nothing_else_is(tmp
         run(made)
         failed = [reason for _, stage in RunDir(made.output).stages() for reason, _ in stage.failures()]
         assert failed
+        other.faults = no_faults  # questions that have changed are new to the service, and would fail anew
         run(made)
         assert not [1 for _, stage in RunDir(made.output).stages() for _ in stage.failures()]
         twice = {asked for asked, count in other.log.answered.items() if count > 1}
