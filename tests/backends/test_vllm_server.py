@@ -26,7 +26,10 @@ port = free_port()
 server = Server([*sys.argv[2:], "--served-model-name", "base", "--port", str(port)], port, Path(sys.argv[1]))
 assert server.wait(60, lambda: False)
 print(port, flush=True)
-os.kill(os.getpid(), int(os.environ["SIGNAL"]))
+number = int(os.environ["SIGNAL"])
+if number != signal.SIGKILL:
+    signal.signal(number, signal.SIG_DFL)  # nohup has SIGHUP ignored
+os.kill(os.getpid(), number)
 """
 
 
