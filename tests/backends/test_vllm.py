@@ -112,6 +112,8 @@ def test_the_end_of_a_turn_is_no_part_of_an_answer(backend: VllmBackend) -> None
     for response in told.values():
         assert response.completion_tokens == 12 or response.finish == "stop"
         assert len(response.logprobs or ()) == response.completion_tokens
+    ended = [response for response in told.values() if response.finish == "stop"]
+    assert any(len(response.text) == response.completion_tokens for response in ended)  # a token a letter
 
 
 @pytest.mark.parametrize("length", [1, 5, PLACES, 2 * PLACES + 3])
