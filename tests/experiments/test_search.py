@@ -58,14 +58,17 @@ def test_evolution_may_choose_what_the_warm_up_may(tmp_path: Path) -> None:
     assert epochs("warmup") == epochs("evolve") == {2, 4, 8, 12}
 
 
-def test_the_search_tries_the_same_recipes_for_both_and_takes_the_best(experiment) -> None:
-    found = experiment("compare", methods=METHODS)
+def test_the_search_tries_the_same_recipes_for_both_and_takes_the_best(experiment, tmp_path: Path) -> None:
+    write_topics(tmp_path / "labeled.csv", 40, seed=12)
+    hasty = {"training": {"kind": "counting:HastyTrainer"}}
+    found = experiment("compare", methods=METHODS, sections=hasty, search=Search(epochs=(1, 8), held_out=0.5))
     ((_, recipes),) = found.searched.items()
     tried = {method: [r for r in recipes.tried if r["method"] == method] for method in METHODS}
     recipe = [[each.get("num_train_epochs") for each in tried[method]] for method in METHODS]
     assert recipe[0] == recipe[1]
     for method, chosen in (("SFT", recipes.sft), ("SemiEvol", recipes.evolve)):
         best = max(each["accuracy"] for each in tried[method])
+        assert best > min(each["accuracy"] for each in tried[method])
         first = next(each for each in tried[method] if each["accuracy"] == best)
         assert first.get("num_train_epochs") == chosen.get("num_train_epochs")
 
@@ -96,7 +99,10 @@ def test_the_searched_recipe_trains_the_run_that_is_measured(experiment, monkeyp
 
     found = {"sft": {"num_train_epochs": 7}, "evolve": {"num_train_epochs": 9}}
     monkeypatch.setattr(module, "search", lambda *_: Recipes(**found))
-    results = {r.variant: r.recipes for r in experiment("compare", methods=(*METHODS, "released recipe")).results}
+    methods = (*METHODS, "released recipe", "oracle (all true answers)")
+    compared = experiment("compare", methods=methods, sections={"evaluate": {"unlabeled_answers": "topic"}})
+    results = {result.variant: result.recipes for result in compared.results}
     assert results["SFT"]["warmup"]["num_train_epochs"] == 7
     assert results["SemiEvol"]["evolve"]["num_train_epochs"] == 9
+    assert results["oracle (all true answers)"]["warmup"]["num_train_epochs"] == 9
     assert results["released recipe"]["evolve"] == {"num_train_epochs": 2, "learning_rate": 1e-6}
