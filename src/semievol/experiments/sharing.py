@@ -18,6 +18,7 @@ from typing import Any
 
 from semievol.backends import Backend
 from semievol.config import Config
+from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.records import Request, Response
 from semievol.run_dir import RunDir, StageDir
 from semievol.stages.context import CODE_VERSION
@@ -80,7 +81,7 @@ class SharedStageDir(StageDir):
         return self._shelf / f"{self.name}-{self.digest}"
 
     def _share(self) -> None:
-        if self._place.exists():
+        if self.may_change or self._place.exists():
             return
         beside = _copied(self.path, self._place)
         try:
@@ -145,7 +146,9 @@ class RememberingBackend:
         self._engine = [
             dict(CODE_VERSION),
             config.model.model_dump(mode="json"),
-            config.backend.model_dump(mode="json"),
+            config.backend.model_dump(
+                mode="json", exclude={"service": set(SPEED_OPTIONS), "vllm": set(VLLM_SPEED_OPTIONS)}
+            ),
         ]
 
     def generate(
