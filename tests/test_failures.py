@@ -120,6 +120,22 @@ def test_nothing_that_was_answered_is_asked_again_where_its_question_has_not_cha
     assert not any(id_.endswith(("/base", "/warm")) for id_ in again)
 
 
+def test_a_question_that_has_changed_is_asked_again_with_what_was_missing(tmp_path: Path, crew: dict[str, Any]) -> None:
+    whole = config(tmp_path / "undisturbed", collaborate=crew)
+    run(whole, until="justify")
+    rows = RunDir(whole.output).stage("collaborate").rows()
+    answers = {row["id"]: [each["answer"] for each in row["candidates"]] for row in rows}
+    torn = [id_ for id_, said in answers.items() if said[3] not in (None, *said[:3]) and any(said[:3])]
+    assert torn
+    fail(*(f"{id_}/warm+1" for id_ in torn))
+    made = config(tmp_path / "disturbed", collaborate=crew)
+    run(made, until="justify")
+    fail()
+    ASKED.clear()
+    run(made, until="justify")
+    assert all(ASKED[f"{id_}/justify"] == 1 for id_ in torn)
+
+
 def test_a_run_whose_failed_requests_fail_again_changes_nothing(tmp_path: Path, crew: dict[str, Any]) -> None:
     fail(*SOME)
     made = config(tmp_path, collaborate=crew)

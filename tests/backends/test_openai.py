@@ -251,10 +251,10 @@ def test_more_requests_are_sent_to_a_service_that_answers(service: Service) -> N
 
 
 def test_a_service_that_asks_for_time_is_left_alone_for_that_long(service: Service) -> None:
-    service.faults = first("429-wait")
+    service.faults = first("429-later")
     started = time.monotonic()
     answers(service, requests(1))
-    assert time.monotonic() - started >= 0.01
+    assert time.monotonic() - started >= 0.4
 
 
 def test_no_more_requests_a_minute_are_sent_than_allowed(service: Service) -> None:

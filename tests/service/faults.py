@@ -69,7 +69,7 @@ FAULTS: dict[str, Callable[[], Awaitable[Reply | None]]] = {
     "404": _now(404, "The model does not exist or you do not have access to it."),
     "429": _now(429, "Rate limit reached for requests."),
     "429-wait": _now(429, "Rate limit reached for tokens.", retry_after_ms="10"),
-    "429-minute": _now(429, "Rate limit reached for requests.", retry_after="60"),
+    "429-later": _now(429, "Rate limit reached for requests.", retry_after="0.4"),
     "500": _now(500, "The server had an error while processing your request."),
     "503": _now(503, "The engine is currently overloaded."),
     "drop": _drop,

@@ -87,6 +87,8 @@ def _of_text(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes
         whole = b"".join(token for token, _ in kept).rstrip()
         if whole.endswith(text):
             before = len(whole) - len(text)
+            while kept and not kept[-1][0].strip():  # the end of the turn is blank where services leave out its name
+                kept.pop()
             while kept and len(kept[0][0]) <= before:
                 before -= len(kept.pop(0)[0])
             return kept

@@ -1,0 +1,89 @@
+"""How H of a pseudo-response is had."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from semievol.config import Config, build
+from semievol.journal import Journal
+from semievol.records import Candidate, Example, Request, Response
+from semievol.stages.confidence import Measured, measure
+from semievol.tasks import open_task
+
+EXAMPLE = Example("a", "rain and snow")
+
+
+def measured(
+    said: Response, candidates: Sequence[Candidate], scores: bool = False, **config: Any
+) -> tuple[Measured, list[Request]]:
+    """H of the pseudo-response `weather`, where the engine says `said`, and what the engine was asked."""
+    asked: list[Request] = []
+
+    def answer(requests: Sequence[Request], journal: Journal) -> dict[str, Response]:
+        asked.extend(requests)
+        return {request.id: said for request in requests}
+
+    made: Config = build({"task": {"labels": ["weather", "sport"]}, **config})
+    worker = SimpleNamespace(backend=SimpleNamespace(scores=scores), answer=answer)
+    round_: Any = SimpleNamespace(config=made, number=1, worker=worker, task=open_task(made.task, []))
+    rows = [(EXAMPLE, SimpleNamespace(response="weather"), candidates)]
+    found, _ = measure(round_, rows, Journal(Path("unused")))
+    return found["a"], asked
+
+
+def candidate(name: str, text: str, h: float | None = 0.25) -> Candidate:
+    return Candidate(name, text, text, h, ())
+
+
+def response(text: str, logprobs: tuple[float, ...] | None = (-0.5,)) -> Response:
+    return Response("x", text, logprobs, "stop", 3, 1)
+
+
+@pytest.mark.parametrize("scores", [True, False])
+@pytest.mark.parametrize("name", ["warm+0", "warm+0#2"])
+def test_what_the_warm_model_said_to_the_plain_prompt_needs_no_request(name: str, scores: bool) -> None:
+    found, asked = measured(response("?"), [candidate(name, "weather")], scores)
+    assert (found, asked) == (Measured(0.25, "collaborator"), [])
+
+
+def test_without_a_warm_up_it_is_the_base_model_whose_word_counts() -> None:
+    found, _ = measured(response("?"), [candidate("base+0", "weather")], warmup={"enabled": False})
+    assert found == Measured(0.25, "collaborator")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [candidate("base+0", "weather"), candidate("warm+1", "weather"), candidate("warm+0", "Weather")],
+)
+def test_other_weights_prompts_and_texts_do_not_count(other: Candidate) -> None:
+    found, asked = measured(response("weather"), [other], scores=True)
+    assert found == Measured(0.5, "scored")
+    assert [(request.weights, request.response) for request in asked] == [("warm", "weather")]
+
+
+def test_a_service_that_cannot_score_is_asked_the_plain_prompt_greedily() -> None:
+    found, asked = measured(response("weather"), [candidate("warm+1", "weather")])
+    assert found == Measured(0.5, "asked")
+    (request,) = asked
+    assert (request.weights, request.response, request.sampling.temperature) == ("warm", None, 0.0)
+
+
+def test_h_is_unknown_where_the_service_then_says_something_else() -> None:
+    found, _ = measured(response("sport"), [candidate("warm+1", "weather")])
+    assert found.mean_nll is None
+    assert found.origin.startswith("unknown: the model says something else")
+
+
+def test_a_service_without_log_probabilities_is_not_asked_in_vain() -> None:
+    found, asked = measured(response("weather", None), [candidate("warm+1", "weather", None)])
+    assert (found.mean_nll, asked) == (None, [])
+    assert found.origin == "unknown: the engine gave no log-probabilities"
+
+
+def test_a_request_that_failed_says_why_h_is_unknown() -> None:
+    failed = Response("x", "", None, "error", 0, 0, "503: overloaded")
+    found, _ = measured(failed, [candidate("warm+1", "weather")], scores=True)
+    assert found == Measured(None, "unknown: the request failed: 503: overloaded")
