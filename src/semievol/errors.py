@@ -7,6 +7,7 @@
     ├── RunDirError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
     ├── BackendError (RuntimeError)   an engine that does not start or stops answering
     ├── TrainingError (RuntimeError)  a training that cannot start or diverges
+    ├── ClusterError (RuntimeError)   a Ray cluster that is not there, or shards of work that failed on it
     ├── BudgetError (RuntimeError)    the next request or training could cost more than costs.max_cost leaves
     ├── ExperimentError (RuntimeError)  cells of a grid that could not be measured
     └── Stopped                       the user asked to stop; not a failure
@@ -41,6 +42,10 @@ class BackendError(SemiEvolError, RuntimeError):
 
 class TrainingError(SemiEvolError, RuntimeError):
     """A training cannot start or diverges."""
+
+
+class ClusterError(SemiEvolError, RuntimeError):
+    """A Ray cluster is not there, or work failed on it."""
 
 
 class BudgetError(SemiEvolError, RuntimeError):

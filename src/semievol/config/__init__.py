@@ -5,7 +5,7 @@ reference page all come from these classes. A section has the name of its stage 
 """
 
 from semievol.config.costs import CostsConfig, PriceConfig
-from semievol.config.engines import ExecutorConfig, HostedConfig, ModelConfig, ServiceConfig, TrainingConfig
+from semievol.config.engines import ExecutorConfig, HostedConfig, ModelConfig, RayConfig, ServiceConfig, TrainingConfig
 from semievol.config.loading import PRESETS, build, changed, dump, load, schema
 from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
 
@@ -18,6 +18,7 @@ __all__ = [
     "HostedConfig",
     "ModelConfig",
     "PriceConfig",
+    "RayConfig",
     "RetrievalConfig",
     "SelectConfig",
     "ServiceConfig",
