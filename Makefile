@@ -22,7 +22,7 @@ check: $(VENV)/.installed  ## style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(VENV)/.installed  ## ours, naive, tuned libraries and the machine's limit on the same work: half an hour on 2 cores
+bench: $(VENV)/.installed  ## ours, naive, tuned libraries and the machine's limit on the same work: an hour on 2 cores
 	$(BIN)/python -m benchmarks.speed
 
 demo-results: $(VENV)/.installed  ## the demo over three seeds; keeps the figures under benchmarks/results/demo
