@@ -17,6 +17,7 @@ from semievol.config import Config, ModelConfig, dump
 from semievol.costs import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError
+from semievol.executors import Executor, open_executor
 from semievol.local import free_memory
 from semievol.progress import Reporter
 from semievol.provenance import commit
@@ -87,20 +88,23 @@ def run(
         if name is not None and name not in STAGES:
             raise ConfigError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}")
     reporter = reporter or Reporter()
+    executor, output = open_executor(config), config.output
+    if not executor.in_process and "://" not in output:  # a worker's own folder is another one
+        config = config.model_copy(update={"output": str(Path(output).absolute())})
     folder = RunDir(config.output) if shared is None else shared.run_dir(config.output)
     with folder.lock():
         if redo is not None:
             folder.redo(redo)
-        config = pinned(config, folder)
+        config = pinned(config, folder, executor, reporter)
         dataset = dataset or load(config, folder.rows_path)
         folder.forget_rows(
             [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
         )
         budget = open_budget(config, folder)
-        worker = Worker(config, dataset.task, dataset.labeled, {}, reporter, budget)
+        worker = Worker(config, dataset.task, dataset.labeled, {}, reporter, budget, executor)
         worker.shared = shared
         session = _session_started(folder)
-        write_text(folder.config_path, dump(config))
+        write_text(folder.config_path, dump(config.model_copy(update={"output": output})))
         try:
             _rounds(config, folder, dataset, worker, reporter, until)
         finally:
@@ -195,8 +199,8 @@ def result(folder: RunDir) -> RunResult:
     )
 
 
-def pinned(config: Config, folder: RunDir) -> Config:
-    """The config with the weights' type decided: once per folder, for it is measured."""
+def pinned(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
+    """The config with the weights' type decided: once per folder, for it is measured, where the model will answer."""
     if config.model.dtype != "auto" or config.backend.kind not in ("transformers", "vllm"):
         return config
     facts = folder.facts()
@@ -204,7 +208,7 @@ def pinned(config: Config, folder: RunDir) -> Config:
         implementation("backend.kind", config.backend.kind, BACKENDS)  # says which extra is missing, if one is
         from semievol.models import resolve_dtype
 
-        facts["dtype"] = resolve_dtype(config.model)
+        (facts["dtype"],) = executor.map(resolve_dtype, [config.model], reporter)
         folder.write_facts(facts)
     model = ModelConfig.model_validate({**config.model.model_dump(), "dtype": facts["dtype"]})
     return config.model_copy(update={"model": model})

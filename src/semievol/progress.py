@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -18,6 +19,10 @@ class Reporter:
 
     stopping: bool = False
     """Set from outside: stages finish what is in flight, save it and stop."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        """In another process: the reporter that tells nobody there."""
+        return _elsewhere, ()
 
     @contextmanager
     def stage(self, title: str, total: int, unit: str, done: int = 0) -> Iterator[None]:
@@ -43,6 +48,18 @@ class Reporter:
 
     def _end(self) -> None:
         pass
+
+
+_silent = Reporter()
+
+
+def _elsewhere() -> Reporter:
+    return _silent
+
+
+def interrupt() -> None:
+    """Asks the work that another process handed to this one to stop."""
+    _silent.stopping = True
 
 
 class PlainReporter(Reporter):

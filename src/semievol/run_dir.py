@@ -8,8 +8,9 @@
 A stage's folder holds `key.json` (what its result depends on, written first), its results, and `done.json` (written
 last). Files appear whole: they are written beside their place and renamed. Answers of a shard under way are in
 `part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes. Where requests failed,
-`part-00000.failed.json` says why, and the journal stays: the next run asks for what is missing. `jobs/` holds the
-batches that a service works on. `rows/` holds the user's rows as the stages read them, and can be made anew.
+`part-00000.failed.json` says why, and the journal stays: the next run asks for what is missing. The error of a shard
+that was given up is in `part-00000.error.txt`. `jobs/` holds the batches that a service works on. `rows/` holds the
+user's rows as the stages read them, and can be made anew.
 """
 
 import filecmp
@@ -41,6 +42,9 @@ INPUTS = frozenset(
     {"warm", "labeled", "unlabeled", "collaborate", "justify", "rows", "start_from", "weights", "selections"}
 )
 """Fields of keys that stand for what earlier stages made, and not for a setting."""
+
+PROCESS = "SEMIEVOL_PROCESS"
+"""Environment variable with a process' name, where several answer for one run."""
 
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
@@ -112,7 +116,8 @@ class RunDir:
 
     def engine_log_path(self, engine: str) -> Path:
         """What an engine that runs beside this process writes."""
-        return self.path / "logs" / f"{engine}.log"
+        process = os.environ.get(PROCESS)
+        return self.path / "logs" / (f"{engine}-{process}.log" if process else f"{engine}.log")
 
     @property
     def facts_path(self) -> Path:
@@ -272,6 +277,21 @@ class StageDir:
     def summary(self) -> dict[str, Any]:
         """The figures of a finished stage."""
         return read_json(self.path / "done.json")
+
+    def set_aside(self, index: int, error: str) -> Path:
+        """Keeps the error of a shard that was given up."""
+        path = self.path / f"part-{index:05d}.error.txt"
+        write_text(path, error.rstrip() + "\n")
+        return path
+
+    def take_up(self) -> None:
+        """Forgets such errors: the shards are tried again."""
+        for path in self.errors():
+            path.unlink(missing_ok=True)
+
+    def errors(self) -> list[Path]:
+        """The errors of shards that were given up."""
+        return sorted(self.path.glob("part-*.error.txt"))
 
     def part_path(self, index: int) -> Path:
         """A shard's finished rows."""

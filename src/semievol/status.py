@@ -1,6 +1,7 @@
 """How far a run has come."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,16 @@ def print_status(path: Path) -> None:
     shown.print(table)
     if paid := in_words(costs(folder)):
         shown.print(paid, highlight=False)
-    for line in [*failure_lines(folder), *_waiting_batches(folder)]:
+    for line in [*failure_lines(folder), *_set_aside(found), *_waiting_batches(folder)]:
         shown.print(line, highlight=False, markup=False)
+
+
+def _set_aside(stages: Sequence[tuple[int, StageDir]]) -> list[str]:
+    return [
+        f"{stage.name}: {path} has the error of a shard that was set aside; the same command tries it again"
+        for _, stage in stages
+        for path in stage.errors()
+    ]
 
 
 def _waiting_batches(folder: RunDir) -> list[str]:

@@ -227,6 +227,11 @@ class Config(Section):
             raise ValueError("evolve.start_from is warm and warmup.enabled is false")
         if self.backend.kind == "openai":
             self._check_service()
+        if self.executor.kind == "ray" and self.backend.kind == "openai":
+            raise ValueError(
+                "executor.kind is ray and backend.kind is openai: a service is asked, paced and paid in one place; "
+                "set executor.kind to inline"
+            )
         for recipe in (self.recipe("warmup"), self.recipe("evolve")):
             if recipe.kind == "hosted" and self.backend.kind in ("transformers", "vllm", "fake"):
                 raise ValueError(

@@ -1,31 +1,67 @@
 """Where shards of work run."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
 
-from semievol.config import ExecutorConfig
+from semievol.config import Config
+from semievol.errors import ClusterError
+from semievol.progress import Reporter
 from semievol.seams import Table, implementation
 
 S = TypeVar("S")
 R = TypeVar("R")
 
-EXECUTORS: Table = {"inline": ("semievol.executors.inline:InlineExecutor", None)}
+EXECUTORS: Table = {
+    "inline": ("semievol.executors.inline:InlineExecutor", None),
+    "ray": ("semievol.executors.ray:RayExecutor", "ray"),
+}
 
 
 class Executor(Protocol):
     """Runs one function over many shards."""
 
-    def __init__(self, config: ExecutorConfig) -> None:
+    in_process: bool
+    """Whether the function runs in this process, where it tells the reporter itself how far it has come."""
+
+    def __init__(self, config: Config) -> None:
         """Holds on to the options; starts nothing."""
 
-    def map(self, function: Callable[[S], R], shards: Sequence[S]) -> Iterator[R]:
+    def map(self, function: Callable[[S], R], shards: Sequence[S], reporter: Reporter) -> Iterator[R]:
         """The results of `function` over `shards`, in the order they finish.
 
         The function and the shards can be pickled and hold configs, not live clients.
+
+        Raises:
+            ShardsFailed: some failed for good, after all others have finished.
+            Stopped: the reporter's user asked to stop, and what was in flight is saved.
         """
 
+    def close(self) -> None:
+        """Frees what it holds on other machines; it is had again when it is needed."""
 
-def open_executor(config: ExecutorConfig) -> Executor:
+
+@dataclass(frozen=True)
+class Failure:
+    """A shard that was given up."""
+
+    shard: Any
+    attempts: int
+    reason: str
+    """In one line."""
+    error: str
+    """Whole."""
+
+
+class ShardsFailed(ClusterError):
+    """Some shards failed as often as they may; the others are done."""
+
+    def __init__(self, failures: Sequence[Failure]) -> None:
+        super().__init__(f"{len(failures)} shards failed, the first with: {failures[0].reason}")
+        self.failures = failures
+
+
+def open_executor(config: Config) -> Executor:
     """The executor that `executor.kind` names."""
-    executor: Executor = implementation("executor.kind", config.kind, EXECUTORS)(config)
+    executor: Executor = implementation("executor.kind", config.executor.kind, EXECUTORS)(config)
     return executor

@@ -5,12 +5,14 @@ import hashlib
 import json
 import re
 from collections import OrderedDict
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from semievol.config import Config, changed
 from semievol.data import Dataset, digest, load, read_truth
+from semievol.executors import open_executor
 from semievol.experiments.sharing import Shelf
 from semievol.experiments.targets import Target
 from semievol.experiments.variants import Variant
@@ -121,7 +123,9 @@ class Grid:
 
         The folder's name stands for the config and the rows, so that another of either is another folder.
         """
-        config = pinned(config, RunDir(self.shelf.path / "models" / slug(config.model.name)))
+        with closing(open_executor(config)) as executor:
+            models = RunDir(self.shelf.path / "models" / slug(config.model.name))
+            config = pinned(config, models, executor, self.reporter)
         rows = [digest(each) for each in (dataset.labeled, dataset.unlabeled, dataset.test)]
         made_from = _digest([_config_digest(config), rows, dict(CODE_VERSION)])
         parts = where.split("/")

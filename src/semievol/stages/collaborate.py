@@ -4,6 +4,7 @@ import dataclasses
 import random
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -47,7 +48,7 @@ def collaborate(round_: Round) -> StageDir:
         round_.run_shards(
             stage,
             round_.unlabeled,
-            lambda shard: answer_shard(round_, stage, crew, shard),
+            partial(answer_shard, round_, stage, crew),
             title="collaborate",
             requests=len(round_.unlabeled) * len(crew),
         )

@@ -2,17 +2,18 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from semievol.config import Config
 from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.costs import Budget
-from semievol.executors import open_executor
+from semievol.errors import ClusterError
+from semievol.executors import ShardsFailed
 from semievol.progress import Reporter
 from semievol.records import Example
 from semievol.run_dir import RunDir, StageDir
-from semievol.stages.worker import Shard, Worker, shards
+from semievol.stages.worker import Shard, Usage, Worker, shards
 from semievol.tasks import Task
 
 
@@ -83,17 +84,48 @@ class Round:
         """Calls `function` for each shard of `rows` that has no part file yet, or requests that may yet be answered.
 
         Args:
+            function: can be pickled.
             title: what the progress bar says.
             requests: how many answers the whole stage expects, for the progress bar.
+
+        Raises:
+            ClusterError: shards were given up; names them.
         """
+        worker, reporter = self.worker, self.reporter
+        stage.take_up()
         every = shards(rows, self.config.shard_rows)
         open_ = [shard for shard in every if stage.is_open(shard.index)]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)
         done = round(finished_rows * per_row) + sum(len(stage.journal(s.index).read()) for s in open_)
-        with self.reporter.stage(title, requests, unit, done=min(done, requests)):
-            for _ in open_executor(self.config.executor).map(function, open_):
-                pass
+        with reporter.stage(title, requests, unit, done=min(done, requests)):
+            try:
+                for used in worker.executor.map(partial(_used, worker, function), open_, reporter):
+                    worker.usage.include(used)
+                    if not worker.executor.in_process:
+                        reporter.advance(used.requests)
+            except ShardsFailed as failed:
+                raise ClusterError(_given_up(stage, failed, len(open_))) from failed
+
+
+def _used(worker: Worker, function: Callable[[Shard], None], shard: Shard) -> Usage:
+    """What answering a shard cost."""
+    before, worker.usage = worker.usage, Usage()
+    try:
+        function(shard)
+        return worker.usage
+    finally:
+        worker.usage = before
+
+
+def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
+    """What became of the shards that failed for good, whose errors are kept in the stage's folder."""
+    count = len(failed.failures)
+    lines = [f"{stage.name}: {count} of {of} shards failed and were set aside; the same command tries them again"]
+    for each in failed.failures:
+        kept = stage.set_aside(each.shard.index, each.error)
+        lines.append(f"  {kept} (tried {each.attempts} times): {each.reason}")
+    return "\n".join(lines)
 
 
 CODE_VERSION: Mapping[str, int] = {

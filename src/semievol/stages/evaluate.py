@@ -7,6 +7,7 @@ import shutil
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -85,21 +86,21 @@ def evaluate(
 
 def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Example]) -> StageDir:
     """The folder below the stage's with a model's greedy answers to `rows`, shard by shard."""
-
-    def answer(shard: Shard) -> None:
-        journal = below.journal(shard.index)
-        examples = list(shard.rows)
-        references = nearest_examples(round_.worker, examples, round_.config.evaluate.examples)
-        requests = [_request(round_, e, model, near) for e, near in zip(examples, references, strict=True)]
-        responses = round_.worker.answer(requests, journal)
-        written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
-        table = pa.Table.from_pylist(written, schema=SCHEMA)
-        below.write_part(shard.index, [table], SCHEMA, responses.values())
-
     below = StageDir(stage.path / model)
     below.path.mkdir(parents=True, exist_ok=True)
+    answer = partial(_answer_shard, round_, below, model)
     round_.run_shards(below, rows, answer, title=f"evaluate {model}", requests=len(rows))
     return below
+
+
+def _answer_shard(round_: Round, below: StageDir, model: str, shard: Shard) -> None:
+    examples = list(shard.rows)
+    references = nearest_examples(round_.worker, examples, round_.config.evaluate.examples)
+    requests = [_request(round_, e, model, near) for e, near in zip(examples, references, strict=True)]
+    responses = round_.worker.answer(requests, below.journal(shard.index))
+    written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
+    table = pa.Table.from_pylist(written, schema=SCHEMA)
+    below.write_part(shard.index, [table], SCHEMA, responses.values())
 
 
 def answer_row(task: Task, example: Example, response: Response) -> dict[str, Any]:

@@ -6,6 +6,7 @@ H is computed here and not in `select` because it needs the engine: another θ t
 import dataclasses
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -55,7 +56,7 @@ def justify(round_: Round, collaborated: StageDir) -> StageDir:
         round_.run_shards(
             stage,
             round_.unlabeled,
-            lambda shard: _settle_shard(round_, stage, collaborated, shard),
+            partial(_settle_shard, round_, stage, collaborated),
             title="justify",
             requests=_expected(round_, collaborated),
         )

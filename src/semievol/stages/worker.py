@@ -1,4 +1,4 @@
-"""Answers the requests of one shard after another; what an executor sends to the machines."""
+"""Answers the requests of one shard after another; each process that does shards has one worker."""
 
 import hashlib
 import time
@@ -10,7 +10,10 @@ from typing import Any, Protocol
 from semievol.backends import Backend, open_backend
 from semievol.config import Config
 from semievol.costs import Budget
+from semievol.data import digest
 from semievol.errors import Stopped
+from semievol.executors import Executor
+from semievol.executors.inline import InlineExecutor
 from semievol.journal import Journal
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
@@ -36,6 +39,11 @@ class Usage:
         self.completion_tokens += response.completion_tokens
         self.failed += response.finish == "error"
 
+    def include(self, other: "Usage") -> None:
+        """Counts what was done elsewhere."""
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
+
     def since(self, before: "Usage") -> dict[str, float]:
         """The difference to an earlier state, as figures of a stage."""
         return {
@@ -55,7 +63,10 @@ class Shared(Protocol):
 
 
 class Worker:
-    """One engine and one index over the labeled examples, opened when first used."""
+    """One engine and one index over the labeled examples, opened when first used; and where shards are done.
+
+    It can be sent to another process, where it becomes the worker of that process.
+    """
 
     def __init__(
         self,
@@ -65,9 +76,11 @@ class Worker:
         weights: dict[str, str],
         reporter: Reporter,
         budget: Budget | None = None,
+        executor: Executor | None = None,
     ) -> None:
         self.config, self.task, self.labeled, self.weights = config, task, labeled, weights
         self.reporter, self.budget = reporter, budget or Budget()
+        self.executor = executor or InlineExecutor(config)
         self.usage = Usage()
         self.shared: Shared | None = None
 
@@ -89,8 +102,12 @@ class Worker:
         self.labeled = labeled
         self.__dict__.pop("retriever", None)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _worker_of_this_process, (self.config, self.task, self.labeled, dict(self.weights), self.reporter)
+
     def close(self) -> None:
-        """Frees the engine; it is opened again when it is needed."""
+        """Frees the engines, here and on other machines; they are opened again when they are needed."""
+        self.executor.close()
         if "backend" in self.__dict__:
             self.backend.close()
             del self.__dict__["backend"]
@@ -118,6 +135,23 @@ class Worker:
 
     def _stopping(self) -> bool:
         return self.reporter.stopping
+
+
+_here: Worker | None = None
+
+
+def _worker_of_this_process(
+    config: Config, task: Task, labeled: Sequence[Example], weights: dict[str, str], reporter: Reporter
+) -> Worker:
+    """The worker that does another process' shards here; its engine stays open while its weights stay the same."""
+    global _here
+    if _here is None or (_here.config, _here.weights) != (config, weights):
+        if _here is not None:
+            _here.close()
+        _here = Worker(config, task, labeled, weights, reporter)
+    elif digest(_here.labeled) != digest(labeled):
+        _here.learn(labeled)
+    return _here
 
 
 def seed_of(*parts: object) -> int:

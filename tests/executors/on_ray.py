@@ -1,0 +1,94 @@
+"""Engines that fail on demand in a worker of a Ray cluster, and the bytes that a run should leave."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Container, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from samples import topics_config
+from semievol.backends.fake import FakeBackend
+from semievol.config import Config
+from semievol.errors import ConfigError
+from semievol.records import Request, Response
+
+ROWS = 40
+SHARD_ROWS = 4
+
+
+class Obliging(FakeBackend):
+    """Does what the files in the folder of the labeled rows say: the first word is what, the second a request's id.
+
+    Ids of what it computes are lines of `asked.txt` there, and each engine is a line of `opened.txt`.
+    """
+
+    def __init__(self, config: Config, weights: Any) -> None:
+        super().__init__(config, weights)
+        self._folder = Path(str(config.data.labeled)).parent
+        with (self._folder / "opened.txt").open("a") as handle:
+            handle.write(f"{os.getpid()}\n")
+
+    def generate(
+        self,
+        requests: Sequence[Request],
+        finished: Container[str] = (),
+        stop: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Response]:
+        for request in requests:
+            if request.id in finished:
+                continue
+            if stop():
+                return
+            self._obey(request.id)
+            with (self._folder / "asked.txt").open("a") as handle:
+                handle.write(f"{request.id}\n")
+            yield from super().generate([request])
+
+    def _obey(self, id_: str) -> None:
+        for order in self._folder.glob("order-*"):
+            try:
+                what, whom = order.read_text().split()
+            except FileNotFoundError:  # another worker was faster
+                continue
+            if whom not in ("all", id_):
+                continue
+            if what == "slow":
+                time.sleep(0.05)
+            elif what == "raise":
+                raise ValueError(f"{id_} is poison")
+            elif what == "refuse":
+                raise ConfigError("an option that cannot be")
+            elif what == "die":
+                os.kill(os.getpid(), signal.SIGKILL)
+            elif what == "die-once":
+                order.unlink()
+                os.kill(os.getpid(), signal.SIGKILL)
+
+
+def order(folder: Path, what: str, whom: str = "all") -> Path:
+    """Tells the engines of a run in `folder` what to do at a request."""
+    path = folder / f"order-{what}"
+    path.write_text(f"{what} {whom}")
+    return path
+
+
+def config_of(folder: Path, kind: str = "ray", workers: int = 2, **ray: Any) -> Config:
+    """A run of ten shards a stage."""
+    folder.mkdir(exist_ok=True)
+    return topics_config(
+        folder,
+        backend={"kind": "executors.on_ray:Obliging"},
+        executor={"kind": kind, "shard_rows": SHARD_ROWS, "ray": {"workers": workers, "num_cpus": 0.5, **ray}},
+    )
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    """The bytes of every result, by its place in the run folder."""
+    run = folder / "run"
+    kinds = ("*.parquet", "metrics.json", "votes.json")
+    return {str(path.relative_to(run)): path.read_bytes() for kind in kinds for path in sorted(run.rglob(kind))}
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
