@@ -11,7 +11,8 @@ from semievol.costs import Budget
 from semievol.executors import open_executor
 from semievol.progress import Reporter
 from semievol.records import Example
-from semievol.run_dir import RunDir, StageDir
+from semievol.run_dir import RunDir
+from semievol.stage_dir import StageDir
 from semievol.stages.worker import Shard, Worker, shards
 from semievol.tasks import Task
 
