@@ -17,9 +17,10 @@ from samples import topics_config
 from semievol.check import check
 from semievol.config import Config, dump
 from semievol.errors import BackendError
+from semievol.files import read_rows
 from semievol.pipeline import run
 from semievol.report import finish
-from semievol.run_dir import RunDir, read_rows
+from semievol.run_dir import RunDir
 from service import Service, random_faults
 from service.faults import no_faults
 

@@ -14,8 +14,9 @@ from typing import Any, Protocol, runtime_checkable
 
 from semievol.config import Config
 from semievol.errors import BudgetError, ConfigError
+from semievol.files import write_text
 from semievol.prices import Price, dollars, price_of
-from semievol.run_dir import RunDir, write_text
+from semievol.run_dir import RunDir
 
 
 @runtime_checkable

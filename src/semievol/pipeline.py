@@ -18,12 +18,14 @@ from semievol.costs import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError
 from semievol.executors import Executor, open_executor
+from semievol.files import iter_rows, read_json, write_text
 from semievol.local import free_memory
 from semievol.progress import Reporter
 from semievol.provenance import commit
 from semievol.records import Example
-from semievol.run_dir import STAGES, RunDir, StageDir, iter_rows, read_json, write_text
+from semievol.run_dir import STAGES, RunDir
 from semievol.seams import implementation
+from semievol.stage_dir import StageDir
 from semievol.stages.collaborate import collaborate
 from semievol.stages.context import Round
 from semievol.stages.evaluate import evaluate

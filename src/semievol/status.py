@@ -11,7 +11,8 @@ from semievol.costs import costs, in_words
 from semievol.errors import RunDirError
 from semievol.failures import failure_lines
 from semievol.progress import console
-from semievol.run_dir import STAGES, RunDir, StageDir
+from semievol.run_dir import STAGES, RunDir
+from semievol.stage_dir import StageDir
 
 
 def print_status(path: Path) -> None:

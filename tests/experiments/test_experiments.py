@@ -12,7 +12,7 @@ from semievol.errors import ConfigError, DataError, ExperimentError, MissingExtr
 from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.options import Search
 from semievol.experiments.results import markdown, page, show
-from semievol.run_dir import read_rows
+from semievol.files import read_rows
 
 CATEGORIES = {"data": {"columns": {"prompt": "text", "answer": "topic", "category": "kind"}}}
 METHODS = ("vanilla", "RAG (BM25)", "SFT", "SemiEvol")

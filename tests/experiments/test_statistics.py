@@ -10,8 +10,9 @@ from semievol.experiments.grid import Result
 from semievol.experiments.paper import TASKS, reported
 from semievol.experiments.statistics import comparisons, summaries
 from semievol.experiments.tables import accuracy_text
+from semievol.files import write_rows
 from semievol.metrics import accuracy
-from semievol.run_dir import RunDir, write_rows
+from semievol.run_dir import RunDir
 from semievol.stages.evaluate import SCHEMA
 
 LLAMA = "Llama-3.1-8B-Instruct"

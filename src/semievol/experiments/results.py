@@ -18,7 +18,7 @@ from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import Table
 from semievol.experiments.targets import Target
 from semievol.experiments.variants import Variant
-from semievol.run_dir import write_text
+from semievol.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

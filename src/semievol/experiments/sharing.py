@@ -20,7 +20,8 @@ from semievol.backends import Backend
 from semievol.config import Config
 from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.records import Request, Response
-from semievol.run_dir import RunDir, StageDir
+from semievol.run_dir import RunDir
+from semievol.stage_dir import StageDir
 from semievol.stages.context import CODE_VERSION
 
 

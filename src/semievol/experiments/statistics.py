@@ -10,7 +10,7 @@ import numpy.typing as npt
 from semievol import metrics
 from semievol.experiments.grid import Result
 from semievol.experiments.paper import reported
-from semievol.run_dir import read_columns
+from semievol.files import read_columns
 
 SURE = 0.05
 """Below this p-value a difference is called one."""

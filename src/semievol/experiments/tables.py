@@ -11,9 +11,9 @@ from rich.table import Table as RichTable
 from semievol.experiments.catalogue import Experiment
 from semievol.experiments.grid import Result
 from semievol.experiments.statistics import Comparison, Summary
+from semievol.files import read_columns
 from semievol.metrics import mean_and_deviation
 from semievol.report.table import percent
-from semievol.run_dir import read_columns
 
 
 @dataclass(frozen=True)

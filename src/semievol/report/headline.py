@@ -1,9 +1,10 @@
 """The result in a sentence that claims no more than the figures do."""
 
 from semievol.failures import failure_lines
+from semievol.files import read_rows
 from semievol.metrics import mcnemar
 from semievol.report.table import Measured, percent, results_table
-from semievol.run_dir import STAGES, RunDir, read_rows
+from semievol.run_dir import STAGES, RunDir
 
 SURE = 0.05
 """Below this p-value a difference is called one."""

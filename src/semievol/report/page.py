@@ -8,13 +8,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from semievol.config import load as load_config
 from semievol.costs import costs, in_words
 from semievol.data import Dataset
+from semievol.files import read_json, write_text
 from semievol.report import charts
 from semievol.report.headline import headline, remarks
 from semievol.report.pseudo import pseudo_labels
 from semievol.report.sources import read_sources
 from semievol.report.stages import stage_facts
 from semievol.report.table import NAMES, between, evolved_weights, percent, results_table
-from semievol.run_dir import RunDir, read_json, write_text
+from semievol.run_dir import RunDir
 
 
 def write_report(folder: RunDir, dataset: Dataset | None = None) -> None:

@@ -8,7 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from semievol.run_dir import RunDir, read_json
+from semievol.files import read_json
+from semievol.run_dir import RunDir
 
 NAMES: Mapping[str, str] = {
     "base": "vanilla",

@@ -12,7 +12,8 @@ from semievol.errors import ClusterError
 from semievol.executors import ShardsFailed
 from semievol.progress import Reporter
 from semievol.records import Example
-from semievol.run_dir import RunDir, StageDir
+from semievol.run_dir import RunDir
+from semievol.stage_dir import StageDir
 from semievol.stages.worker import Shard, Usage, Worker, shards
 from semievol.tasks import Task
 

@@ -14,8 +14,9 @@ import pyarrow as pa
 
 from semievol import metrics
 from semievol.data import digest
+from semievol.files import iter_rows, write_rows, write_tables, write_text
 from semievol.records import Example, Request, Response, Sampling
-from semievol.run_dir import StageDir, iter_rows, write_rows, write_tables, write_text
+from semievol.stage_dir import StageDir
 from semievol.stages.baselines import BASELINES
 from semievol.stages.collaborate import nearest_examples
 from semievol.stages.context import Round

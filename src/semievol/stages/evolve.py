@@ -6,8 +6,9 @@ from itertools import chain
 
 from semievol.data import StoredExamples, store
 from semievol.errors import TrainingError
+from semievol.files import iter_rows
 from semievol.records import Example
-from semievol.run_dir import StageDir, iter_rows
+from semievol.stage_dir import StageDir
 from semievol.stages.context import Round
 from semievol.stages.warmup import TrainingRows, forget, recipe_key, rows_digest, train
 

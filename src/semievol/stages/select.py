@@ -15,7 +15,8 @@ import pyarrow as pa
 
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
-from semievol.run_dir import StageDir, write_tables
+from semievol.files import write_tables
+from semievol.stage_dir import StageDir
 from semievol.stages.context import Round
 from semievol.stages.justify import SCHEMA as JUSTIFIED
 

@@ -12,7 +12,7 @@ from semievol.config import TrainingConfig
 from semievol.errors import Stopped, TrainingError
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
-from semievol.run_dir import StageDir
+from semievol.stage_dir import StageDir
 from semievol.stages.context import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 
 from semievol.config import Config
 from semievol.errors import RunDirError
-from semievol.run_dir import RunDir, StageDir
+from semievol.run_dir import RunDir
+from semievol.stage_dir import StageDir
 from semievol.training.hosted import open_provider
 from semievol.training.hosted.record import find_record
 

@@ -1,0 +1,106 @@
+"""Files that appear whole, or not at all: Parquet, JSON and text."""
+
+import json
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from semievol.errors import RunDirError
+
+ROW_GROUP = 16 * 1024 * 1024
+"""Bytes in memory after which a row group of a Parquet file is written."""
+
+
+def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Writes rows as one Parquet file that appears whole; the same rows give the same bytes."""
+    write_tables(path, [pa.Table.from_pylist(list(rows), schema=schema)], schema)
+
+
+def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+    """Writes tables as one Parquet file that appears whole, holding no more of them than a row group."""
+    with _whole(path) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as writer:
+        group, size = [schema.empty_table()], 0
+        for table in tables:
+            group.append(table)
+            size += table.nbytes
+            if size > ROW_GROUP:
+                writer.write_table(pa.concat_tables(group))
+                group, size = [schema.empty_table()], 0
+        writer.write_table(pa.concat_tables(group))
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The rows of a Parquet file."""
+    with pq.ParquetFile(path) as file:
+        rows: list[dict[str, Any]] = file.read().to_pylist()
+    return rows
+
+
+def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """The rows of a Parquet file with these columns, few in memory at a time."""
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=4096, columns=list(columns)):
+            yield from batch.to_pylist()
+
+
+def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+    """Some columns of a Parquet file."""
+    with pq.ParquetFile(path) as file:
+        return file.read(list(columns))
+
+
+def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows of a Parquet file at these positions, in this order."""
+    found: dict[int, dict[str, Any]] = {}
+    first = 0
+    with pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=1024, use_threads=False):
+            inside = [at for at in positions if first <= at < first + len(batch)]
+            rows = batch.take(pa.array([at - first for at in inside], pa.int64())).to_pylist() if inside else []
+            found.update(zip(inside, rows, strict=True))
+            first += len(batch)
+    return [found[at] for at in positions]
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file that appears whole."""
+    with _whole(path) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises:
+        RunDirError: it holds something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunDirError(f"{path}: damaged: {error}; remove the stage's folder to make it anew") from error
+    if not isinstance(content, dict):
+        raise RunDirError(f"{path}: damaged: not an object; remove the stage's folder to make it anew")
+    return content
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[Path]:
+    """A path to write to; renamed to `path` when the block ends, synced to the disk.
+
+    Its name is of this process alone, among all machines that share a network disk.
+    """
+    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield beside
+        with beside.open("rb") as handle:
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,273 @@
+"""The folder of one stage: its key, its shards, its results, and whether it is done."""
+
+import filecmp
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from semievol.errors import RunDirError
+from semievol.files import read_json, read_rows, write_tables, write_text
+from semievol.journal import Journal
+from semievol.records import Response
+
+INPUTS = frozenset(
+    {"warm", "labeled", "unlabeled", "collaborate", "justify", "rows", "start_from", "weights", "selections"}
+)
+"""Fields of keys that stand for what earlier stages made, and not for a setting."""
+
+
+class StageDir:
+    """The folder of one stage."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    @property
+    def adapter_path(self) -> Path:
+        """What a training stage leaves: the weights, or what is known of their training at a service."""
+        return self.path / "adapter"
+
+    @property
+    def training_path(self) -> Path:
+        """What a training under way keeps; becomes `adapter_path`."""
+        return self.path / "adapter.partial"
+
+    @property
+    def weights(self) -> str:
+        """Where a finished training's weights lie: a folder, or the name of a model at a service."""
+        return str(self.summary().get("model") or self.adapter_path)
+
+    @property
+    def rows_path(self) -> Path:
+        """Every unlabeled row, kept or not (select)."""
+        return self.path / "pseudo_labels.parquet"
+
+    @property
+    def metrics_path(self) -> Path:
+        """The measured figures (evaluate)."""
+        return self.path / "metrics.json"
+
+    def answers_path(self, model: str) -> Path:
+        """A model's answers to the test rows (evaluate)."""
+        return self.path / f"{model}.parquet"
+
+    def begin(
+        self,
+        key: Mapping[str, Any],
+        revision: int = 0,
+        reads_rows: bool = False,
+        renew: Callable[[Mapping[str, Any]], None] | None = None,
+    ) -> bool:
+        """Whether there is work left; a stage that is done under the same key has none.
+
+        Work is left, too, where requests failed that may yet be answered. What is answered then changes the input of
+        later stages, which is no other setting: they are made anew, as far as they differ.
+
+        Args:
+            revision: how often earlier stages have changed their rows after the fact.
+            reads_rows: the result depends on rows of earlier stages that the key does not stand for.
+            renew: removes, given the old key, what is to be made anew; everything where it is not set.
+
+        Raises:
+            RunDirError: the folder holds results of another key; the fields that differ are named.
+        """
+        plain = json.loads(json.dumps(key)) | ({"revision": revision} if revision else {})
+        if not self._key_path.exists():
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._write_key(plain)
+        elif (old := read_json(self._key_path)) != plain:
+            fields = _differences(_without_revision(old), _without_revision(plain))
+            inputs_only = all(field.partition(":")[0].partition(".")[0] in INPUTS for field in fields)
+            if fields and not (inputs_only and revision > old.get("revision", 0)):
+                raise RunDirError(
+                    f"{self.path} holds results made with other settings:\n  "
+                    + "\n  ".join(fields)
+                    + f"\nAdd --redo {self.name} to make this stage and the later ones anew, or choose another output."
+                )
+            if fields:
+                (renew or self.empty)(old)
+            if fields or reads_rows:
+                (self.path / "done.json").unlink(missing_ok=True)
+            self._write_key(plain)
+        return not self.is_done or self.may_change
+
+    def _write_key(self, key: Mapping[str, Any]) -> None:
+        write_text(self._key_path, _key_text(key))
+
+    def empty(self, old: Mapping[str, Any]) -> None:
+        """Removes everything but the key, whatever the old one was."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != self._key_path:
+                path.unlink()
+
+    @property
+    def _key_path(self) -> Path:
+        return self.path / "key.json"
+
+    @property
+    def revision(self) -> int:
+        """How often this stage and earlier ones have changed their rows after the fact."""
+        return int(read_json(self._key_path).get("revision", 0)) + self._own_revision
+
+    @property
+    def _own_revision(self) -> int:
+        path = self.path / "revision"
+        return int(path.read_text(encoding="utf-8")) if path.exists() else 0
+
+    @property
+    def may_change(self) -> bool:
+        """Whether answers are under way, or requests have failed that may yet be answered."""
+        return any(self.path.rglob("part-*.jsonl"))
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the stage has finished."""
+        return (self.path / "done.json").exists()
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Marks the stage as done, with the figures that `status` and the report show."""
+        write_text(self.path / "done.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the key: what a later stage's result depends on instead of this one's."""
+        key = _without_revision(read_json(self._key_path))
+        return hashlib.sha256(_key_text(key).encode()).hexdigest()
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of a finished stage."""
+        return read_json(self.path / "done.json")
+
+    def set_aside(self, index: int, error: str) -> Path:
+        """Keeps the error of a shard that was given up."""
+        path = self.path / f"part-{index:05d}.error.txt"
+        write_text(path, error.rstrip() + "\n")
+        return path
+
+    def take_up(self) -> None:
+        """Forgets such errors: the shards are tried again."""
+        for path in self.errors():
+            path.unlink(missing_ok=True)
+
+    def errors(self) -> list[Path]:
+        """The errors of shards that were given up."""
+        return sorted(self.path.glob("part-*.error.txt"))
+
+    def part_path(self, index: int) -> Path:
+        """A shard's finished rows."""
+        return self.path / f"part-{index:05d}.parquet"
+
+    def journal(self, index: int) -> "Journal":
+        """The answers of a shard under way."""
+        return Journal(self.path / f"part-{index:05d}.jsonl")
+
+    def is_open(self, index: int) -> bool:
+        """Whether a shard is not finished, or has requests that may yet be answered."""
+        return not self.part_path(index).exists() or self.journal(index).exists
+
+    def write_part(
+        self,
+        index: int,
+        tables: Iterable[pa.Table],
+        schema: pa.Schema,
+        responses: Iterable[Response],
+        above: "StageDir | None" = None,
+    ) -> None:
+        """Writes a shard's rows; its journal goes, unless some of it may change yet.
+
+        Args:
+            responses: the answers that the rows were made from.
+            above: the stage whose shard of this number the rows were made from, too.
+        """
+        failed = {each.id: each for each in responses if each.finish == "error"}
+        self._write_failed(index, failed)
+        path = self.part_path(index)
+        if path.exists():
+            beside = path.with_suffix(".rewritten")
+            write_tables(beside, tables, schema)
+            if filecmp.cmp(path, beside, shallow=False):
+                beside.unlink()
+            else:
+                self._revise()
+                beside.replace(path)
+        else:
+            write_tables(path, tables, schema)
+        may_change = any(not each.permanent for each in failed.values())
+        if not may_change and (above is None or not above.journal(index).exists):
+            self.journal(index).remove()
+
+    def reopen(self, index: int) -> None:
+        """Takes a finished shard back: what it was made from has changed."""
+        self._revise()
+        self.part_path(index).unlink()
+
+    def _revise(self) -> None:
+        write_text(self.path / "revision", str(self._own_revision + 1))
+
+    def _write_failed(self, index: int, failed: Mapping[str, Response]) -> None:
+        path = self.path / f"part-{index:05d}.failed.json"
+        if failed:
+            said = {id_: {"reason": each.error, "permanent": each.permanent} for id_, each in failed.items()}
+            write_text(path, json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+        else:
+            path.unlink(missing_ok=True)
+
+    def failures(self) -> Iterator[tuple[str, bool]]:
+        """The reason of each request that has failed, and whether it would fail again."""
+        for path in sorted(self.path.rglob("part-*.failed.json")):
+            for each in read_json(path).values():
+                yield each["reason"], each["permanent"]
+
+    def parts(self) -> list[Path]:
+        """The finished shards in order."""
+        return sorted(self.path.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
+
+    def progress(self) -> tuple[int, int]:
+        """Finished shards, and answers in the journals of shards under way."""
+        open_ = (path for path in self.path.glob("part-*.jsonl") if not path.with_suffix(".parquet").exists())
+        return len(self.parts()), sum(path.read_bytes().count(b"\n") for path in open_)
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of all shards in order."""
+        for path in self.parts():
+            yield from read_rows(path)
+
+    def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """The rows of each shard in order, with these columns or all."""
+        for path in self.parts():
+            with pq.ParquetFile(path) as file:
+                yield file.read(columns, use_threads=False)  # shards are small
+
+
+def _key_text(key: Mapping[str, Any]) -> str:
+    return json.dumps(key, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def _without_revision(key: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in key.items() if name != "revision"}
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    lines = []
+    for name in sorted({*old, *new}):
+        before, now = old.get(name), new.get(name)
+        if isinstance(before, dict) and isinstance(now, dict):
+            lines += _differences(before, now, f"{prefix}{name}.")
+        elif before != now:
+            lines.append(f"{prefix}{name}: was {_short(before)}, is now {_short(now)}")
+    return lines
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
