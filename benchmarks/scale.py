@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,13 +51,26 @@ def main() -> None:
     print(tables(found))
 
 
-def measure_run(rows: int, retrieval: str) -> dict[str, Any]:
-    """Seconds of each stage, from the end of the one before, and the peak memory of a whole `semievol run`."""
+def measure_run(rows: int, retrieval: str, options: Sequence[str] = ()) -> dict[str, Any]:
+    """Seconds of each stage, from the end of the one before, and the peak memory of a whole `semievol run`.
+
+    Args:
+        options: of the config, as `--set` takes them.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         config = write_run(folder, rows, retrieval)
         started = time.time()
-        seconds, cpu_seconds, peak = run_process([sys.executable, "-m", "semievol.cli", "run", str(config)])
+        seconds, cpu_seconds, peak = run_process(
+            [
+                sys.executable,
+                "-m",
+                "semievol.cli",
+                "run",
+                str(config),
+                *(word for one in options for word in ("--set", one)),
+            ]
+        )
         run = folder / "run"
         ends = {"load": (run / "config.yaml").stat().st_mtime}
         ends |= {stage: (run / stage / "done.json").stat().st_mtime for stage in STAGES}

@@ -28,7 +28,7 @@ def connect(config: RayConfig) -> Any:
         ray.init(
             address=address,
             runtime_env=config.runtime_env or None,
-            logging_level="warning",
+            logging_level="error",
             log_to_driver=False,
             **({} if address else {"include_dashboard": False}),
         )

@@ -1,0 +1,32 @@
+"""A real model on two workers gives the bytes that it gives in one process."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from executors.on_ray import results
+from samples import topics_config
+from semievol.config import Config
+from semievol.pipeline import run
+
+pytestmark = [pytest.mark.ray, pytest.mark.model, pytest.mark.network, pytest.mark.usefixtures("cluster")]
+
+
+def config_of(folder: Path, **executor: Any) -> Config:
+    folder.mkdir()
+    return topics_config(
+        folder,
+        backend={"kind": "transformers"},
+        model={"dtype": "bfloat16"},
+        data={"unlabeled_rows": 6},
+        warmup={"enabled": False},
+        collaborate={"collaborators": [{"weights": "base", "examples": k} for k in (0, 1)], "max_tokens": 6},
+        executor={"shard_rows": 2, **executor},
+    )
+
+
+def test_smollm2_gives_the_same_bytes_on_two_workers(tmp_path: Path) -> None:
+    run(config_of(tmp_path / "inline"), until="justify")
+    run(config_of(tmp_path / "ray", kind="ray", ray={"workers": 2}), until="justify")
+    assert results(tmp_path / "ray") == results(tmp_path / "inline")
