@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +81,9 @@ def test_two_workers_reach_the_losses_and_the_adapter_of_one(
     model: ModelConfig, alone: Trained, tmp_path: Path, launcher: str, options: dict[str, Any]
 ) -> None:
     steps: list[tuple[int, int]] = []
-    both = train(model, tmp_path / "out", launcher, lambda step, steps_, loss, note="": steps.append((step, steps_)), **options)
+    both = train(
+        model, tmp_path / "out", launcher, lambda step, steps_, loss, note="": steps.append((step, steps_)), **options
+    )
     assert both.losses == pytest.approx(alone.losses, rel=1e-3)
     assert (both.steps, both.tokens) == (alone.steps, alone.tokens)
     assert_same_adapter(both, alone)
@@ -100,7 +102,7 @@ def test_a_training_that_is_stopped_ends_and_leaves_no_process(
     seen: set[int] = set()
 
     def stop(step: int, steps: int, loss: float | None, note: str = "") -> None:
-        seen.update(workers_of(tmp_path, launcher))
+        seen.update(workers_of(launcher))
         if step >= 2:
             raise Stopped("stopped as asked")
 
@@ -118,15 +120,13 @@ def test_an_error_of_a_worker_is_ours(model: ModelConfig, tmp_path: Path, launch
 
 
 def test_a_worker_that_dies_ends_the_training_on_this_machine(model: ModelConfig, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="a process ended: .*; the log has its output"):
-        train(model, tmp_path / "out", "accelerate", killer(tmp_path, "accelerate"), num_train_epochs=500)
+    with pytest.raises(TrainingError, match=r"a process ended: .*; the log has its output"):
+        train(model, tmp_path / "out", "accelerate", killer("accelerate"), num_train_epochs=500)
 
 
 @pytest.mark.ray
-def test_a_worker_that_dies_on_a_cluster_costs_nothing_but_time(
-    model: ModelConfig, alone: Trained, tmp_path: Path
-) -> None:
-    kill = killer(tmp_path, "ray")
+def test_a_worker_that_dies_on_a_cluster_costs_nothing_but_time(model: ModelConfig, tmp_path: Path) -> None:
+    kill = killer("ray")
     both = train(model, tmp_path / "out", "ray", kill, num_train_epochs=20)
     again = train(model, tmp_path / "alone", "inline", num_train_epochs=20)
     assert kill.killed  # type: ignore[attr-defined]
@@ -145,7 +145,7 @@ def test_a_killed_launcher_leaves_no_process(model: ModelConfig, tmp_path: Path)
     launcher = subprocess.Popen(arguments, stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": paths})
     assert launcher.stdout is not None
     assert launcher.stdout.readline()
-    workers = workers_of(tmp_path, "accelerate")
+    workers = workers_of("accelerate")
     assert len(workers) == 2
     launcher.send_signal(signal.SIGKILL)
     launcher.wait()
@@ -153,27 +153,34 @@ def test_a_killed_launcher_leaves_no_process(model: ModelConfig, tmp_path: Path)
     assert soon(lambda: not any(map(exists, workers)), 20)
 
 
-def workers_of(folder: Path, launcher: str) -> list[int]:
-    """The processes that train now."""
+def workers_of(launcher: str) -> list[int]:
+    """The processes that train now and that descend from this one."""
     name = "semievol.training.launchers.process" if launcher == "accelerate" else "ray::RayTrainWorker"
-    found = []
+    parents, found = {}, []
     for process in Path("/proc").glob("[0-9]*"):
         try:
+            parents[int(process.name)] = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[1])
             command = process.joinpath("cmdline").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
         if any(word.startswith(name) for word in command) and "torch.distributed.run" not in command:
             found.append(int(process.name))
-    return found
+    return [process for process in found if os.getpid() in ancestors(process, parents)]
 
 
-def killer(folder: Path, launcher: str) -> Callable[..., None]:
+def ancestors(process: int, parents: dict[int, int]) -> Iterator[int]:
+    while process in parents:
+        process = parents[process]
+        yield process
+
+
+def killer(launcher: str) -> Callable[..., None]:
     """A progress that kills one worker, once, while it trains."""
 
     def progress(step: int, steps: int, loss: float | None, note: str = "") -> None:
         if step >= 3 and not progress.killed:  # type: ignore[attr-defined]
             progress.killed = True  # type: ignore[attr-defined]
-            os.kill(max(workers_of(folder, launcher)), signal.SIGKILL)
+            os.kill(max(workers_of(launcher)), signal.SIGKILL)
             time.sleep(0.1)
 
     progress.killed = False  # type: ignore[attr-defined]

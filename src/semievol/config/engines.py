@@ -275,7 +275,7 @@ class TrainingConfig(TrainingRecipe):
     `ray` (as many on a cluster). This and the next three options change no result beyond rounding; see
     docs/distributed-training.md."""
     num_workers: Count = 1
-    """Processes that train together, with a GPU each where there are GPUs. They share the rows of each optimizer step."""
+    """Processes that train together and share the rows of each optimizer step; a GPU each where there are GPUs."""
     fsdp: bool = False
     """Spread the weights over the workers, for models that do not fit one GPU."""
     ray: RayConfig | None = None

@@ -70,9 +70,7 @@ def work(job: Job, tell: Callable[[News], None]) -> bool:
 
     trainer = trainer_in_process(job.recipe)
     try:
-        trained = trainer.train(
-            job.model, job.examples, job.recipe, Path(job.out), job.seed, job.start_from, progress
-        )
+        trained = trainer.train(job.model, job.examples, job.recipe, Path(job.out), job.seed, job.start_from, progress)
     except SemiEvolError as error:
         tell({"error": type(error).__name__, "message": str(error)})
         return False
