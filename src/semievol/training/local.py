@@ -22,7 +22,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.errors import TrainingError
+from semievol.errors import Stopped, TrainingError
 from semievol.local.batches import Tokens, tree
 from semievol.local.lora import fuse
 from semievol.local.model import LocalModel, free_local_model, local_model
@@ -307,7 +307,13 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
                 f"the loss is {loss} at step {state.global_step} of {state.max_steps}; lower training.learning_rate"
             )
         self.losses.append(loss)
-        self._progress(state.global_step, state.max_steps, loss)
+        stopped = None
+        try:
+            self._progress(state.global_step, state.max_steps, loss)
+        except Stopped as error:
+            stopped = error
+        if (stopped := agreed(stopped)) is not None:  # all processes end at the same step
+            raise stopped
 
 
 def _save(adapted: Any, out: Path, model: ModelConfig) -> None:

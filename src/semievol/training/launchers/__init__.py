@@ -9,7 +9,7 @@ from typing import Any
 
 from semievol import errors
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.errors import SemiEvolError, TrainingError
+from semievol.errors import SemiEvolError, Stopped, TrainingError
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, trainer_in_process
 
@@ -57,16 +57,21 @@ class Job:
         )
 
 
-def work(job: Job, tell: Callable[[News], None]) -> bool:
+def work(job: Job, tell: Callable[[News], None], stopping: Callable[[], bool] = lambda: False) -> bool:
     """Trains as one of the job's processes, whose process group is there; whether it came to an end.
 
     Errors that the user can mend are told and not raised.
+
+    Args:
+        stopping: asked after each step whether the training should end.
     """
     from semievol.training.distributed import rank
 
     def progress(step: int, steps: int, loss: float | None, note: str = "") -> None:
         if rank() == 0:
             tell({"step": step, "steps": steps, "loss": loss, "note": note})
+            if stopping():
+                raise Stopped("stopped as asked")
 
     trainer = trainer_in_process(job.recipe)
     try:

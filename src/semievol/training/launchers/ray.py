@@ -19,6 +19,8 @@ MAX_FAILURES = 3
 """How often a training starts again whose workers die."""
 PAUSE = 0.5
 """Seconds between two looks at whether the training has ended."""
+GRACE = 30.0
+"""Seconds in which a training that is stopped, or in which one of the workers fails, may end by itself."""
 
 
 class RayLauncher:
@@ -49,17 +51,24 @@ class RayLauncher:
 
         start_from = None if start_from is None else str(Path(start_from).absolute())
         job = Job(model, recipe, str(out.absolute()), seed, start_from, list(examples))
-        news = Queue(actor_options={"num_cpus": 0})
+        news, orders = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         storage = out.absolute().with_name(out.name + ".ray")
         # An actor of its own starts the training, so that the training ends with it, and so that Ray Train sets no
         # signal handlers here.
         session = ray.remote(num_cpus=0)(_Session).remote()
+        loop = {"job": job, "news": news, "orders": orders}
+        ended = session.run.remote(loop, _scaling(ray, model, recipe, config), str(storage))
         try:
-            ended = session.run.remote(ray.put(job), news, _scaling(ray, model, recipe, config), str(storage))
             trained = _follow(ray, ended, news, Listener(progress))
+        except BaseException:
+            # Ray Train gives its resources back when it ends, and not always when it is killed.
+            orders.put("stop")
+            ray.wait([ended], timeout=GRACE)
+            raise
         finally:
             ray.kill(session)
-            news.shutdown(force=True)
+            for queue in (news, orders):
+                queue.shutdown(force=True)
             shutil.rmtree(storage, ignore_errors=True)
         return replace(trained, weights=str(out))
 
@@ -94,7 +103,7 @@ def _scaling(ray: Any, model: ModelConfig, recipe: TrainingConfig, config: RayCo
 class _Session:
     """Runs Ray Train, and ends it by ending."""
 
-    def run(self, job: Job, news: Any, scaling: dict[str, Any], storage: str) -> str | None:
+    def run(self, loop: dict[str, Any], scaling: dict[str, Any], storage: str) -> str | None:
         """Why the training failed, in one line, or `None`."""
         os.environ["RAY_CHDIR_TO_TRIAL_DIR"] = "0"  # relative paths of the config stay what they are
         from ray.train import FailureConfig, RunConfig, ScalingConfig
@@ -103,7 +112,7 @@ class _Session:
 
         trainer = TorchTrainer(
             _train,
-            train_loop_config={"job": job, "news": news},
+            train_loop_config=loop,
             torch_config=TorchConfig(backend="cpu:gloo,cuda:nccl" if scaling["use_gpu"] else "gloo"),
             scaling_config=ScalingConfig(**scaling),
             run_config=RunConfig(
@@ -126,4 +135,4 @@ def _line(error: Exception) -> str:
 
 def _train(config: dict[str, Any]) -> None:
     """What each worker runs. A failure that is told is none to Ray, which would try again."""
-    work(config["job"], config["news"].put)
+    work(config["job"], config["news"].put, stopping=lambda: not config["orders"].empty())
