@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from semievol.cache import cache_folder
 from semievol.config import Config, load
 from semievol.data import load as load_data
-from semievol.data.pypi import cache_folder
 
 FILES = sorted(Path(__file__).parents[1].joinpath("configs").glob("*.yaml"))
 TASKS = ("r8", "fpb", "arc", "mmlu", "mmlu-pro", "pubmedqa", "usmle", "convfinqa", "gsm8k")

@@ -191,8 +191,9 @@ def _version() -> str:
 
 def _load(arguments: argparse.Namespace) -> "Config":
     from semievol import config
+    from semievol.addresses import path_of
 
-    path = Path(arguments.config)
+    path = path_of(arguments.config)
     limit = getattr(arguments, "max_cost", None)
     overrides = [*arguments.overrides, *([] if limit is None else [f"costs.max_cost={limit}"])]
     return config.load(path / "config.yaml" if path.is_dir() else path, overrides)
@@ -277,10 +278,11 @@ def _print_failures(path: Path) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
+    from semievol.addresses import path_of
     from semievol.status import print_status
 
-    path = Path(arguments.config)
-    print_status(path if path.is_dir() else Path(_load(arguments).output))
+    path = path_of(arguments.config)
+    print_status(path if path.is_dir() else path_of(_load(arguments).output))
 
 
 def _predict(arguments: argparse.Namespace) -> None:

@@ -4,7 +4,6 @@ Every charge is a line of `costs.jsonl` in the run folder, written before the an
 after a kill, too. What was in flight at that moment is not.
 """
 
-import json
 import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -14,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from semievol.config import Config
 from semievol.errors import BudgetError, ConfigError
-from semievol.files import write_text
+from semievol.ledger import Ledger, read_ledger
 from semievol.prices import Price, dollars, price_of
 from semievol.run_dir import RunDir
 
@@ -56,10 +55,11 @@ class Budget:
             path: the ledger, made when there is something to write; none is kept without.
             limit: dollars for all sessions together.
         """
-        self._path, self._price, self._limit = path, price, limit
+        self._ledger = None if path is None else Ledger(path)
+        self._price, self._limit = price, limit
         self._lock = threading.Lock()
         self._set_aside: dict[str, float] = {}
-        earlier = _compacted(path) if path is not None else []
+        earlier = [] if path is None else read_ledger(path)
         self._known = {entry["id"] for entry in earlier if "id" in entry}
         self._spent = sum_up(earlier).dollars
         self._all_set_aside = 0.0
@@ -135,6 +135,11 @@ class Budget:
                 "cost more than the rest; the same command with a higher --max-cost goes on from here"
             )
 
+    def close(self) -> None:
+        """Brings all charges to the run folder."""
+        if self._ledger is not None:
+            self._ledger.upload()
+
     def _answer_cost(self, weights: str, prompt_tokens: int, completion_tokens: int) -> float | None:
         if self._price is None:
             return None
@@ -162,11 +167,8 @@ class Budget:
         with self._lock:
             self._take_back(id_)
             self._spent += cost or 0.0
-            if self._path is None:
-                return
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps({**entry, "dollars": cost}) + "\n")
+            if self._ledger is not None:
+                self._ledger.add({**entry, "dollars": cost})
 
 
 def open_budget(config: Config, folder: RunDir) -> Budget:
@@ -214,14 +216,6 @@ def in_words(paid: Costs) -> str:
     return words
 
 
-def read_ledger(path: Path) -> list[dict[str, Any]]:
-    """The charges in a ledger; a torn last line, of a process that was killed, is none."""
-    if not path.exists():
-        return []
-    whole = path.read_bytes().rpartition(b"\n")[0]
-    return [json.loads(line) for line in whole.splitlines()]
-
-
 def sum_up(entries: Iterable[Mapping[str, Any]]) -> Costs:
     """The charges together."""
     total: Counter[str] = Counter()
@@ -240,26 +234,3 @@ def sum_up(entries: Iterable[Mapping[str, Any]]) -> Costs:
         training_tokens=total["tokens"],
         without_price=total["without_price"],
     )
-
-
-def _compacted(path: Path) -> list[dict[str, Any]]:
-    """The charges in a ledger, which then holds one line for all answers of the same weights, and no torn one."""
-    if not path.exists():
-        return []
-    trainings: list[dict[str, Any]] = []
-    answers: dict[tuple[str, bool], dict[str, float]] = {}
-    for entry in read_ledger(path):
-        if entry["what"] == "training":
-            trainings.append(entry)
-            continue
-        key = entry["weights"], entry["dollars"] is not None
-        sums = answers.setdefault(key, {"requests": 0, "input": 0, "output": 0, "dollars": 0.0})
-        for name in sums:
-            sums[name] += entry[name] or 0
-    lines = [
-        {"what": "answers", "weights": weights, **sums, **({} if priced else {"dollars": None})}
-        for (weights, priced), sums in answers.items()
-    ]
-    whole = [*trainings, *lines]
-    write_text(path, "".join(json.dumps(entry) + "\n" for entry in whole))
-    return whole

@@ -1,8 +1,9 @@
-"""Files that appear whole, or not at all: Parquet, JSON and text."""
+"""Files that appear whole, or not at all, on a disk or at an address: Parquet, JSON and text."""
 
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from semievol.addresses import at_address, upload
 from semievol.errors import RunDirError
 
 ROW_GROUP = 4 * 1024 * 1024
@@ -35,23 +37,34 @@ def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> N
         writer.write_table(pa.concat_tables(group))
 
 
+@contextmanager
+def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+    """A Parquet file; of one at an address only what is asked for is read."""
+    if at_address(path):
+        with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+            yield file
+    else:
+        with pq.ParquetFile(path) as file:
+            yield file
+
+
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The rows of a Parquet file."""
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         rows: list[dict[str, Any]] = file.read().to_pylist()
     return rows
 
 
 def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file with these columns, few in memory at a time."""
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=4096, columns=list(columns)):
             yield from batch.to_pylist()
 
 
 def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
     """Some columns of a Parquet file."""
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         return file.read(list(columns))
 
 
@@ -59,7 +72,7 @@ def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of a Parquet file at these positions, in this order."""
     found: dict[int, dict[str, Any]] = {}
     first = 0
-    with pq.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=1024, use_threads=False):
             inside = [at for at in positions if first <= at < first + len(batch)]
             rows = batch.take(pa.array([at - first for at in inside], pa.int64())).to_pylist() if inside else []
@@ -72,6 +85,12 @@ def write_text(path: Path, text: str) -> None:
     """Writes a text file that appears whole."""
     with _whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Writes a file that appears whole."""
+    with _whole(path) as beside:
+        beside.write_bytes(content)
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -91,10 +110,16 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[Path]:
-    """A path to write to; renamed to `path` when the block ends, synced to the disk.
+    """A path to write to; renamed to `path` when the block ends, synced to the disk, or uploaded to its address.
 
-    Its name is of this process alone, among all machines that share a network disk.
+    Its name is of this process alone, among all machines that share a network disk. Where the block fails, there is
+    nothing to upload.
     """
+    if at_address(path):
+        with tempfile.TemporaryDirectory(prefix="semievol-") as scratch:
+            yield Path(scratch, path.name)
+            upload(Path(scratch, path.name), path)
+        return
     beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:

@@ -16,8 +16,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from semievol.cache import cache_folder
 from semievol.config import ModelConfig
-from semievol.data.pypi import cache_folder, fetch
+from semievol.data.pypi import fetch
 from semievol.errors import BackendError, ConfigError, SemiEvolError
 from semievol.records import Message
 

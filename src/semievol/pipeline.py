@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def run(
     if not executor.in_process and "://" not in output:  # a worker's own folder is another one
         config = config.model_copy(update={"output": str(Path(output).absolute())})
     folder = RunDir(config.output) if shared is None else shared.run_dir(config.output)
-    with folder.lock():
+    with folder.lock(partial(setattr, reporter, "stopping", True)):
         if redo is not None:
             folder.redo(redo)
         config = pinned(config, folder, executor, reporter)
@@ -112,7 +113,9 @@ def run(
         finally:
             worker.close()
             free_memory()
+            budget.close()
             _session_ended(folder, session)
+            folder.upload_logs()
     return result(folder)
 
 

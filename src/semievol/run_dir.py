@@ -11,20 +11,21 @@ last). Files appear whole: they are written beside their place and renamed. Answ
 `part-00000.failed.json` says why, and the journal stays: the next run asks for what is missing. The error of a shard
 that was given up is in `part-00000.error.txt`. `jobs/` holds the batches that a service works on. `rows/` holds the
 user's rows as the stages read them, and can be made anew.
+
+The folder may be at an address such as `s3://bucket/run`; see `addresses` for what is on a disk then.
 """
 
 import json
 import os
-import shutil
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from semievol.errors import RunDirError
+from semievol.addresses import at_address, on_disk, path_of, remove_folder, upload
 from semievol.files import read_json, write_text
+from semievol.locks import locked
 from semievol.stage_dir import StageDir
 
 PROCESS = "SEMIEVOL_PROCESS"
@@ -37,27 +38,18 @@ class RunDir:
     """The folder of one run."""
 
     def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+        self.path = path_of(path)
 
-    @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, lost: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
         """Holds the folder for this process, and creates it.
 
+        Args:
+            lost: called where another process has taken the folder, see `locks`.
+
         Raises:
-            RunDirError: another process holds it, or it cannot be written.
+            RunDirError: another process holds it or has taken it, or it cannot be written.
         """
-        held = FileLock(self.path / ".lock")
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            held.acquire(timeout=0)
-        except Timeout as error:
-            raise RunDirError(f"{self.path}: another process is running here; wait for it or stop it") from error
-        except OSError as error:
-            raise RunDirError(f"{self.path}: cannot be written: {error.strerror or error}") from error
-        try:
-            yield
-        finally:
-            held.release()
+        return locked(self.path, lost)
 
     def stage(self, name: str, round_: int = 1) -> StageDir:
         """The folder of a stage in a round (from 1)."""
@@ -76,7 +68,7 @@ class RunDir:
         index = STAGES.index(first)
         for round_, stage in self.stages():
             if STAGES.index(stage.name) >= index or (round_ > 1 and first != "evaluate"):
-                shutil.rmtree(stage.path)
+                remove_folder(stage.path)
 
     @property
     def config_path(self) -> Path:
@@ -90,18 +82,32 @@ class RunDir:
 
     def forget_rows(self, kept: Collection[Path]) -> None:
         """Removes stored examples but those `kept`: those of other data, and what a killed process left."""
-        for path in set(self.rows_path.glob("*")) - set(kept):
-            path.unlink(missing_ok=True)
+        names = {path.name for path in kept}
+        for folder in {self.rows_path, on_disk(self.rows_path)}:
+            for path in folder.glob("*"):
+                if path.name not in names:
+                    path.unlink(missing_ok=True)
 
     @property
     def log_path(self) -> Path:
         """The log of every process that worked here."""
-        return self.path / "logs" / "run.log"
+        return self._log_path("run")
 
     def engine_log_path(self, engine: str) -> Path:
         """What an engine that runs beside this process writes."""
         process = os.environ.get(PROCESS)
-        return self.path / "logs" / (f"{engine}-{process}.log" if process else f"{engine}.log")
+        return self._log_path(f"{engine}-{process}" if process else engine)
+
+    def _log_path(self, name: str) -> Path:
+        """A file on a disk: where the folder is at an address, this machine's, which `upload_logs` takes there."""
+        logs = self.path / "logs"
+        return on_disk(logs) / f"{name}-{socket.gethostname()}.log" if at_address(logs) else logs / f"{name}.log"
+
+    def upload_logs(self) -> None:
+        """Brings the logs to an address; nothing where the folder is on a disk."""
+        if at_address(self.path):
+            for file in on_disk(self.path / "logs").glob("*.log"):
+                upload(file, self.path / "logs" / file.name)
 
     @property
     def facts_path(self) -> Path:
@@ -110,8 +116,8 @@ class RunDir:
 
     @property
     def costs_path(self) -> Path:
-        """What services charged, a line each."""
-        return self.path / "costs.jsonl"
+        """What services charged, a line each; at an address each machine has a file of its own, see `ledger`."""
+        return self.path / (f"costs-{socket.gethostname()}.jsonl" if at_address(self.path) else "costs.jsonl")
 
     @property
     def jobs_path(self) -> Path:

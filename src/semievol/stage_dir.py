@@ -1,6 +1,5 @@
 """The folder of one stage: its key, its shards, its results, and whether it is done."""
 
-import filecmp
 import hashlib
 import json
 import shutil
@@ -10,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from semievol.addresses import at_address, make_folder, move, on_disk, remove_folder, same_bytes
 from semievol.errors import RunDirError
-from semievol.files import read_json, read_rows, write_tables, write_text
+from semievol.files import open_parquet, read_json, read_rows, write_tables, write_text
 from semievol.journal import Journal
 from semievol.records import Response
+from semievol.uploaded_journal import open_journal
 
 INPUTS = frozenset(
     {"warm", "labeled", "unlabeled", "collaborate", "justify", "rows", "start_from", "weights", "selections"}
@@ -37,8 +37,28 @@ class StageDir:
 
     @property
     def training_path(self) -> Path:
-        """What a training under way keeps; becomes `adapter_path`."""
-        return self.path / "adapter.partial"
+        """What a training under way keeps; becomes `adapter_path`, and at an address, which cannot rename, is it."""
+        return self.adapter_path if at_address(self.path) else self.path / "adapter.partial"
+
+    def training_folder(self, hosted: bool) -> Path:
+        """The folder for a trainer to fill, with what a training that was killed has left there.
+
+        At an address only what is known of a training at a service is kept there; others need a disk and start again.
+        """
+        if at_address(self.path):
+            folder = self.training_path if hosted else on_disk(self.path / "adapter.partial")
+            if not hosted:
+                shutil.rmtree(folder, ignore_errors=True)
+            return folder
+        if self.adapter_path.exists():  # killed before the stage was marked as done
+            shutil.rmtree(self.training_path, ignore_errors=True)
+            self.adapter_path.rename(self.training_path)
+        return self.training_path
+
+    def take_weights(self, folder: Path) -> None:
+        """Makes what a trainer has left in `folder` the stage's."""
+        if not at_address(folder):
+            move(folder, self.adapter_path)
 
     @property
     def weights(self) -> str:
@@ -81,7 +101,7 @@ class StageDir:
         """
         plain = json.loads(json.dumps(key)) | ({"revision": revision} if revision else {})
         if not self._key_path.exists():
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             self._write_key(plain)
         elif (old := read_json(self._key_path)) != plain:
             fields = _differences(_without_revision(old), _without_revision(plain))
@@ -106,8 +126,8 @@ class StageDir:
         """Removes everything but the key, whatever the old one was."""
         for path in self.path.iterdir():
             if path.is_dir():
-                shutil.rmtree(path)
-            elif path != self._key_path:
+                remove_folder(path)
+            elif path.name != self._key_path.name:
                 path.unlink()
 
     @property
@@ -169,7 +189,7 @@ class StageDir:
 
     def journal(self, index: int) -> "Journal":
         """The answers of a shard under way."""
-        return Journal(self.path / f"part-{index:05d}.jsonl")
+        return open_journal(self.path / f"part-{index:05d}.jsonl")
 
     def is_open(self, index: int) -> bool:
         """Whether a shard is not finished, or has requests that may yet be answered."""
@@ -193,13 +213,13 @@ class StageDir:
         self._write_failed(index, failed)
         path = self.part_path(index)
         if path.exists():
-            beside = path.with_suffix(".rewritten")
+            beside = on_disk(path).with_suffix(".rewritten")
             write_tables(beside, tables, schema)
-            if filecmp.cmp(path, beside, shallow=False):
+            if same_bytes(beside, path):
                 beside.unlink()
             else:
                 self._revise()
-                beside.replace(path)
+                move(beside, path)
         else:
             write_tables(path, tables, schema)
         may_change = any(not each.permanent for each in failed.values())
@@ -234,8 +254,9 @@ class StageDir:
 
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""
-        open_ = (path for path in self.path.glob("part-*.jsonl") if not path.with_suffix(".parquet").exists())
-        return len(self.parts()), sum(path.read_bytes().count(b"\n") for path in open_)
+        finished = self.parts()
+        under_way = {path.stem for path in self.path.glob("part-*.jsonl")} - {path.stem for path in finished}
+        return len(finished), sum(open_journal(self.path / f"{stem}.jsonl").lines for stem in under_way)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of all shards in order."""
@@ -245,7 +266,7 @@ class StageDir:
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """The rows of each shard in order, with these columns or all."""
         for path in self.parts():
-            with pq.ParquetFile(path) as file:
+            with open_parquet(path) as file:
                 yield file.read(columns, use_threads=False)  # shards are small
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from semievol.addresses import weights_on_disk
 from semievol.config import Config
 from semievol.costs import Budget, Paid
 from semievol.records import Request, Response
@@ -65,8 +66,12 @@ class Backend(Protocol):
 
 
 def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | None = None) -> Backend:
-    """The backend that `config.backend.kind` names; one that has to be paid is given the budget."""
-    backend: Backend = implementation("backend.kind", config.backend.kind, BACKENDS)(config, weights)
+    """The backend that `config.backend.kind` names; one that has to be paid is given the budget.
+
+    Weights at an address are fetched to the disk of the machine that answers.
+    """
+    here = {name: weights_on_disk(where) for name, where in weights.items()}
+    backend: Backend = implementation("backend.kind", config.backend.kind, BACKENDS)(config, here)
     if isinstance(backend, Paid) and budget is not None:
         backend.budget = budget
     return backend

@@ -195,7 +195,7 @@ class Config(Section):
     preset: Literal["paper", "released"] = "paper"
     """Defaults that the rest of the file overrides: the paper's method, or what the authors' code does."""
     output: str = "runs/default"
-    """The run folder."""
+    """The run folder: a path, or an address such as `s3://bucket/runs/one`."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seeds the draw of rows and collaborators, sampling and training."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 1

@@ -8,7 +8,6 @@ import difflib
 import hashlib
 import importlib.util
 import logging
-import os
 import re
 import shutil
 import subprocess
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
+from semievol.cache import cache_folder
 from semievol.errors import DataError, MissingExtraError
 
 _log = logging.getLogger(__name__)
@@ -68,14 +68,6 @@ def parse(source: str) -> WheelSource:
     package = re.sub(r"[-_.]+", "-", match["package"]).lower()
     stated = match["sha256"].lower() if match["sha256"] else None
     return WheelSource(package, match["version"], member, stated or PINS.get((package, match["version"])))
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: `SEMIEVOL_CACHE`, else `semievol` in `XDG_CACHE_HOME` or `~/.cache`."""
-    if own := os.environ.get("SEMIEVOL_CACHE"):
-        return Path(own).expanduser()
-    shared = os.environ.get("XDG_CACHE_HOME")
-    return (Path(shared) if shared else Path.home() / ".cache") / "semievol"
 
 
 def fetch(source: str) -> Path:

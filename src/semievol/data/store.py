@@ -2,7 +2,8 @@
 
 The file is an Arrow file of small record batches. They are read one by one, and the file is not mapped into memory,
 for every mapped page that was ever touched counts as memory of the process. The file's name is the digest of its
-rows: the same rows are the same file, and a file that is there is whole.
+rows: the same rows are the same file, and a file that is there is whole. One at an address is fetched once by each
+machine that reads it.
 """
 
 import atexit
@@ -11,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, islice
@@ -19,6 +21,7 @@ from typing import Any, overload
 
 import pyarrow as pa
 
+from semievol.addresses import at_address, fetched, on_disk, upload
 from semievol.records import Example
 
 BATCH = 256
@@ -74,8 +77,9 @@ class StoredExamples(Sequence[Example]):
 def store(examples: Iterable[Example], folder: Path | None = None) -> StoredExamples:
     """The examples in a file of `folder`; where there is none, of a temporary one that goes with the process."""
     folder = folder or _scratch()
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f".partial.{os.getpid()}"
+    disk = on_disk(folder)
+    disk.mkdir(parents=True, exist_ok=True)
+    partial = disk / f".partial.{socket.gethostname()}.{os.getpid()}"
     total, rows, stream = hashlib.sha256(), 0, iter(examples)
     try:
         with pa.OSFile(str(partial), "wb") as sink, pa.ipc.new_file(sink, SCHEMA) as writer:
@@ -84,13 +88,16 @@ def store(examples: Iterable[Example], folder: Path | None = None) -> StoredExam
                     total.update(_line(example))
                 writer.write_batch(_columns(batch))
                 rows += len(batch)
-        path = folder / f"{total.hexdigest()}.arrow"
-        if not path.exists():
+        name = f"{total.hexdigest()}.arrow"
+        if not (disk / name).exists():
             with partial.open("rb") as handle:
                 os.fsync(handle.fileno())
-            partial.replace(path)
+            partial.replace(disk / name)
     finally:
         partial.unlink(missing_ok=True)
+    path = folder / name
+    if at_address(path) and not path.exists():
+        upload(disk / name, path)
     return StoredExamples(path, range(rows), total.hexdigest())
 
 
@@ -139,7 +146,7 @@ def _batch(path: Path, number: int) -> pa.RecordBatch:
 
 @functools.lru_cache(maxsize=_OPEN_FILES)
 def _reader(path: Path) -> Any:
-    return pa.ipc.open_file(pa.OSFile(str(path)))
+    return pa.ipc.open_file(pa.OSFile(str(fetched(path))))
 
 
 @functools.cache

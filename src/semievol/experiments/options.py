@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from semievol.errors import ExperimentError
+
 
 @dataclass(frozen=True)
 class Search:
@@ -51,6 +53,11 @@ class Options:
     search: Search = field(default_factory=Search)
     out: Path = Path("runs/experiments")
     config_folder: Path = Path("configs")
+
+    def __post_init__(self) -> None:
+        """Refuses an address: runs of a grid share their work by a database and hard links."""
+        if ":/" in str(self.out):
+            raise ExperimentError(f"{self.out}: an experiment needs a folder on a disk; only runs may be at an address")
 
 
 def from_arguments(given: Mapping[str, Any]) -> Options:

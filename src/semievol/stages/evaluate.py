@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import math
-import shutil
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from semievol import metrics
+from semievol.addresses import make_folder, remove_folder
 from semievol.data import digest
 from semievol.files import iter_rows, write_rows, write_tables, write_text
 from semievol.records import Example, Request, Response, Sampling
@@ -88,7 +88,7 @@ def evaluate(
 def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Example]) -> StageDir:
     """The folder below the stage's with a model's greedy answers to `rows`, shard by shard."""
     below = StageDir(stage.path / model)
-    below.path.mkdir(parents=True, exist_ok=True)
+    make_folder(below.path)
     answer = partial(_answer_shard, round_, below, model)
     round_.run_shards(below, rows, answer, title=f"evaluate {model}", requests=len(rows))
     return below
@@ -180,7 +180,7 @@ def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]
     if not path.exists() or shards.may_change:
         write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
         if not any(shards.failures()):
-            shutil.rmtree(shards.path)
+            remove_folder(shards.path)
     return summarize(round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability"])))
 
 
@@ -189,7 +189,7 @@ def _forget_changed(stage: StageDir, old: Mapping[str, Any], weights_digests: Ma
     for model in old["weights"]:
         if old["weights"][model] != weights_digests.get(model):
             stage.answers_path(model).unlink(missing_ok=True)
-            shutil.rmtree(stage.path / model, ignore_errors=True)
+            remove_folder(stage.path / model)
 
 
 def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[Example]) -> dict[str, Any]:

@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-import shutil
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
+from semievol.addresses import weights_on_disk
 from semievol.config import LAUNCHER_OPTIONS, TrainingConfig
 from semievol.errors import Stopped, TrainingError
 from semievol.progress import Reporter
@@ -90,14 +90,12 @@ def train(
     round_.worker.close()
     config = round_.config
     started = time.monotonic()
-    partial = stage.training_path
-    if stage.adapter_path.exists():  # killed before the stage was marked as done
-        shutil.rmtree(partial, ignore_errors=True)
-        stage.adapter_path.rename(partial)
+    out = stage.training_folder(hosted=recipe.kind == "hosted")
+    start_from = None if start_from is None else weights_on_disk(start_from)
     trainer = open_trainer(recipe, round_.budget)
     with StepProgress(round_.reporter, title, len(rows)) as progress:
-        trained = trainer.train(config.model, rows, recipe, partial, config.seed, start_from, progress)
-    partial.rename(stage.adapter_path)
+        trained = trainer.train(config.model, rows, recipe, out, config.seed, start_from, progress)
+    stage.take_weights(out)
     stage.finish(
         {
             "rows": len(rows),
@@ -105,7 +103,7 @@ def train(
             "tokens": trained.tokens,
             "losses": [round(loss, 5) for loss in trained.losses],
             "seconds": round(time.monotonic() - started, 1),
-            **({} if trained.weights == str(partial) else {"model": trained.weights}),
+            **({} if trained.weights == str(out) else {"model": trained.weights}),
         }
     )
 
