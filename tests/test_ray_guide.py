@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from benchmarks import cluster_estimate as estimate
 
+from benchmarks import cluster_estimate as estimate
 from semievol.cli import _parser
 from semievol.config import load
 
@@ -60,6 +60,7 @@ def test_a_cluster_file_parses(path):
 def test_ray_takes_the_cluster_file_for_aws():
     util = pytest.importorskip("ray.autoscaler._private.util", reason="ray is not installed")
     pytest.importorskip("jsonschema", reason="the schema is checked with jsonschema")
+    assert "s/AMI_OF_TODAY/" in PAGE
     cluster = yaml.safe_load((EXAMPLES / "aws.yaml").read_text(encoding="utf-8"))
     util.validate_config(util.prepare_config(cluster))
     nodes = cluster["available_node_types"]
