@@ -19,7 +19,7 @@ News = dict[str, Any]
 
 @dataclass(frozen=True)
 class Job:
-    """A training as its processes are told it; all of them see its paths."""
+    """A training as its processes are told it. They see its paths; on a cluster each has paths of its own instead."""
 
     model: ModelConfig
     recipe: TrainingConfig

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -23,10 +24,15 @@ GRACE = 30.0
 """Seconds in which a training that is stopped, or in which one of the workers fails, may end by itself."""
 
 
+Files = dict[str, bytes]
+"""The content of a folder, by names relative to it."""
+
+
 class RayLauncher:
     """The training of `training.kind` in `training.num_workers` workers of a cluster.
 
-    A training is one unit of work: where a worker dies, all of it starts again.
+    A training is one unit of work: where a worker dies, all of it starts again. Weights come and go by Ray: no machine
+    has to see another one's disk.
     """
 
     def train(
@@ -49,17 +55,17 @@ class RayLauncher:
         ray = connect(config)
         from ray.util.queue import Queue
 
-        start_from = None if start_from is None else str(Path(start_from).absolute())
-        job = Job(model, recipe, str(out.absolute()), seed, start_from, list(examples))
+        job = Job(model, recipe, "", seed, None, list(examples))
         news, orders = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         storage = out.absolute().with_name(out.name + ".ray")
         # An actor of its own starts the training, so that the training ends with it, and so that Ray Train sets no
         # signal handlers here.
         session = ray.remote(num_cpus=0)(_Session).remote()
-        loop = {"job": job, "news": news, "orders": orders}
+        given = None if start_from is None else _files(Path(start_from))
+        loop = {"job": job, "given": given, "news": news, "orders": orders}
         ended = session.run.remote(loop, _scaling(ray, model, recipe, config), str(storage))
         try:
-            trained = _follow(ray, ended, news, Listener(progress))
+            trained, files = _follow(ray, ended, news, Listener(progress))
         except BaseException:
             # Ray Train gives its resources back when it ends, and not always when it is killed.
             orders.put("stop")
@@ -70,25 +76,32 @@ class RayLauncher:
             for queue in (news, orders):
                 queue.shutdown(force=True)
             shutil.rmtree(storage, ignore_errors=True)
+        shutil.rmtree(out, ignore_errors=True)
+        _write(files, out)
         return replace(trained, weights=str(out))
 
 
-def _follow(ray: Any, ended: Any, news: Any, listener: Listener) -> Trained:
+def _follow(ray: Any, ended: Any, news: Any, listener: Listener) -> tuple[Trained, Files]:
+    """What the training came to, and its weights."""
     from ray.util.queue import Empty
 
-    over = False
+    over, files = False, Files()
     while True:
         with contextlib.suppress(Empty):
-            listener.hear(news.get(timeout=0 if over else PAUSE))
+            said = news.get(timeout=0 if over else PAUSE)
+            if "files" in said:
+                files = said["files"]
+            else:
+                listener.hear(said)
             continue
         if over:
             break
         listener.wait()
         over = bool(ray.wait([ended], timeout=0)[0])
     error: str | None = ray.get(ended)
-    if listener.trained is None or error:
+    if listener.trained is None or not files or error:
         raise TrainingError(f"training.launcher ray: {error or 'the workers ended without a word'}")
-    return listener.trained
+    return listener.trained, files
 
 
 def _scaling(ray: Any, model: ModelConfig, recipe: TrainingConfig, config: RayConfig) -> dict[str, Any]:
@@ -135,4 +148,27 @@ def _line(error: Exception) -> str:
 
 def _train(config: dict[str, Any]) -> None:
     """What each worker runs. A failure that is told is none to Ray, which would try again."""
-    work(config["job"], config["news"].put, stopping=lambda: not config["orders"].empty())
+    from semievol.training.distributed import rank
+
+    tell = config["news"].put
+    with tempfile.TemporaryDirectory(prefix="semievol-") as scratch:
+        given, out = Path(scratch, "given"), Path(scratch, "out")
+        start_from = None if config["given"] is None else str(_write(config["given"], given))
+        job = replace(config["job"], out=str(out), start_from=start_from)
+        if work(job, tell, stopping=lambda: not config["orders"].empty()) and rank() == 0:
+            tell({"files": _files(out)})
+
+
+def _files(folder: Path) -> Files:
+    """The files of a folder."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def _write(files: Files, folder: Path) -> Path:
+    """The folder, with these files."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
