@@ -16,10 +16,11 @@ def _killed_after(variable: str, count: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-class CountingBackend(FakeBackend):
-    """Writes the id of each request it computes to $ASKED; dies before computing number $KILL_AT."""
+class OneByOne(FakeBackend):
+    """Calls `before` before it computes a request."""
 
-    computed = 0
+    def before(self, request: Request) -> None:
+        raise NotImplementedError
 
     def generate(
         self,
@@ -32,11 +33,20 @@ class CountingBackend(FakeBackend):
                 continue
             if stop():
                 return
-            _killed_after("KILL_AT", CountingBackend.computed)
-            CountingBackend.computed += 1
-            with Path(os.environ["ASKED"]).open("a") as handle:
-                handle.write(f"{request.id}\n")
+            self.before(request)
             yield from super().generate([request])
+
+
+class CountingBackend(OneByOne):
+    """Writes the id of each request it computes to $ASKED; dies before computing number $KILL_AT."""
+
+    computed = 0
+
+    def before(self, request: Request) -> None:
+        _killed_after("KILL_AT", CountingBackend.computed)
+        CountingBackend.computed += 1
+        with Path(os.environ["ASKED"]).open("a") as handle:
+            handle.write(f"{request.id}\n")
 
 
 class DyingTrainer(FakeTrainer):

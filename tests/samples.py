@@ -53,6 +53,12 @@ def topics_config(folder: Path, **sections: Any) -> Config:
     return build(raw)
 
 
+def run_results(run: Path) -> dict[str, bytes]:
+    """The bytes of every result in a run folder, by its place there."""
+    found = (path for kind in ("*.parquet", "metrics.json", "votes.json") for path in sorted(run.rglob(kind)))
+    return {str(path.relative_to(run)): path.read_bytes() for path in found}
+
+
 def held(*kinds: type) -> Counter[type]:
     """How many instances of each class are alive."""
     return Counter({kind: count for kind, count in Counter(map(type, gc.get_objects())).items() if kind in kinds})

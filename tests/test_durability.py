@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from samples import topics_config
+from samples import run_results, topics_config
 from semievol.config import dump
 
 RUN = "import sys, semievol; semievol.run(semievol.load(sys.argv[1]))"
@@ -30,13 +30,6 @@ def run_process(folder: Path, **environment: str) -> int:
         check=False,
         capture_output=True,
     ).returncode
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    """The bytes of every result, by its place in the run folder."""
-    run = folder / "run"
-    kinds = ("*.parquet", "metrics.json", "votes.json")
-    return {str(path.relative_to(run)): path.read_bytes() for kind in kinds for path in sorted(run.rglob(kind))}
 
 
 def asked(folder: Path) -> Counter[str]:
@@ -62,7 +55,7 @@ def test_an_undisturbed_run_asks_every_question_once(undisturbed: Path) -> None:
 def test_a_run_killed_while_it_asks_gives_the_same_bytes(moment: int, undisturbed: Path, tmp_path: Path) -> None:
     assert run_process(tmp_path, KILL_AT=str(moment)) == -9
     assert run_process(tmp_path) == 0
-    assert results(tmp_path) == results(undisturbed)
+    assert run_results(tmp_path / "run") == run_results(undisturbed / "run")
     assert asked(tmp_path) == asked(undisturbed)
 
 
@@ -70,7 +63,7 @@ def test_a_run_killed_while_it_asks_gives_the_same_bytes(moment: int, undisturbe
 def test_a_run_killed_while_it_trains_gives_the_same_bytes(training: int, undisturbed: Path, tmp_path: Path) -> None:
     assert run_process(tmp_path, KILL_TRAINING=str(training)) == -9
     assert run_process(tmp_path) == 0
-    assert results(tmp_path) == results(undisturbed)
+    assert run_results(tmp_path / "run") == run_results(undisturbed / "run")
     assert asked(tmp_path) == asked(undisturbed)
 
 
@@ -78,7 +71,7 @@ def test_a_run_killed_again_and_again_gives_the_same_bytes(undisturbed: Path, tm
     status = [run_process(tmp_path, KILL_AT="90", KILL_TRAINING="1") for _ in range(5)]
     assert status[0] == -9
     assert run_process(tmp_path) == 0
-    assert results(tmp_path) == results(undisturbed)
+    assert run_results(tmp_path / "run") == run_results(undisturbed / "run")
     assert asked(tmp_path) == asked(undisturbed)
 
 
@@ -88,12 +81,12 @@ def test_a_torn_last_line_of_a_journal_is_asked_again(undisturbed: Path, tmp_pat
     whole = journal.read_bytes()
     journal.write_bytes(whole[:-7])
     assert run_process(tmp_path) == 0
-    assert results(tmp_path) == results(undisturbed)
+    assert run_results(tmp_path / "run") == run_results(undisturbed / "run")
     assert (asked(tmp_path) - asked(undisturbed)).total() == 1
 
 
 def test_a_finished_run_asks_and_trains_nothing(undisturbed: Path) -> None:
-    before, bytes_before = asked(undisturbed), results(undisturbed)
+    before, bytes_before = asked(undisturbed), run_results(undisturbed / "run")
     assert run_process(undisturbed, KILL_AT="0", KILL_TRAINING="0") == 0
     assert asked(undisturbed) == before
-    assert results(undisturbed) == bytes_before
+    assert run_results(undisturbed / "run") == bytes_before

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from samples import topics_config
+from samples import run_results, topics_config
 from semievol.backends.fake import FakeBackend
 from semievol.cli import main
 from semievol.config import Config, dump
@@ -64,11 +64,6 @@ def fail(*ids: str, permanent: bool = False) -> None:
     FAILING.update(dict.fromkeys(ids, permanent))
 
 
-def results(folder: Path) -> dict[str, bytes]:
-    found = (path for kind in ("*.parquet", "metrics.json", "votes.json") for path in sorted(folder.rglob(kind)))
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
-
-
 SOME = ("unlabeled-1/warm+0", "unlabeled-1/base+1", "unlabeled-20/warm+0", "unlabeled-39/base+0")
 """Some collaborators' requests of all shards but one; two of them ask M_warm with the plain prompt."""
 
@@ -98,7 +93,7 @@ def test_the_next_run_asks_for_what_failed_and_ends_as_if_nothing_had(tmp_path: 
     run(made)
     fail()
     run(made)
-    assert results(tmp_path / "disturbed" / "run") == results(tmp_path / "undisturbed" / "run")
+    assert run_results(tmp_path / "disturbed" / "run") == run_results(tmp_path / "undisturbed" / "run")
     assert failure_lines(RunDir(made.output)) == []
     assert all(ASKED[id_] == undisturbed[id_] for id_ in SOME)
 
@@ -140,11 +135,11 @@ def test_a_run_whose_failed_requests_fail_again_changes_nothing(tmp_path: Path, 
     fail(*SOME)
     made = config(tmp_path, collaborate=crew)
     run(made)
-    before, bytes_before = Counter(ASKED), results(tmp_path / "run")
+    before, bytes_before = Counter(ASKED), run_results(tmp_path / "run")
     trained = (tmp_path / "run/evolve/adapter/votes.json").stat().st_mtime_ns
     run(made)
     assert before == ASKED
-    assert results(tmp_path / "run") == bytes_before
+    assert run_results(tmp_path / "run") == bytes_before
     assert (tmp_path / "run/evolve/adapter/votes.json").stat().st_mtime_ns == trained
 
 
@@ -160,7 +155,7 @@ def test_requests_of_every_stage_are_asked_again(stage: str, tmp_path: Path) -> 
     assert len(list(RunDir(made.output).stage(stage).failures())) == len(ids)
     fail()
     run(made)
-    assert results(tmp_path / "disturbed" / "run") == results(tmp_path / "undisturbed" / "run")
+    assert run_results(tmp_path / "disturbed" / "run") == run_results(tmp_path / "undisturbed" / "run")
 
 
 def test_a_request_that_would_fail_again_is_not_asked_again(tmp_path: Path, crew: dict[str, Any]) -> None:
@@ -213,7 +208,7 @@ def test_a_second_run_that_is_broken_off_anywhere_loses_nothing(
         with contextlib.suppress(KeyboardInterrupt):
             run(made)
     run(made)
-    assert results(tmp_path / "disturbed" / "run") == results(tmp_path / "undisturbed" / "run")
+    assert run_results(tmp_path / "disturbed" / "run") == run_results(tmp_path / "undisturbed" / "run")
 
 
 def test_status_and_the_end_of_a_run_tell_of_failed_requests(

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from executors.on_ray import config_of, results
+from executors.on_ray import config_of
+from samples import run_results
 from semievol.pipeline import run
 
 
@@ -23,4 +24,4 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What the inline executor gives."""
     folder: Path = tmp_path_factory.mktemp("inline") / "it"
     run(config_of(folder, "inline"))
-    return results(folder)
+    return run_results(folder / "run")

@@ -1,23 +1,22 @@
-"""Engines that fail on demand in a worker of a Ray cluster, and the bytes that a run should leave."""
+"""Runs on a Ray cluster whose engines fail on demand."""
 
 import os
 import signal
 import time
-from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from faulty import OneByOne
 from samples import topics_config
-from semievol.backends.fake import FakeBackend
 from semievol.config import Config
 from semievol.errors import ConfigError
-from semievol.records import Request, Response
+from semievol.records import Request
 
 ROWS = 40
 SHARD_ROWS = 4
 
 
-class Obliging(FakeBackend):
+class Obliging(OneByOne):
     """Does what the files in the folder of the labeled rows say: the first word is what, the second a request's id.
 
     Ids of what it computes are lines of `asked.txt` there, and each engine is a line of `opened.txt`.
@@ -29,21 +28,10 @@ class Obliging(FakeBackend):
         with (self._folder / "opened.txt").open("a") as handle:
             handle.write(f"{os.getpid()}\n")
 
-    def generate(
-        self,
-        requests: Sequence[Request],
-        finished: Container[str] = (),
-        stop: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Response]:
-        for request in requests:
-            if request.id in finished:
-                continue
-            if stop():
-                return
-            self._obey(request.id)
-            with (self._folder / "asked.txt").open("a") as handle:
-                handle.write(f"{request.id}\n")
-            yield from super().generate([request])
+    def before(self, request: Request) -> None:
+        self._obey(request.id)
+        with (self._folder / "asked.txt").open("a") as handle:
+            handle.write(f"{request.id}\n")
 
     def _obey(self, id_: str) -> None:
         for order in self._folder.glob("order-*"):
@@ -81,13 +69,6 @@ def config_of(folder: Path, kind: str = "ray", workers: int = 2, **ray: Any) -> 
         backend={"kind": "executors.on_ray:Obliging"},
         executor={"kind": kind, "shard_rows": SHARD_ROWS, "ray": {"workers": workers, "num_cpus": 0.5, **ray}},
     )
-
-
-def results(folder: Path) -> dict[str, bytes]:
-    """The bytes of every result, by its place in the run folder."""
-    run = folder / "run"
-    kinds = ("*.parquet", "metrics.json", "votes.json")
-    return {str(path.relative_to(run)): path.read_bytes() for kind in kinds for path in sorted(run.rglob(kind))}
 
 
 def lines(path: Path) -> list[str]:

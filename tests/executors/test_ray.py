@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from executors.on_ray import ROWS, SHARD_ROWS, config_of, lines, order, results
+from executors.on_ray import ROWS, SHARD_ROWS, config_of, lines, order
 from processes import soon
+from samples import run_results
 from semievol import cli
 from semievol.config import changed, dump
 from semievol.errors import ClusterError, ConfigError, Stopped
@@ -28,7 +29,7 @@ def test_any_number_of_workers_gives_the_bytes_of_the_inline_executor(
     workers: int, tmp_path: Path, expected: dict[str, bytes]
 ) -> None:
     run(config_of(tmp_path, workers=workers))
-    assert results(tmp_path) == expected
+    assert run_results(tmp_path / "run") == expected
     engines = {process for process in lines(tmp_path / "opened.txt") if process != str(os.getpid())}
     assert len(engines) >= workers
     assert str(os.getpid()) not in lines(tmp_path / "opened.txt")
@@ -49,7 +50,7 @@ def test_a_killed_worker_costs_nothing_that_was_answered(tmp_path: Path, expecte
     deadly = order(tmp_path, "die-once", "unlabeled-6/warm+1")
     run(config)
     assert not deadly.exists()
-    assert results(tmp_path) == expected
+    assert run_results(tmp_path / "run") == expected
     assert set(Counter(lines(tmp_path / "asked.txt")).values()) == {1}
 
 
@@ -72,7 +73,7 @@ def test_a_poisoned_shard_is_tried_so_often_and_set_aside_with_its_error(
 
     poison.unlink()
     assert cli.main(["run", str(file)]) == 0
-    assert results(tmp_path) == expected
+    assert run_results(tmp_path / "run") == expected
     assert not stage.errors()
 
 
@@ -109,7 +110,7 @@ def test_a_stopped_run_keeps_what_it_has_and_goes_on(tmp_path: Path, expected: d
     assert 20 <= len(asked) < 4 * ROWS
     slow.unlink()
     run(config_of(tmp_path))
-    assert results(tmp_path) == expected
+    assert run_results(tmp_path / "run") == expected
     assert set(Counter(lines(tmp_path / "asked.txt")).values()) == {1}
 
 
@@ -131,7 +132,7 @@ def test_a_killed_driver_started_again_goes_on(tmp_path: Path, cluster: str, exp
         driver.send_signal(signal.SIGKILL)
     slow.unlink()
     run(config_of(tmp_path))
-    assert results(tmp_path) == expected
+    assert run_results(tmp_path / "run") == expected
 
 
 def test_no_more_shards_are_begun_than_there_are_workers(tmp_path: Path) -> None:

@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from executors.on_ray import results
-from samples import topics_config
+from samples import run_results, topics_config
 from semievol.config import Config
 from semievol.pipeline import run
 
@@ -29,4 +28,4 @@ def config_of(folder: Path, **executor: Any) -> Config:
 def test_smollm2_gives_the_same_bytes_on_two_workers(tmp_path: Path) -> None:
     run(config_of(tmp_path / "inline"), until="justify")
     run(config_of(tmp_path / "ray", kind="ray", ray={"workers": 2}), until="justify")
-    assert results(tmp_path / "ray") == results(tmp_path / "inline")
+    assert run_results(tmp_path / "ray" / "run") == run_results(tmp_path / "inline" / "run")

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from executors.on_ray import config_of, lines, order, results
+from executors.on_ray import config_of, lines, order
 from processes import soon
+from samples import run_results
 from semievol.pipeline import run
 
 pytestmark = pytest.mark.ray
@@ -43,7 +44,7 @@ def test_a_node_that_goes_costs_its_shards_in_flight_and_nothing_else(
     removal.start()
     run(config_of(tmp_path, workers=4, num_cpus=1))
     removal.join()
-    assert results(tmp_path) == expected
+    assert run_results(tmp_path / "run") == expected
     assert len(nodes.list_all_nodes()) == 2
     asked = lines(tmp_path / "asked.txt")
     # What was computed when the node went and not yet in a journal is at most one answer for each of its two workers.

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 import vllm_standin
-from executors.on_ray import results
 from processes import exists, soon
-from samples import topics_config
+from samples import run_results, topics_config
 from semievol.pipeline import run
 from tiny import save_tiny_model
 
@@ -36,7 +35,7 @@ def test_two_workers_start_two_servers_with_a_log_each_and_leave_none(tmp_path: 
             executor={"shard_rows": 2, **executor},
         )
         run(config, until="collaborate")
-        return results(tmp_path / name)
+        return run_results(tmp_path / name / "run")
 
     assert outcome("ray", kind="ray", ray={"workers": 2}) == outcome("inline")
     logs = sorted((tmp_path / "ray" / "run" / "logs").glob("vllm-*.log"))

@@ -61,8 +61,8 @@ class RayExecutor:
             return
         connect(self._options)
         shift = _Shift(self._options.max_attempts, [ray.put(function)], shards)
-        shift.staff(self._idle)
-        self._idle = []
+        while self._idle:
+            shift.hire(self._idle.pop())
         try:
             while shift.goes_on:
                 self._hire(shift)
@@ -119,11 +119,6 @@ class _Shift:
     def goes_on(self) -> bool:
         """Whether there is work that somebody does or will do."""
         return bool(self._busy) or bool(self._todo)
-
-    def staff(self, desks: Sequence[Any]) -> None:
-        """Takes workers that are there already."""
-        for desk in desks:
-            self.hire(desk)
 
     def hire(self, desk: Any) -> None:
         """Takes a worker; it is given work when it is there."""
@@ -230,8 +225,8 @@ class _Shift:
             self._since = time.monotonic()
         elif self._todo and time.monotonic() - self._since > PATIENCE:
             self._since = float("inf")  # once
-            free = {name: round(amount, 1) for name, amount in ray.cluster_resources().items() if ":" not in name}
-            reporter.say(f"waiting for the Ray cluster: it has no room for a worker yet, of {free} in all")
+            has = {name: round(amount, 1) for name, amount in ray.cluster_resources().items() if ":" not in name}
+            reporter.say(f"waiting for the Ray cluster: it has no room for a worker yet, of {has} in all")
 
 
 def gpus_of_a_worker(config: Config) -> float:
