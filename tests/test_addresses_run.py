@@ -130,7 +130,7 @@ def test_answers_that_another_machine_made_old_are_not_read(address: str, tmp_pa
         pass
     old.write_bytes(content)  # as a machine has it that was not there when the shard was made anew
     assert stage.journal(0).read() == {}
-    assert stage.is_open(0)
+    assert stage.begun() == {0}
 
 
 def test_failures_stay_open_and_are_asked_again_anywhere(

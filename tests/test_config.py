@@ -8,6 +8,7 @@ import yaml
 from semievol import config
 from semievol.errors import ConfigError
 from semievol.init import template, write_config
+from semievol.stages.warmup import recipe_key
 
 
 def test_the_dumped_config_loads_as_the_same_config() -> None:
@@ -154,3 +155,50 @@ def test_an_address_without_a_scheme_or_with_a_key_is_refused(url: str) -> None:
     with pytest.raises(ConfigError, match=r"backend\.service\.base_url") as caught:
         config.build({"backend": {"service": {"base_url": url}}})
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"num_workers": 2}, "num_workers is 2 and launcher is inline; set launcher to accelerate or ray"),
+        ({"fsdp": True}, "fsdp is True and launcher is inline"),
+        ({"launcher": "ray", "kind": "hosted"}, "launcher is ray and kind is hosted; only local training is launched"),
+        ({"launcher": "ray", "fsdp": True}, "fsdp is true and num_workers is 1"),
+        (
+            {"launcher": "accelerate", "num_workers": 3},
+            "3 workers cannot share a step of gradient_accumulation_steps 8",
+        ),
+    ],
+)
+def test_a_training_that_cannot_be_launched_is_refused(training: dict[str, object], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        config.build({"training": training})
+    with pytest.raises(ConfigError, match=message):
+        config.build({"evolve": {"training": training}})
+
+
+@pytest.mark.parametrize(
+    ("batch", "passes", "workers", "each"),
+    [(1, 8, 4, (1, 2)), (4, 1, 2, (2, 1)), (2, 2, 4, (1, 1)), (3, 4, 6, (1, 2)), (2, 3, 1, (2, 3))],
+)
+def test_workers_share_the_passes_of_a_step_and_then_its_batches(
+    batch: int, passes: int, workers: int, each: tuple[int, int]
+) -> None:
+    recipe = config.build(
+        {"training": {"per_device_train_batch_size": batch, "gradient_accumulation_steps": passes}}
+    ).training
+    assert recipe.batches_of(workers) == each
+
+
+def test_a_launcher_stands_in_no_key_and_takes_the_cluster_of_the_executor() -> None:
+    plain = config.build({}).recipe("warmup")
+    launched = config.build(
+        {
+            "training": {"launcher": "ray", "num_workers": 2},
+            "executor": {"ray": {"address": "auto"}},
+            "evolve": {"training": {"ray": {"num_cpus": 3}}},
+        }
+    )
+    assert recipe_key(launched.recipe("warmup")) == recipe_key(plain)
+    assert launched.recipe("warmup").ray == launched.executor.ray
+    assert launched.recipe("evolve").ray == config.RayConfig(num_cpus=3)

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from semievol.addresses import at_address, upload
 from semievol.errors import RunDirError
 
-ROW_GROUP = 16 * 1024 * 1024
+ROW_GROUP = 4 * 1024 * 1024
 """Bytes in memory after which a row group of a Parquet file is written."""
 
 

@@ -1,3 +1,6 @@
+import re
+
+import numpy as np
 import pytest
 
 from semievol.report.charts import HEIGHT, WIDTH, coverage, histogram, ticks
@@ -60,3 +63,11 @@ def test_ticks_are_round_and_inside():
     assert ticks(0.03, 1.1) == [0.25, 0.5, 0.75, 1.0]
     assert ticks(0, 46) == [0, 10, 20, 30, 40]
     assert ticks(0, 1) == [0, 0.2, 0.4, 0.6, 0.8, 1.0]
+
+
+def test_values_in_single_precision_all_fall_into_bins():
+    values = np.linspace(0, 3, 1000, dtype=np.float32)
+    for tau in (0.1, 2.999999, 3.3, None):
+        chart = histogram(values[:500], values[500:], tau)
+        assert sum(int(re.search(r": (\d+) kept, (\d+) dropped", bar.title)[1]) for bar in chart.bars) == 500
+        assert sum(int(re.search(r": (\d+) kept, (\d+) dropped", bar.title)[2]) for bar in chart.bars) == 500

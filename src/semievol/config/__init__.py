@@ -5,11 +5,20 @@ reference page all come from these classes. A section has the name of its stage 
 """
 
 from semievol.config.costs import CostsConfig, PriceConfig
-from semievol.config.engines import ExecutorConfig, HostedConfig, ModelConfig, RayConfig, ServiceConfig, TrainingConfig
+from semievol.config.engines import (
+    LAUNCHER_OPTIONS,
+    ExecutorConfig,
+    HostedConfig,
+    ModelConfig,
+    RayConfig,
+    ServiceConfig,
+    TrainingConfig,
+)
 from semievol.config.loading import PRESETS, build, changed, dump, load, schema
 from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
 
 __all__ = [
+    "LAUNCHER_OPTIONS",
     "PRESETS",
     "Config",
     "CostsConfig",

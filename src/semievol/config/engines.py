@@ -1,5 +1,6 @@
 """Options of what computes: the model, its training, the engine that answers, and where the work runs."""
 
+import math
 import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -233,28 +234,6 @@ class HostedConfig(Section):
     """Seconds between two looks at a job."""
 
 
-class TrainingConfig(TrainingRecipe):
-    """The recipe of every training, and who carries it out."""
-
-    kind: str = "local"
-    """`local` (TRL and PEFT in this process), `hosted` (a service's fine-tuning), `fake`, or
-    `my_package.module:Class`."""
-    hosted: HostedConfig = HostedConfig()
-
-
-class BackendConfig(Section):
-    """The engine that answers."""
-
-    kind: str = "transformers"
-    """`transformers`, `vllm`, `openai` (any service with that API), `fake`, or `my_package.module:Class`."""
-    service: ServiceConfig = ServiceConfig()
-    vllm: VllmConfig = VllmConfig()
-    batch_tokens: Count = 4096
-    """Tokens that the transformers backend computes at once; what prompts have in common counts once."""
-    fake_noise: Annotated[float, Field(ge=0, le=1)] = 0.3
-    """Share of the fake backend's answers that are another than its best, at temperature 1."""
-
-
 class RayConfig(Section):
     """A Ray cluster, and the workers that a run has there. None of it changes an answer."""
 
@@ -282,6 +261,74 @@ class RayConfig(Section):
         if self.min_workers is not None and self.min_workers > self.workers:
             raise ValueError(f"min_workers is {self.min_workers} and workers is {self.workers}")
         return self
+
+
+class TrainingConfig(TrainingRecipe):
+    """The recipe of every training, and who carries it out."""
+
+    kind: str = "local"
+    """`local` (TRL and PEFT in this process), `hosted` (a service's fine-tuning), `fake`, or
+    `my_package.module:Class`."""
+    hosted: HostedConfig = HostedConfig()
+    launcher: Literal["inline", "accelerate", "ray"] = "inline"
+    """Where a local training runs: `inline` (this process), `accelerate` (`num_workers` processes on this machine),
+    `ray` (as many on a cluster). This and the next three options change no result beyond rounding; see
+    docs/distributed-training.md."""
+    num_workers: Count = 1
+    """Processes that train together and share the rows of each optimizer step; a GPU each where there are GPUs."""
+    fsdp: bool = False
+    """Spread the weights over the workers, for models that do not fit one GPU."""
+    ray: RayConfig | None = None
+    """The cluster of `launcher: ray`, with the options of `executor.ray`; that itself where it is not set. Of them,
+    `address`, `runtime_env`, `num_cpus`, `num_gpus` and `resources` count here."""
+
+    @model_validator(mode="after")
+    def _can_be_launched(self) -> "TrainingConfig":
+        if self.launcher == "inline":
+            for option, plain in (("num_workers", 1), ("fsdp", False)):
+                if (value := getattr(self, option)) != plain:
+                    raise ValueError(f"{option} is {value} and launcher is inline; set launcher to accelerate or ray")
+        elif self.kind in ("hosted", "fake"):
+            raise ValueError(f"launcher is {self.launcher} and kind is {self.kind}; only local training is launched")
+        if self.fsdp and self.num_workers == 1:
+            raise ValueError("fsdp is true and num_workers is 1; there is nothing to spread the weights over")
+        self.batches_of(self.num_workers)
+        return self
+
+    def batches_of(self, workers: int) -> tuple[int, int]:
+        """Rows in a forward pass, and forward passes in an optimizer step, of each of the workers.
+
+        Together they take as many rows in a step as one would.
+
+        Raises:
+            ValueError: a step's rows cannot be divided so.
+        """
+        passes = math.gcd(self.gradient_accumulation_steps, workers)
+        rows = workers // passes
+        if self.per_device_train_batch_size % rows:
+            raise ValueError(
+                f"{workers} workers cannot share a step of gradient_accumulation_steps "
+                f"{self.gradient_accumulation_steps} x per_device_train_batch_size {self.per_device_train_batch_size} "
+                "rows; choose a num_workers that divides them"
+            )
+        return self.per_device_train_batch_size // rows, self.gradient_accumulation_steps // passes
+
+
+LAUNCHER_OPTIONS = frozenset({"launcher", "num_workers", "fsdp", "ray"})
+"""Options of a training that change no weights beyond rounding, and so stand in no stage's key."""
+
+
+class BackendConfig(Section):
+    """The engine that answers."""
+
+    kind: str = "transformers"
+    """`transformers`, `vllm`, `openai` (any service with that API), `fake`, or `my_package.module:Class`."""
+    service: ServiceConfig = ServiceConfig()
+    vllm: VllmConfig = VllmConfig()
+    batch_tokens: Count = 4096
+    """Tokens that the transformers backend computes at once; what prompts have in common counts once."""
+    fake_noise: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Share of the fake backend's answers that are another than its best, at temperature 1."""
 
 
 class ExecutorConfig(Section):

@@ -256,7 +256,7 @@ class Config(Section):
             )
 
     def recipe(self, stage: Literal["warmup", "evolve"]) -> TrainingConfig:
-        """The training options of a stage: `training`, overridden by the stage's own; the service filled in.
+        """The training options of a stage: `training`, overridden by the stage's own; service and cluster filled in.
 
         Raises:
             ValueError: an override is unknown or impossible.
@@ -264,13 +264,12 @@ class Config(Section):
         section: WarmupConfig | EvolveConfig = getattr(self, stage)
         given = self.training.model_dump()
         overrides = dict(section.training)
-        if isinstance(hosted := overrides.get("hosted"), dict):
-            overrides["hosted"] = {**given["hosted"], **hosted}
+        for part in ("hosted", "ray"):
+            if isinstance(own := overrides.get(part), dict):
+                overrides[part] = {**(given[part] or {}), **own}
         try:
             recipe = TrainingConfig.model_validate({**given, **overrides})
         except ValidationError as error:
             raise ValueError(f"{stage}.{explain(error, TrainingConfig, prefix='training')}") from None
-        if recipe.hosted.service is not None:
-            return recipe
-        hosted = recipe.hosted.model_copy(update={"service": self.backend.service})
-        return recipe.model_copy(update={"hosted": hosted})
+        hosted = recipe.hosted.model_copy(update={"service": recipe.hosted.service or self.backend.service})
+        return recipe.model_copy(update={"hosted": hosted, "ray": recipe.ray or self.executor.ray})

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -61,14 +62,17 @@ class Curve:
 
 def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) -> Histogram | None:
     """The histogram of H in nats per token; `None` without values."""
-    values = np.concatenate([np.asarray(each, dtype=float) for each in (kept, dropped)])
+    kept, dropped = _floats(kept), _floats(dropped)
+    values = np.concatenate([kept, dropped])
     if not len(values):
         return None
     low = float(values.min())
-    high = max(float(np.quantile(values, _SHOWN_SHARE)), tau if tau is not None and math.isfinite(tau) else low)
-    high = high if high > low else low + 1.0
+    quantile = float(np.quantile(values, _SHOWN_SHARE, overwrite_input=True))  # its copy would be the largest array
+    high = max(quantile, tau if tau is not None and math.isfinite(tau) else low)
+    high = float(values.dtype.type(high if high > low else low + 1.0))  # what is clipped to it lies in the last bin
+    del values
     edges = np.linspace(low, high, BINS + 1)
-    counts = [np.histogram(np.clip(np.asarray(each, dtype=float), low, high), edges)[0] for each in (kept, dropped)]
+    counts = [np.histogram(np.clip(each, low, high), edges)[0] for each in (kept, dropped)]
     top = max(1, int((counts[0] + counts[1]).max()))
     width = WIDTH / BINS
     bars = []
@@ -96,12 +100,18 @@ def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) ->
     )
 
 
+def _floats(values: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
+    """The values in the type that they have, if that is one of floats."""
+    found = np.asarray(values)
+    return found if np.issubdtype(found.dtype, np.floating) else found.astype(float)
+
+
 def coverage(mean_nlls: npt.ArrayLike, right: npt.ArrayLike) -> Curve | None:
     """The accuracy of the rows with the lowest H, at growing shares of the rows; `None` under ten rows.
 
     Rows with one H are taken together, or their order in the file would show.
     """
-    unsorted = np.asarray(mean_nlls, dtype=float)
+    unsorted = _floats(mean_nlls)
     total = len(unsorted)
     if total < 10:
         return None

@@ -3,7 +3,7 @@
 import math
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,7 +90,7 @@ class _Columns:
     """What the figures need of every row, each (N,)."""
 
     kept: npt.NDArray[np.bool_]
-    h: npt.NDArray[np.float64]
+    h: npt.NDArray[np.float32]
     """NaN where there is none."""
     scored: npt.NDArray[np.bool_]
     """Whether there is an H."""
@@ -112,7 +112,7 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
     criterion = summary.get("criterion") or "nll"
     marked = tau if isinstance(tau, float) and criterion == "nll" else None
     everything = np.full(len(rows.kept), True)
-    kept, dropped = (np.flatnonzero(rows.scored & each) for each in (rows.kept, ~rows.kept))
+    kept, dropped = (rows.scored & each for each in (rows.kept, ~rows.kept))
     known = rows.scored & (rows.verdict >= 0)
     reasons = Counter(
         _reason(row["reason"]) for row in iter_rows(stage.rows_path, ["kept", "reason"]) if not row["kept"]
@@ -134,14 +134,14 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
             _group(f"{100 * share:.0f} %", rows, rows.agreement == rows.agreements.index(share))
             for share in sorted(rows.agreements, reverse=True)
         ),
-        surest=_shown(stage, kept[np.argsort(rows.h[kept], kind="stable")], sources),
-        least_sure=_shown(stage, dropped[np.argsort(-rows.h[dropped], kind="stable")], sources),
+        surest=_shown(stage, _lowest(rows.h, kept), sources),
+        least_sure=_shown(stage, _lowest(-rows.h, dropped), sources),
     )
 
 
 def _columns(stage: StageDir, sources: Sources) -> _Columns:
     kept, scored, origin, agreement, verdict = (array("b") for _ in range(5))
-    h = array("d")
+    h = array("f")
     origins: dict[str, int] = {}
     agreements: dict[float, int] = {}
     for row in iter_rows(stage.rows_path, ["id", "answer", "origin", "agreement", "mean_nll", "kept"]):
@@ -154,7 +154,7 @@ def _columns(stage: StageDir, sources: Sources) -> _Columns:
         agreement.append(agreements.setdefault(round(row["agreement"], 4), len(agreements)))
     return _Columns(
         kept=np.frombuffer(kept, dtype=bool),
-        h=np.frombuffer(h),
+        h=np.frombuffer(h, dtype=np.float32),
         scored=np.frombuffer(scored, dtype=bool),
         agreement=np.frombuffer(agreement, dtype=np.int8),
         agreements=list(agreements),
@@ -227,9 +227,20 @@ def _reason(text: str) -> str:
     return "agreement too low" if text.startswith("agreement ") else text
 
 
-def _shown(stage: StageDir, positions: npt.NDArray[np.int64], sources: Sources) -> tuple[Shown, ...]:
-    """The first few of the rows at `positions`."""
-    rows = rows_at(stage.rows_path, positions[:EXAMPLES].tolist())
+def _lowest(values: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> list[int]:
+    """The positions of the few lowest of the values at `where`, the first of equals first."""
+    among = values[where]
+    if len(among) > EXAMPLES:
+        among = np.partition(among, EXAMPLES - 1)
+        where = where & (values <= among[EXAMPLES - 1])
+    positions = np.flatnonzero(where)
+    lowest: list[int] = positions[np.argsort(values[positions], kind="stable")][:EXAMPLES].tolist()
+    return lowest
+
+
+def _shown(stage: StageDir, positions: Sequence[int], sources: Sources) -> tuple[Shown, ...]:
+    """The rows at `positions`."""
+    rows = rows_at(stage.rows_path, positions)
     prompts = sources.prompts({row["id"] for row in rows})
     return tuple(
         Shown(

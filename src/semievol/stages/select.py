@@ -86,12 +86,14 @@ def threshold(scores: Sequence[float], theta: float) -> float:
 
     An unknown H counts as infinite. Where the quantile falls among those, τ is the highest H that is known.
     """
-    known = [score for score in scores if score < math.inf]
-    if not known:
+    values = np.asarray(scores, dtype=float)
+    known = values < math.inf
+    count = int(known.sum())
+    if not count:
         return -math.inf
-    if len(known) < len(scores) and theta * (len(scores) - 1) >= len(known) - 1:
-        return max(known)
-    return float(np.quantile(np.asarray(scores), theta))
+    if count < len(values) and theta * (len(values) - 1) >= count - 1:
+        return float(values[known].max())
+    return float(np.quantile(values, theta))
 
 
 def thresholds(tables: Iterable[pa.Table], config: SelectConfig) -> Thresholds:

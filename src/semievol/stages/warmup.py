@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from typing import Any, overload
 
 from semievol.addresses import weights_on_disk
-from semievol.config import TrainingConfig
+from semievol.config import LAUNCHER_OPTIONS, TrainingConfig
 from semievol.errors import Stopped, TrainingError
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
@@ -60,7 +60,7 @@ class TrainingRows(Sequence[TrainingExample]):
 
 def recipe_key(recipe: TrainingConfig) -> dict[str, Any]:
     """What weights depend on in a recipe; of a service, which it is and what it is told, not how it is reached."""
-    key = recipe.model_dump(mode="json", exclude={"hosted"})
+    key = recipe.model_dump(mode="json", exclude={"hosted", *LAUNCHER_OPTIONS})
     if recipe.kind == "hosted":
         hosted = recipe.hosted
         where = hosted.service.base_url if hosted.service else None

@@ -16,6 +16,12 @@ TRAINERS: Table = {
     "fake": ("semievol.training.fake:FakeTrainer", None),
 }
 
+LAUNCHERS: Table = {
+    "accelerate": ("semievol.training.launchers.accelerate:AccelerateLauncher", "local"),
+    "ray": ("semievol.training.launchers.ray:RayLauncher", "ray"),
+}
+"""Trainers that start processes, in each of which the trainer of `training.kind` runs."""
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -80,8 +86,17 @@ class Trainer(Protocol):
 
 
 def open_trainer(recipe: TrainingConfig, budget: Budget | None = None) -> Trainer:
-    """The trainer that `training.kind` names; one that has to be paid is given the budget."""
-    trainer: Trainer = implementation("training.kind", recipe.kind, TRAINERS)()
+    """The trainer that `training.kind` names, or its launcher; one that has to be paid is given the budget."""
+    if recipe.launcher != "inline":
+        launcher: Trainer = implementation("training.launcher", recipe.launcher, LAUNCHERS)()
+        return launcher
+    trainer = trainer_in_process(recipe)
     if isinstance(trainer, Paid) and budget is not None:
         trainer.budget = budget
+    return trainer
+
+
+def trainer_in_process(recipe: TrainingConfig) -> Trainer:
+    """The trainer that `training.kind` names, which trains in this process."""
+    trainer: Trainer = implementation("training.kind", recipe.kind, TRAINERS)()
     return trainer

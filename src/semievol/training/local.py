@@ -5,6 +5,7 @@ break for instance, and would tokenise prompt and answer in one piece; the backe
 here too: a batch is a tree of tokens, as in answering, and TRL knows no weights of examples.
 """
 
+import dataclasses
 import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +22,7 @@ from transformers import PrinterCallback, TrainerCallback, set_seed
 from trl import SFTConfig, SFTTrainer
 
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.errors import TrainingError
+from semievol.errors import Stopped, TrainingError
 from semievol.local.batches import Tokens, tree
 from semievol.local.lora import fuse
 from semievol.local.model import LocalModel, free_local_model, local_model
@@ -38,7 +39,8 @@ from semievol.models import (
     response_ids,
 )
 from semievol.records import TrainingExample
-from semievol.training import Trained
+from semievol.training import Trained, silent
+from semievol.training.distributed import Turned, Turns, agreed, rank, spread, trained_weights, workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Row:
 
 
 class LocalTrainer:
-    """SFT with LoRA in this process; on a CPU the same arguments give the same bytes."""
+    """SFT with LoRA in this process, alone or with others; on a CPU the same arguments give the same bytes."""
 
     def __init__(self) -> None:
         self.work = Work()
@@ -86,7 +88,8 @@ class LocalTrainer:
         Raises:
             TrainingError: nothing to train on, a row longer than the model, a loss that is not finite.
         """
-        shutil.rmtree(out, ignore_errors=True)  # of a killed training: it is one unit of work and starts again
+        if rank() == 0:
+            shutil.rmtree(out, ignore_errors=True)  # of a killed training: it is one unit of work and starts again
         tokenizer = load_tokenizer(model)
         rows = tokenised(tokenizer, examples, model_limit(model))
         device = resolve_device(model)
@@ -97,16 +100,21 @@ class LocalTrainer:
             )
         seed %= 2**32  # the most that numpy's global generator takes
         set_seed(seed)  # LoRA's own weights are drawn next
-        watch = _Watch(progress)
+        model = model.model_copy(update={"dtype": agreed(resolve_dtype(model))})
+        # What does not fit one GPU is loaded into the host's memory, and spread from there.
+        base = model.model_copy(update={"device": "cpu"}) if recipe.fsdp else model
+        watch = _Watch(progress if rank() == 0 else silent, seed)
         advice = "lower training.per_device_train_batch_size or set training.gradient_checkpointing"
-        with quiet(), out_of_memory("training", advice), adapted_model(model, recipe, start_from) as (held, adapted):
+        with quiet(), out_of_memory("training", advice), adapted_model(base, recipe, start_from) as (held, adapted):
+            if recipe.fsdp:
+                spread(adapted, device)
             trainer = _AnswerTrainer(
                 passes=lambda module: held.passes(module, self.work, tokenizer.pad_token_id),
                 model=adapted,
-                args=arguments(recipe, out, seed, device, resolve_dtype(model)),
+                args=arguments(recipe, out, seed, device, model.dtype),
                 train_dataset=Dataset.from_list([row.as_dict() for row in rows]),
                 processing_class=tokenizer,
-                data_collator=_Collator(share=held.shares),
+                data_collator=_Collator(held.shares, min(rows, key=lambda row: row.length)),
                 callbacks=[watch],
             )
             trainer.remove_callback(PrinterCallback)
@@ -155,9 +163,10 @@ def adapted_model(
         adapted = _with_adapter(held.model, recipe, start_from)
         fuse(adapted)
         yield held, adapted
-        held.model = adapted.unload().eval().requires_grad_(False)
-        if recipe.gradient_checkpointing:
-            free_local_model()  # the hooks that it leaves are in the way of answering
+        if recipe.gradient_checkpointing or workers() > 1:
+            free_local_model()  # its hooks are in the way of answering, and other processes may hold a part of it
+        else:
+            held.model = adapted.unload().eval().requires_grad_(False)
     except BaseException:
         free_local_model()  # its layers may still be LoRA's
         raise
@@ -184,14 +193,15 @@ def _with_adapter(base: Any, recipe: TrainingConfig, start_from: str | None) -> 
 
 def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: str) -> SFTConfig:
     """The recipe as TRL takes it: no checkpoints, no progress bars, no truncation, every step's loss logged."""
+    batch, passes = recipe.batches_of(workers())
     config = SFTConfig(
         output_dir=str(out),
         num_train_epochs=recipe.num_train_epochs,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.lr_scheduler_type,
         warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
-        per_device_train_batch_size=recipe.per_device_train_batch_size,
-        gradient_accumulation_steps=recipe.gradient_accumulation_steps,
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=passes,
         weight_decay=recipe.weight_decay,
         max_grad_norm=recipe.max_grad_norm,
         gradient_checkpointing=recipe.gradient_checkpointing,
@@ -228,6 +238,14 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     def _send_telemetry(self) -> None:
         """Sends nothing: TRL would tell its authors what is trained."""
 
+    def get_train_dataloader(self) -> Turned:
+        """The batches of this process."""
+        args = self.args
+        batch, passes = args.per_device_train_batch_size, args.gradient_accumulation_steps
+        turns = Turns(len(self.train_dataset), batch, passes, args.data_seed)
+        pinned = args.dataloader_pin_memory
+        return Turned(self.train_dataset, batch_sampler=turns, collate_fn=self.data_collator, pin_memory=pinned)
+
     def compute_loss(
         self,
         model: Any,
@@ -239,24 +257,30 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         answers, weights = inputs["labels"][1:], inputs["weights"]
         losses = cross_entropy(logits, answers, reduction="none")
         total: torch.Tensor = (losses * weights).sum()
-        return total / (len(answers) if num_items_in_batch is None else num_items_in_batch)
+        # Gradients and logged losses are averaged over the processes; the tokens are those of all of them.
+        return workers() * total / (len(answers) if num_items_in_batch is None else num_items_in_batch)
 
 
 class _Collator:
-    """Batches of rows, with the answers' tokens and weights in the order of the batch."""
+    """Batches of rows, with the answers' tokens and weights in the order of the batch.
 
-    def __init__(self, share: bool) -> None:
+    Args:
+        share: whether prompts may share their beginnings.
+        blank: the row that an empty batch computes, for the other processes' sake; it counts for nothing.
+    """
+
+    def __init__(self, share: bool, blank: Row) -> None:
         self._share = share
+        self._blank = dataclasses.replace(blank, weight=0.0)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        batch = tree(
-            [Row(tuple(r["prompt_ids"]), tuple(r["response_ids"]), r["weight"]) for r in rows], share=self._share
-        )
+        real = [Row(tuple(r["prompt_ids"]), tuple(r["response_ids"]), r["weight"]) for r in rows]
+        batch = tree(real or [self._blank], share=self._share)
         weights = [row.weight for row in batch.rows for _ in row.response]
         return {
             "input_ids": torch.tensor([token for row in batch.rows for token in (*row.prompt, *row.response)]),
             # Trainer counts answer tokens from the second label on, taking the first for a token without a prediction.
-            "labels": torch.tensor([-100, *(token for row in batch.rows for token in row.response)]),
+            "labels": torch.tensor([-100, *(token if real else -100 for row in batch.rows for token in row.response)]),
             "weights": torch.tensor(weights),
             "batch": batch,
         }
@@ -265,9 +289,14 @@ class _Collator:
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Reports each step and stops a training that diverges."""
 
-    def __init__(self, progress: Callable[[int, int, float | None], None]) -> None:
+    def __init__(self, progress: Callable[[int, int, float | None], None], seed: int) -> None:
         self._progress = progress
+        self._seed = seed
         self.losses: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **unused: Any) -> None:
+        if rank():  # dropout differs from process to process; their first weights do not
+            torch.manual_seed(self._seed + rank())
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **unused: Any) -> None:
         if "loss" not in logs:  # the summary at the end
@@ -278,14 +307,23 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
                 f"the loss is {loss} at step {state.global_step} of {state.max_steps}; lower training.learning_rate"
             )
         self.losses.append(loss)
-        self._progress(state.global_step, state.max_steps, loss)
+        stopped = None
+        try:
+            self._progress(state.global_step, state.max_steps, loss)
+        except Stopped as error:
+            stopped = error
+        if (stopped := agreed(stopped)) is not None:  # all processes end at the same step
+            raise stopped
 
 
 def _save(adapted: Any, out: Path, model: ModelConfig) -> None:
-    """Writes the adapter; it names its base as the config does, and not by a folder of this machine."""
+    """Writes the adapter, by the first process; it names its base as the config does, not by a folder of a machine."""
+    weights = trained_weights(adapted)
+    if rank():
+        return
     for config in adapted.peft_config.values():
         config.base_model_name_or_path = model.name
         if isinstance(config.target_modules, set):
             config.target_modules = sorted(config.target_modules)  # a set's order differs between processes
-    adapted.save_pretrained(str(out), safe_serialization=True, save_embedding_layers=False)
+    adapted.save_pretrained(str(out), state_dict=weights, safe_serialization=True, save_embedding_layers=False)
     (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the run writes its own
