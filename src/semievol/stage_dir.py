@@ -52,9 +52,19 @@ class StageDir:
         return self.training_path
 
     def take_weights(self, folder: Path) -> None:
-        """Makes what a trainer has left in `folder` the stage's."""
-        if not at_address(folder):
-            move(folder, self.adapter_path)
+        """Makes what a trainer has left in `folder` the stage's.
+
+        Raises:
+            RunDirError: there is nothing: processes on another machine have written to their own disk.
+        """
+        if at_address(folder):
+            return
+        if not folder.is_dir():
+            raise RunDirError(
+                f"{folder}: the training has left nothing on this machine's disk; "
+                "where other machines train, set output to a path on a disk that all share"
+            )
+        move(folder, self.adapter_path)
 
     @property
     def weights(self) -> str:
