@@ -106,6 +106,19 @@ def test_evolution_goes_on_from_the_warm_model_where_it_is_told_to(service: Serv
     assert [job.request["model"] for job in service.tuning.made.values()] == ["base", tuned(service)[0]]
 
 
+def test_a_job_is_found_from_another_machine_where_the_run_is_at_an_address(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("upath")
+    config = hosted_config(tmp_path, service, output=f"memory://hosted/{tmp_path.name}")
+    monkeypatch.setenv("SEMIEVOL_CACHE", str(tmp_path / "one"))
+    result = run(config)
+    (RunDir(config.output).stage("evolve").path / "done.json").unlink()  # as after a kill while it waited
+    monkeypatch.setenv("SEMIEVOL_CACHE", str(tmp_path / "other"))
+    assert run(config).weights == result.weights == tuned(service)[-1]
+    assert len(tuned(service)) == 2
+
+
 def test_rounds_hand_on_the_names(service: Service, tmp_path: Path) -> None:
     result = run(hosted_config(tmp_path, service, rounds=2))
     assert len(service.tuning.made) == 3

@@ -14,13 +14,9 @@ from semievol.addresses import at_address, make_folder, move, on_disk, remove_fo
 from semievol.errors import RunDirError
 from semievol.files import open_parquet, read_json, read_rows, write_tables, write_text
 from semievol.journal import Journal
+from semievol.keys import INPUTS, differences, key_text, without_revision
 from semievol.records import Response
 from semievol.uploaded_journal import open_journal
-
-INPUTS = frozenset(
-    {"warm", "labeled", "unlabeled", "collaborate", "justify", "rows", "start_from", "weights", "selections"}
-)
-"""Fields of keys that stand for what earlier stages made, and not for a setting."""
 
 
 class StageDir:
@@ -56,9 +52,19 @@ class StageDir:
         return self.training_path
 
     def take_weights(self, folder: Path) -> None:
-        """Makes what a trainer has left in `folder` the stage's."""
-        if not at_address(folder):
-            move(folder, self.adapter_path)
+        """Makes what a trainer has left in `folder` the stage's.
+
+        Raises:
+            RunDirError: there is nothing: processes on another machine have written to their own disk.
+        """
+        if at_address(folder):
+            return
+        if not folder.is_dir():
+            raise RunDirError(
+                f"{folder}: the training has left nothing on this machine's disk; "
+                "where other machines train, set output to a path on a disk that all share"
+            )
+        move(folder, self.adapter_path)
 
     @property
     def weights(self) -> str:
@@ -104,7 +110,7 @@ class StageDir:
             make_folder(self.path)
             self._write_key(plain)
         elif (old := read_json(self._key_path)) != plain:
-            fields = _differences(_without_revision(old), _without_revision(plain))
+            fields = differences(without_revision(old), without_revision(plain))
             inputs_only = all(field.partition(":")[0].partition(".")[0] in INPUTS for field in fields)
             if fields and not (inputs_only and revision > old.get("revision", 0)):
                 raise RunDirError(
@@ -120,7 +126,7 @@ class StageDir:
         return not self.is_done or self.may_change
 
     def _write_key(self, key: Mapping[str, Any]) -> None:
-        write_text(self._key_path, _key_text(key))
+        write_text(self._key_path, key_text(key))
 
     def empty(self, old: Mapping[str, Any]) -> None:
         """Removes everything but the key, whatever the old one was."""
@@ -161,8 +167,8 @@ class StageDir:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the key: what a later stage's result depends on instead of this one's."""
-        key = _without_revision(read_json(self._key_path))
-        return hashlib.sha256(_key_text(key).encode()).hexdigest()
+        key = without_revision(read_json(self._key_path))
+        return hashlib.sha256(key_text(key).encode()).hexdigest()
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished stage."""
@@ -191,9 +197,13 @@ class StageDir:
         """The answers of a shard under way."""
         return open_journal(self.path / f"part-{index:05d}.jsonl")
 
-    def is_open(self, index: int) -> bool:
-        """Whether a shard is not finished, or has requests that may yet be answered."""
-        return not self.part_path(index).exists() or self.journal(index).exists
+    def closed(self) -> set[int]:
+        """The shards that are finished and none of whose requests may yet be answered."""
+        return _numbers(self.parts()) - self.begun()
+
+    def begun(self) -> set[int]:
+        """The shards that are under way, or have requests that may yet be answered."""
+        return _numbers(self.path.glob("part-*.jsonl"))
 
     def write_part(
         self,
@@ -255,8 +265,8 @@ class StageDir:
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""
         finished = self.parts()
-        under_way = {path.stem for path in self.path.glob("part-*.jsonl")} - {path.stem for path in finished}
-        return len(finished), sum(open_journal(self.path / f"{stem}.jsonl").lines for stem in under_way)
+        under_way = self.begun() - _numbers(finished)
+        return len(finished), sum(self.journal(index).lines for index in under_way)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of all shards in order."""
@@ -270,25 +280,6 @@ class StageDir:
                 yield file.read(columns, use_threads=False)  # shards are small
 
 
-def _key_text(key: Mapping[str, Any]) -> str:
-    return json.dumps(key, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-
-
-def _without_revision(key: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in key.items() if name != "revision"}
-
-
-def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    lines = []
-    for name in sorted({*old, *new}):
-        before, now = old.get(name), new.get(name)
-        if isinstance(before, dict) and isinstance(now, dict):
-            lines += _differences(before, now, f"{prefix}{name}.")
-        elif before != now:
-            lines.append(f"{prefix}{name}: was {_short(before)}, is now {_short(now)}")
-    return lines
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."
+def _numbers(paths: Iterable[Path]) -> set[int]:
+    """The shards that files are named after."""
+    return {int(path.stem.removeprefix("part-")) for path in paths}

@@ -95,10 +95,13 @@ class Round:
         worker, reporter = self.worker, self.reporter
         stage.take_up()
         every = shards(rows, self.config.shard_rows)
-        open_ = [shard for shard in every if stage.is_open(shard.index)]
+        closed, begun = stage.closed(), stage.begun()
+        open_ = [shard for shard in every if shard.index not in closed]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)
-        done = round(finished_rows * per_row) + sum(len(stage.journal(s.index).read()) for s in open_)
+        done = round(finished_rows * per_row) + sum(
+            len(stage.journal(s.index).read()) for s in open_ if s.index in begun
+        )
         with reporter.stage(title, requests, unit, done=min(done, requests)):
             try:
                 for used in worker.executor.map(partial(_used, worker, function), open_, reporter):
