@@ -25,14 +25,14 @@ from safetensors.torch import load_file  # noqa: E402
 from semievol.training import Trained, open_trainer  # noqa: E402
 
 RECIPE = TrainingConfig(
-    num_train_epochs=2, learning_rate=1e-2, per_device_train_batch_size=2, gradient_accumulation_steps=2
+    num_train_epochs=2, learning_rate=1e-2, per_device_train_batch_size=1, gradient_accumulation_steps=4
 )
 LETTERS = "sun", "goal", "bank", "wind and rain", "a", "match of the day", "loan"
 EXAMPLES = [
     TrainingExample(str(i), (Message(role="user", content=word),), word[:1] * (i * i % 7 + 1), 0.5 + i % 2)
     for i, word in enumerate(LETTERS)
 ]
-"""Seven rows, so that the second step of each epoch has three; its answers are of 1 to 5 letters."""
+"""Seven rows of uneven answers: the second step of each epoch has three, and one pass of a worker no row."""
 
 LAUNCHERS = [pytest.param("accelerate", id="accelerate"), pytest.param("ray", id="ray", marks=pytest.mark.ray)]
 

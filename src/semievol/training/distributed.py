@@ -9,6 +9,9 @@ from typing import Any, TypeVar
 import torch
 from torch import distributed
 from torch.utils.data import DataLoader, Sampler
+from transformers import Trainer
+
+from semievol.errors import TrainingError
 
 T = TypeVar("T")
 
@@ -46,11 +49,13 @@ class Turns(Sampler[list[int]]):
         rows: how many there are.
         batch: most rows in a pass.
         passes: in each step but the last.
+        workers: processes that train together.
+        rank: which of them this one is.
     """
 
-    def __init__(self, rows: int, batch: int, passes: int, seed: int) -> None:
-        self._rows, self._seed = rows, seed
-        self._together = batch * workers()
+    def __init__(self, rows: int, batch: int, passes: int, seed: int, workers: int, rank: int) -> None:
+        self._rows, self._seed, self._workers, self._rank = rows, seed, workers, rank
+        self._together = batch * workers
         self._step = self._together * passes
         self._passes = passes
         self.epoch = 0
@@ -63,7 +68,7 @@ class Turns(Sampler[list[int]]):
         generator = torch.Generator().manual_seed(self._seed + self.epoch)
         order = torch.randperm(self._rows, generator=generator).tolist()
         for start in range(0, self._rows, self._together):
-            yield order[start : start + self._together][rank() :: workers()]
+            yield order[start : start + self._together][self._rank :: self._workers]
 
 
 class Turned(DataLoader[Any]):
@@ -79,7 +84,12 @@ def spread(adapted: Any, device: str) -> None:
 
     Trainer is told that the model looks after its gradients itself. Accelerate's own FSDP takes no CPUs, and computes
     and sums LoRA's gradients in the type of the base.
+
+    Raises:
+        TrainingError: this Trainer cannot be told.
     """
+    if not hasattr(Trainer, "_defer_fsdp_gradient_reduction"):
+        raise TrainingError("training.fsdp needs a newer transformers; pip install -U transformers")
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 

@@ -238,11 +238,20 @@ class _AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     def _send_telemetry(self) -> None:
         """Sends nothing: TRL would tell its authors what is trained."""
 
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Sums gradients over the processes once a step; Trainer's own wants a config that `spread` does not make."""
+        self.model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            self.model.set_requires_gradient_sync(True)
+
     def get_train_dataloader(self) -> Turned:
         """The batches of this process."""
         args = self.args
         batch, passes = args.per_device_train_batch_size, args.gradient_accumulation_steps
-        turns = Turns(len(self.train_dataset), batch, passes, args.data_seed)
+        turns = Turns(len(self.train_dataset), batch, passes, args.data_seed, workers(), rank())
         pinned = args.dataloader_pin_memory
         return Turned(self.train_dataset, batch_sampler=turns, collate_fn=self.data_collator, pin_memory=pinned)
 
