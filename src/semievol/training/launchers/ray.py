@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ray
+from ray.util.queue import Empty, Queue
+
 from semievol.cluster import connect
 from semievol.config import ModelConfig, RayConfig, TrainingConfig
 from semievol.errors import TrainingError
@@ -52,9 +55,7 @@ class RayLauncher:
             ClusterError: there is no cluster.
         """
         config = recipe.ray or RayConfig()
-        ray = connect(config)
-        from ray.util.queue import Queue
-
+        connect(config)
         job = Job(model, recipe, "", seed, None, list(examples))
         news, orders = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         storage = out.absolute().with_name(out.name + ".ray")
@@ -63,9 +64,9 @@ class RayLauncher:
         session = ray.remote(num_cpus=0)(_Session).remote()
         given = None if start_from is None else _files(Path(start_from))
         loop = {"job": job, "given": given, "news": news, "orders": orders}
-        ended = session.run.remote(loop, _scaling(ray, model, recipe, config), str(storage))
+        ended = session.run.remote(loop, _scaling(model, recipe, config), str(storage))
         try:
-            trained, files = _follow(ray, ended, news, Listener(progress))
+            trained, files = _follow(ended, news, Listener(progress))
         except BaseException:
             # Ray Train gives its resources back when it ends, and not always when it is killed.
             orders.put("stop")
@@ -81,10 +82,8 @@ class RayLauncher:
         return replace(trained, weights=str(out))
 
 
-def _follow(ray: Any, ended: Any, news: Any, listener: Listener) -> tuple[Trained, Files]:
+def _follow(ended: Any, news: Any, listener: Listener) -> tuple[Trained, Files]:
     """What the training came to, and its weights."""
-    from ray.util.queue import Empty
-
     over, files = False, Files()
     while True:
         with contextlib.suppress(Empty):
@@ -104,7 +103,7 @@ def _follow(ray: Any, ended: Any, news: Any, listener: Listener) -> tuple[Traine
     return listener.trained, files
 
 
-def _scaling(ray: Any, model: ModelConfig, recipe: TrainingConfig, config: RayConfig) -> dict[str, Any]:
+def _scaling(model: ModelConfig, recipe: TrainingConfig, config: RayConfig) -> dict[str, Any]:
     """The arguments of Ray Train's ScalingConfig."""
     gpus = config.num_gpus
     if gpus is None:
