@@ -4,18 +4,13 @@ The YAML file, `--set` on the command line, `semievol config schema`, the digest
 reference page all come from these classes. A section has the name of its stage where there is one.
 """
 
+from semievol.config.backend import ServiceConfig
 from semievol.config.costs import CostsConfig, PriceConfig
-from semievol.config.engines import (
-    LAUNCHER_OPTIONS,
-    ExecutorConfig,
-    HostedConfig,
-    ModelConfig,
-    RayConfig,
-    ServiceConfig,
-    TrainingConfig,
-)
+from semievol.config.executor import ExecutorConfig, RayConfig
 from semievol.config.loading import PRESETS, build, changed, dump, load, schema
+from semievol.config.model import ModelConfig
 from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
+from semievol.config.training import LAUNCHER_OPTIONS, HostedConfig, TrainingConfig
 
 __all__ = [
     "LAUNCHER_OPTIONS",

@@ -4,9 +4,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from semievol.config.backend import BackendConfig
 from semievol.config.costs import CostsConfig
-from semievol.config.engines import BackendConfig, ExecutorConfig, ModelConfig, TrainingConfig
+from semievol.config.executor import ExecutorConfig
+from semievol.config.model import ModelConfig
 from semievol.config.section import Count, Section, Share, explain
+from semievol.config.training import TrainingConfig
 
 
 class Columns(Section):

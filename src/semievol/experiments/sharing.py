@@ -18,7 +18,7 @@ from typing import Any
 
 from semievol.backends import Backend
 from semievol.config import Config
-from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
+from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.records import Request, Response
 from semievol.run_dir import RunDir
 from semievol.stage_dir import StageDir

