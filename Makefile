@@ -8,8 +8,8 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed  ## the method on real data: about a quarter of an hour on 2 cores
 	$(BIN)/semievol run configs/demo.yaml
 
-test: $(VENV)/.installed  ## the test suite
-	$(BIN)/pytest
+test: $(VENV)/.installed  ## the test suite, in two processes
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 test-ray: $(VENV)/.installed  ## the tests that start Ray clusters on this machine; `make test` runs them too
 	$(BIN)/pytest -m ray
