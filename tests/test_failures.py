@@ -23,6 +23,8 @@ ASKED: Counter[str] = Counter()
 """How often each request was answered."""
 FAILING: dict[str, bool] = {}
 """Ids of requests that fail, and whether for good."""
+BREAKING: set[str] = set()
+"""Ids of requests at which the process is broken off, once."""
 
 
 class FailingBackend(FakeBackend):
@@ -42,14 +44,17 @@ class FailingBackend(FakeBackend):
                 reason = "prompt of 812 tokens is too long" if permanent else "503: overloaded"
                 yield Response(request.id, "", None, "error", 0, 0, reason, permanent)
             else:
+                if request.id in BREAKING:
+                    BREAKING.clear()
+                    raise KeyboardInterrupt
                 ASKED[request.id] += 1
                 yield from super().generate([request])
 
 
 @pytest.fixture(autouse=True)
 def nothing_asked() -> Iterator[None]:
-    ASKED.clear()
-    FAILING.clear()
+    for told in (ASKED, FAILING, BREAKING):
+        told.clear()
     yield
     FAILING.clear()
 
@@ -129,6 +134,26 @@ def test_a_question_that_has_changed_is_asked_again_with_what_was_missing(tmp_pa
     ASKED.clear()
     run(made, until="justify")
     assert all(ASKED[f"{id_}/justify"] == 1 for id_ in torn)
+
+
+def test_a_question_that_changed_while_its_shard_was_under_way_is_asked_again(
+    tmp_path: Path, crew: dict[str, Any]
+) -> None:
+    run(config(tmp_path / "undisturbed", collaborate=crew))
+    ids = [row["id"] for row in RunDir(tmp_path / "undisturbed" / "run").stage("collaborate").rows()]
+    fail(*(f"{id_}/{who}" for id_ in ids for who in ("base+1", "warm+1")))
+    made = config(tmp_path / "disturbed", collaborate=crew)
+    ASKED.clear()
+    BREAKING.update(f"{id_}/score" for id_ in ids)
+    with pytest.raises(KeyboardInterrupt):
+        run(made)
+    under_way = {id_ for id_ in ASKED if id_.endswith("/justify")}
+    assert under_way
+    fail()
+    ASKED.clear()
+    run(made)
+    assert under_way <= set(ASKED)
+    assert run_results(tmp_path / "disturbed" / "run") == run_results(tmp_path / "undisturbed" / "run")
 
 
 def test_a_run_whose_failed_requests_fail_again_changes_nothing(tmp_path: Path, crew: dict[str, Any]) -> None:

@@ -122,6 +122,8 @@ class StageDir:
                 (renew or self.empty)(old)
             if fields or reads_rows:
                 (self.path / "done.json").unlink(missing_ok=True)
+                for index in self.begun() - _numbers(self.parts()):  # nobody knows of which rows this was asked
+                    self.journal(index).remove()
             self._write_key(plain)
         return not self.is_done or self.may_change
 
