@@ -11,7 +11,7 @@ from semievol.config import ModelConfig  # noqa: E402
 from semievol.local.batches import Batch, tree  # noqa: E402
 from semievol.local.model import _takes_trees  # noqa: E402
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa: E402
-from semievol.local.tree import attention, bias, similar  # noqa: E402
+from semievol.local.tree import similar  # noqa: E402
 from semievol.models import load_model  # noqa: E402
 from semievol.training.local import Row  # noqa: E402
 
@@ -46,6 +46,15 @@ def alone(config: ModelConfig, tokens: tuple[int, ...]) -> "torch.Tensor":
         return load_model(config)(torch.tensor([tokens])).logits[0]
 
 
+@pytest.fixture(params=["one block", "many blocks"])
+def _block_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attention as short sequences take it, and as long ones do."""
+    if request.param == "many blocks":
+        monkeypatch.setattr("semievol.local.attention.BLOCK", 2)
+        monkeypatch.setattr("semievol.local.attention.KEPT", 0)
+
+
+@pytest.mark.usefixtures("_block_sizes")
 @pytest.mark.parametrize("way", ["tree", "padded"])
 def test_the_logits_are_those_of_each_sequence_alone(config: ModelConfig, way: str) -> None:
     computed, batch = passes(config, way)
@@ -56,6 +65,7 @@ def test_the_logits_are_those_of_each_sequence_alone(config: ModelConfig, way: s
         torch.testing.assert_close(found[leaf], alone(config, row.prompt + row.response)[-wanted[leaf] :])
 
 
+@pytest.mark.usefixtures("_block_sizes")
 @pytest.mark.parametrize("way", ["tree", "padded"])
 def test_rows_go_on_as_each_would_alone(config: ModelConfig, way: str) -> None:
     computed, batch = passes(config, way)
@@ -71,17 +81,6 @@ def test_rows_go_on_as_each_would_alone(config: ModelConfig, way: str) -> None:
         if index in (4, 0, 2):
             place = (4, 0, 2).index(index)
             torch.testing.assert_close(last[place], alone(config, (*so_far, 40 + place, 50 + place))[-1])
-
-
-def test_fused_attention_gives_what_stepwise_attention_gives(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.manual_seed(0)
-    query, key, value = torch.randn(3, 5, 6, 8), torch.randn(3, 9, 2, 8), torch.randn(3, 9, 2, 8)
-    visible = torch.rand(3, 5, 9) < 0.5
-    visible[..., 0] = True
-    seen = bias(visible, query.dtype)
-    stepwise = attention(query, key, value, seen, 0.3)
-    monkeypatch.setattr("semievol.local.tree.STEPWISE", 0)
-    torch.testing.assert_close(attention(query, key, value, seen, 0.3), stepwise)
 
 
 def test_sequences_of_similar_size_are_padded_together() -> None:
@@ -105,6 +104,7 @@ def test_the_padding_of_attention_is_bounded(config: ModelConfig, monkeypatch: p
         torch.testing.assert_close(computed.step([30] * len(batch.rows)), found)
 
 
+@pytest.mark.usefixtures("_block_sizes")
 def test_gradients_flow_back_through_what_is_shared(config: ModelConfig) -> None:
     def gradient(way: str) -> "torch.Tensor":
         computed, batch = passes(config, way)

@@ -215,8 +215,9 @@ def test_bfloat16_is_trained_too(model: ModelConfig, tmp_path: Path) -> None:
     assert trained.losses[-1] < trained.losses[0] / 2
 
 
-def test_long_rows_are_trained_with_fused_attention(model: ModelConfig, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("semievol.local.tree.STEPWISE", 0)
+def test_long_rows_are_trained_in_blocks_of_queries(model: ModelConfig, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("semievol.local.attention.BLOCK", 4)
+    monkeypatch.setattr("semievol.local.attention.KEPT", 0)
     trained = train(model, tmp_path, per_device_train_batch_size=4, num_train_epochs=1)
     assert trained.losses[0] == pytest.approx(expected_loss(model, EXAMPLES), rel=1e-4)
 

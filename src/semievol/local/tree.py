@@ -9,16 +9,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch.nn.functional import embedding, scaled_dot_product_attention
+from torch.nn.functional import embedding
 from transformers import AttentionInterface
 
+from semievol.local.attention import Block, attention, bias, blocks
 from semievol.local.batches import Batch, Tokens
 
 NAME = "semievol_tree"
-
-STEPWISE = 256 * 256
-"""Pairs of a query and a key of one sequence and head up to which attention is computed step by step on a CPU. Torch's
-fused attention is slower there, above all backwards; beyond, its thrift with memory counts for more."""
 
 MOST_PADDED = 20_000
 """Pairs of a query and a key that attention may compute for nothing on a CPU before it is cheaper to compute another
@@ -67,7 +64,7 @@ class Tree:
         found = []
         for level in self._levels:
             keys, values = _rows(key, level.keys), _rows(value, level.keys)
-            attended = attention(_rows(query, level.queries), keys, values, level.bias(query.dtype), scale)
+            attended = attention(_rows(query, level.queries), keys, values, level.blocks(query.dtype), scale)
             found.append(_rows(attended.flatten(0, 1), level.real))
         if self._keep:
             self.kept.append((key, value))
@@ -138,14 +135,14 @@ class _Level:
         """Which places of `queries`, flattened, are not padding."""
         self.depths = depth.flatten()[self.real]
         """How many tokens precede each token."""
-        self._visible = torch.arange(most_keys, device=device) <= depth[:, :, None]  # (B, Q, K)
-        self._bias: torch.Tensor | None = None
+        self._depths = depths
+        self._blocks: list[Block] = []
 
-    def bias(self, dtype: torch.dtype) -> torch.Tensor:
-        """0 where a query sees a key, else -inf, (B, Q, K); the same for all layers."""
-        if self._bias is None or self._bias.dtype != dtype:
-            self._bias = bias(self._visible, dtype)
-        return self._bias
+    def blocks(self, dtype: torch.dtype) -> list[Block]:
+        """Which queries see which keys; the same for all layers."""
+        if not self._blocks or self._blocks[0].bias.dtype != dtype:
+            self._blocks = blocks(self._depths, self.queries.device, dtype)
+        return self._blocks
 
 
 class Past:
@@ -183,35 +180,8 @@ class Past:
         every = torch.arange(len(query), device=query.device)
         keys[every, self.lengths], values[every, self.lengths] = key, value
         visible = torch.arange(keys.shape[1], device=query.device) <= self.lengths[:, None, None]  # (B, 1, K)
-        return attention(query[:, None], keys, values, bias(visible, query.dtype), scale)[:, 0]
-
-
-def attention(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, bias: torch.Tensor, scale: float
-) -> torch.Tensor:
-    """softmax(scale · q kᵀ + bias) v of queries (B, Q, H, D) over keys and values (B, K, G, D): (B, Q, H, D).
-
-    Args:
-        bias: (B, Q, K).
-    """
-    (batch, queries, heads, width), (keys, groups) = query.shape, key.shape[1:3]
-
-    if query.is_cpu and queries * keys <= STEPWISE:
-        q = (query * scale).view(batch, queries, groups, -1, width).permute(0, 2, 3, 1, 4)
-        q = q.reshape(batch * groups, -1, width)  # (B G, H/G Q, D)
-        k = key.permute(0, 2, 3, 1).reshape(batch * groups, width, keys)
-        v = value.transpose(1, 2).reshape(batch * groups, keys, width)
-        scores = torch.bmm(q, k).view(batch, groups, -1, queries, keys).add_(bias[:, None, None])
-        found = torch.bmm(scores.softmax(dim=-1).to(v.dtype).view(batch * groups, -1, keys), v)
-        return found.view(batch, heads, queries, width).transpose(1, 2)
-    key, value = (each.transpose(1, 2).repeat_interleave(heads // groups, dim=1) for each in (key, value))
-    found = scaled_dot_product_attention(query.transpose(1, 2), key, value, bias[:, None], scale=scale)
-    return found.transpose(1, 2)
-
-
-def bias(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to scores so that only `visible` keys are seen."""
-    return torch.zeros_like(visible, dtype=dtype).masked_fill_(~visible, -torch.inf)
+        whole = Block(0, 1, 0, keys.shape[1], bias(visible, query.dtype))
+        return attention(query[:, None], keys, values, [whole], scale)[:, 0]
 
 
 def _rows(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
