@@ -26,7 +26,7 @@ bench: $(VENV)/.installed  ## ours, naive, tuned libraries and the machine's lim
 	$(BIN)/python -m benchmarks.speed
 
 demo-results: $(VENV)/.installed  ## the demo over three seeds; keeps the figures under benchmarks/results/demo
-	$(BIN)/python benchmarks/demo.py
+	$(BIN)/python -m benchmarks.demo
 
 format: $(VENV)/.installed
 	$(BIN)/ruff check --fix .

@@ -2,21 +2,24 @@
 
 python -m benchmarks.cluster             everything, about a quarter of an hour on 2 cores; keeps the figures
 python -m benchmarks.cluster --quick     does it still run; prints, keeps nothing
-python -m benchmarks.cluster --table     the table from what is kept
+python -m benchmarks.cluster --table     only writes the table of docs/ray.md from what is kept
 """
 
 import argparse
 import json
 import os
 import statistics
-from pathlib import Path
 from typing import Any
 
 import ray
 
+from benchmarks.pages import ROOT, write_part
 from benchmarks.scale import machine, measure_run
 
-RESULTS = Path(__file__).parent / "results" / "cluster.json"
+RESULTS = ROOT / "benchmarks" / "results" / "cluster.json"
+PAGE = ROOT / "docs" / "ray.md"
+PART = "measured table"
+"""Of that page."""
 
 WAITING = ("backend.kind=benchmarks.waiting:WaitingBackend", "executor.shard_rows=16", "data.test_rows=16")
 STAGES = ("collaborate", "justify")
@@ -121,10 +124,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--table", action="store_true")
     chosen = parser.parse_args()
-    found = json.loads(RESULTS.read_text(encoding="utf-8")) if chosen.table else measured(chosen.quick)
-    if not (chosen.quick or chosen.table):
-        RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(table(found))
+    if chosen.quick:
+        print(table(measured(quick=True)))
+        return
+    if not chosen.table:
+        RESULTS.write_text(json.dumps(measured(quick=False), indent=2) + "\n", encoding="utf-8")
+    made = table(json.loads(RESULTS.read_text(encoding="utf-8")))
+    write_part(PAGE, PART, made)
+    print(made)
 
 
 if __name__ == "__main__":

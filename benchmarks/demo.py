@@ -1,8 +1,8 @@
 """Runs the demo over three seeds, keeps the figures, and writes the table of the README from what is kept.
 
-python benchmarks/demo.py            runs what is missing under benchmarks/results/demo, then the table
-python benchmarks/demo.py --seed 1   runs one seed, if it is missing
-python benchmarks/demo.py --table    the table only
+python -m benchmarks.demo            runs what is missing under benchmarks/results/demo, then the table
+python -m benchmarks.demo --seed 1   runs one seed, if it is missing
+python -m benchmarks.demo --table    the table only
 
 Each seed is a process of its own, as `make demo` is: what one run leaves in memory is not the next one's.
 """
@@ -16,7 +16,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
+from benchmarks.pages import ROOT, write_part
+
 RESULTS = ROOT / "benchmarks" / "results" / "demo"
 CONFIG = ROOT / "configs" / "demo.yaml"
 SEEDS = (0, 1, 2)
@@ -26,7 +27,8 @@ MODELS = {
     "warm": "SFT",
     "evolved": "SemiEvol",
 }
-MARKS = ("<!-- demo table: begin -->", "<!-- demo table: end -->")
+PART = "demo table"
+"""Of the README."""
 
 
 def main() -> None:
@@ -40,9 +42,8 @@ def main() -> None:
         return
     if not options.table:
         for seed in SEEDS:
-            subprocess.run([sys.executable, __file__, "--seed", str(seed)], check=True)
-    readme = ROOT / "README.md"
-    readme.write_text(with_table(readme.read_text(encoding="utf-8"), table()), encoding="utf-8")
+            subprocess.run([sys.executable, "-m", "benchmarks.demo", "--seed", str(seed)], check=True, cwd=ROOT)
+    write_part(ROOT / "README.md", PART, table())
     print(table())
 
 
@@ -104,13 +105,6 @@ def table() -> str:
         f"{memory:.1f} GB of memory on {machine['cores']} cores ({machine['processor']}).",
     ]
     return "\n".join(lines)
-
-
-def with_table(readme: str, made: str) -> str:
-    """The README with its table replaced."""
-    before, rest = readme.split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    return f"{before}{MARKS[0]}\n{made}\n{MARKS[1]}{after}"
 
 
 def _cell(figures: dict[str, Any]) -> str:

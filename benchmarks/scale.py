@@ -1,8 +1,8 @@
 """Runs many rows through the whole pipeline with the fake engine, and searches many vectors, in fresh processes.
 
-python benchmarks/scale.py                 100,000 and 1,000,000 rows, then the search; keeps the figures
-python benchmarks/scale.py --rows 20000    another size, without retrieval and with BM25; prints, keeps nothing
-python benchmarks/scale.py --table         the tables from what is kept
+python -m benchmarks.scale                 100,000 and 1,000,000 rows, then the search; keeps the figures
+python -m benchmarks.scale --rows 20000    another size, without retrieval and with BM25; prints, keeps nothing
+python -m benchmarks.scale --table         only writes the tables of docs/scale.md from what is kept
 """
 
 import argparse
@@ -21,7 +21,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import ROOT, write_part
+
 RESULTS = Path(__file__).parent / "results" / "scale.json"
+PAGE = ROOT / "docs" / "scale.md"
 RUNS = (("none", 100_000), ("none", 1_000_000), ("bm25", 100_000))
 COLLABORATORS = 4
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
@@ -34,10 +37,10 @@ def main() -> None:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, help="a size to measure instead of those that are kept")
-    parser.add_argument("--table", action="store_true", help="only print what is kept")
+    parser.add_argument("--table", action="store_true", help="only write the tables from what is kept")
     arguments = parser.parse_args()
     if arguments.table:
-        print(tables(json.loads(RESULTS.read_text(encoding="utf-8"))))
+        write_pages()
         return
     runs = [(kind, arguments.rows) for kind in ("none", "bm25")] if arguments.rows else RUNS
     found = {
@@ -48,7 +51,9 @@ def main() -> None:
     if not arguments.rows:
         found["search"] = measure_search()
         RESULTS.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    print(tables(found))
+        write_pages()
+        print(search_table(found))
+    print(runs_table(found))
 
 
 def measure_run(rows: int, retrieval: str, options: Sequence[str] = ()) -> dict[str, Any]:
@@ -197,8 +202,15 @@ def measure_search(labeled: int = 100_000, prompts: int = 1_000_000, size: int =
     return {"labeled": labeled, "prompts": prompts, "dimensions": size, **found}
 
 
-def tables(found: dict[str, Any]) -> str:
-    """The figures in Markdown."""
+def write_pages() -> None:
+    """Writes the tables of `docs/scale.md` from what is kept."""
+    found = json.loads(RESULTS.read_text(encoding="utf-8"))
+    for part, made in PARTS.items():
+        write_part(PAGE, part, made(found))
+
+
+def runs_table(found: dict[str, Any]) -> str:
+    """The figures of the runs in Markdown."""
     lines = [
         "| rows | retrieval | "
         + " | ".join(("load", *STAGES, "report"))
@@ -213,19 +225,32 @@ def tables(found: dict[str, Any]) -> str:
         )
     seconds = found["start"]["seconds"]
     lines += ["", f"A whole run over 100 rows takes {seconds[len(seconds) // 2]:.1f} s (median of {len(seconds)})."]
-    if search := found.get("search"):
-        lines += [
-            "",
-            "| search | build | 1,000,000 prompts, extrapolated | found of the exact 3 |",
-            "|---|---|---|---|",
-        ]
-        for name in ("exact", "clusters"):
-            one = search[name]
-            lines.append(
-                f"| {name} | {one['build_seconds']} s | {one['extrapolated_minutes']} min "
-                f"| {100 * one.get('recall', 1):.1f} % |"
-            )
+    plain = {run["rows"]: run["peak_memory_mb"] for run in found["runs"] if run["retrieval"] == "none"}
+    few, many = min(plain), max(plain)
+    if few < many:
+        more = plain[many] - plain[few]
+        lines.append(
+            f"{many // few} times the rows take {more} MB more, {more / plain[few]:.0%} of the peak at {few:,}."
+        )
+    where = found["machine"]
+    lines += ["", f"Measured on {where['cores']} cores ({where['processor']}), Python {where['python']}."]
     return "\n".join(lines)
+
+
+def search_table(found: dict[str, Any]) -> str:
+    """The figures of the search in Markdown."""
+    lines = ["| search | build | 1,000,000 prompts, extrapolated | found of the exact 3 |", "|---|---|---|---|"]
+    for name in ("exact", "clusters"):
+        one = found["search"][name]
+        lines.append(
+            f"| {name} | {one['build_seconds']} s | {one['extrapolated_minutes']} min "
+            f"| {100 * one.get('recall', 1):.1f} % |"
+        )
+    return "\n".join(lines)
+
+
+PARTS = {"runs": runs_table, "search": search_table}
+"""Of the page."""
 
 
 if __name__ == "__main__":

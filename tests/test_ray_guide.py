@@ -1,4 +1,4 @@
-"""docs/ray.md: its files parse, its commands exist, its tables are those of the arithmetic."""
+"""docs/ray.md: its files parse, its commands exist."""
 
 import json
 import re
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from benchmarks.cluster_estimate.arithmetic import COUNTS, stage_seconds, work
+from benchmarks.cluster_estimate.assumptions import L40S
 
-from benchmarks import cluster_estimate as estimate
 from semievol.cli import _parser
 from semievol.config import load
 
@@ -26,12 +27,8 @@ def commands() -> list[str]:
     return [line.strip() for line in lines if line.strip()]
 
 
-def test_the_tables_are_what_the_arithmetic_gives():
-    assert estimate.with_tables(PAGE, estimate.tables()) == PAGE
-
-
 def test_the_counts_say_how_they_were_made_and_are_those_of_the_config():
-    kept = json.loads(estimate.COUNTS.read_text(encoding="utf-8"))
+    kept = json.loads(COUNTS.read_text(encoding="utf-8"))
     config = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     assert kept["command"].endswith("benchmarks.cluster_estimate --count")
     assert kept["recipe"]["shard_rows"] == config["executor"]["shard_rows"]
@@ -40,7 +37,7 @@ def test_the_counts_say_how_they_were_made_and_are_those_of_the_config():
 
 
 def test_more_gpus_answer_faster_and_train_no_faster_than_rows_of_a_step_allow():
-    few, many = (estimate.stage_seconds(estimate.work(1_000_000), estimate.L40S, gpus) for gpus in (8, 80))
+    few, many = (stage_seconds(work(1_000_000), L40S, gpus) for gpus in (8, 80))
     assert many["collaborate"] < few["collaborate"] / 9
     assert many["evolve"] == few["evolve"]
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import write_part
+
 from .cells import Cell, equal, gap, memory, share_of_samples, slower, slower_stage, slower_training, spread
 from .figures import Result, prefill_shares, training_rate, training_shares, working
 from .sentences import free_decoding, real_demo, where, whole_demo
@@ -16,7 +18,8 @@ DEMO_KEPT = RESULTS / "whole-demo.json"
 """What `benchmarks.speed.demo` keeps."""
 FREE_KEPT = RESULTS / "free-decoding.json"
 """What `benchmarks.speed.free` keeps."""
-MARKS = ("<!-- speed table: begin -->", "<!-- speed table: end -->")
+PART = "speed table"
+"""Of that page."""
 
 
 def kept(folder: Path = RESULTS) -> dict[str, Result]:
@@ -146,13 +149,6 @@ def tables(
     return "\n\n".join([*made, where(results)])
 
 
-def with_tables(page: str, made: str) -> str:
-    """The page with its tables replaced."""
-    before, rest = page.split(MARKS[0])
-    after = rest.split(MARKS[1])[1]
-    return f"{before}{MARKS[0]}\n{made}\n{MARKS[1]}{after}"
-
-
 def from_kept() -> str:
     """The tables of everything that is kept."""
     whole, free = (
@@ -163,7 +159,7 @@ def from_kept() -> str:
 
 def rewrite() -> None:
     """Writes the tables of `docs/speed.md` from what is kept."""
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), from_kept()), encoding="utf-8")
+    write_part(PAGE, PART, from_kept())
 
 
 def _table(title: str, rows: Mapping[str, Cell], results: Mapping[str, Result]) -> str:

@@ -195,11 +195,6 @@ def test_free_decoding_stands_below_with_its_ratio(result: dict[str, Any]) -> No
     )
 
 
-def test_the_page_shows_what_is_kept() -> None:
-    page = table.PAGE.read_text(encoding="utf-8")
-    assert table.with_tables(page, table.from_kept()) == page
-
-
 def test_every_workloads_options_are_known() -> None:
     for kind in KINDS.values():
         load(ROOT / "configs" / kind.config, kind.overrides)

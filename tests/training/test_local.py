@@ -22,7 +22,8 @@ from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.models import end_of_turn, load_model, load_tokenizer, prompt_ids, response_ids  # noqa: E402
 from semievol.records import Request  # noqa: E402
 from semievol.training import Trained  # noqa: E402
-from semievol.training.local import LocalTrainer, _Collator, tokenised  # noqa: E402
+from semievol.training.local import LocalTrainer  # noqa: E402
+from semievol.training.rows import Collator, tokenised  # noqa: E402
 
 WORDS = {"rain and snow": "weather", "goal and match": "sport", "bank and loan": "money", "wind": "weather"}
 RECIPE = TrainingConfig(
@@ -168,14 +169,14 @@ def test_a_shared_beginning_is_computed_once_and_the_losses_stay(
 def watched_roots(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Length of the root of each batch that is trained on from now on."""
     roots: list[int] = []
-    collate = _Collator.__call__
+    collate = Collator.__call__
 
-    def watched(self: _Collator, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    def watched(self: Collator, rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
         batch = collate(self, rows)
         roots.append(len(batch["batch"].root))
         return batch
 
-    monkeypatch.setattr(_Collator, "__call__", watched)
+    monkeypatch.setattr(Collator, "__call__", watched)
     return roots
 
 

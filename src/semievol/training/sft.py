@@ -1,0 +1,138 @@
+"""TRL's trainer, told to learn from answers alone.
+
+The loss is computed here: a batch is a tree of tokens, as in answering, and TRL knows no weights of examples.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from transformers import TrainerCallback
+from trl import SFTConfig, SFTTrainer
+
+from semievol.config import TrainingConfig
+from semievol.errors import Stopped, TrainingError
+from semievol.local.passes import Passes, answer_logits
+from semievol.training import Progress
+from semievol.training.distributed import Turned, Turns, agreed, rank, workers
+
+
+def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: str) -> SFTConfig:
+    """The recipe as TRL takes it: no checkpoints, no progress bars, no truncation, every step's loss logged."""
+    batch, passes = recipe.batches_of(workers())
+    config = SFTConfig(
+        output_dir=str(out),
+        num_train_epochs=recipe.num_train_epochs,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.lr_scheduler_type,
+        warmup_steps=recipe.warmup_ratio,  # below 1 it is a share of all steps
+        per_device_train_batch_size=batch,
+        gradient_accumulation_steps=passes,
+        weight_decay=recipe.weight_decay,
+        max_grad_norm=recipe.max_grad_norm,
+        gradient_checkpointing=recipe.gradient_checkpointing,
+        report_to=list(recipe.report_to) or "none",
+        seed=seed,
+        data_seed=seed,
+        # Autocast computes LoRA's products in the base's type, its weights staying float32: with eager attention 1.3 to
+        # 1.5 times faster on a CPU.
+        bf16=dtype == "bfloat16",
+        fp16=dtype == "float16",
+        use_cpu=device == "cpu",
+        dataloader_pin_memory=device.startswith("cuda"),
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+        max_length=None,
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        disable_tqdm=True,
+    )
+    if config.n_gpu > 1:
+        config._n_gpu = 1  # the only way to keep Trainer from torch.nn.DataParallel, which TRL refuses
+    return config
+
+
+class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
+    """SFT whose loss is the mean over the batch's answer tokens of weight x negative log-likelihood."""
+
+    def __init__(self, passes: Callable[[Any], Passes], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self._passes = passes
+        self.model_accepts_loss_kwargs = True  # the loss below is normalised over all accumulated batches
+
+    def _send_telemetry(self) -> None:
+        """Sends nothing: TRL would tell its authors what is trained."""
+
+    @contextmanager
+    def _defer_fsdp_gradient_reduction(self) -> Iterator[None]:
+        """Sums gradients over the processes once a step; Trainer's own wants a config that `spread` does not make."""
+        self.model.set_requires_gradient_sync(False)
+        try:
+            yield
+        finally:
+            self.model.set_requires_gradient_sync(True)
+
+    def get_train_dataloader(self) -> Turned:
+        """The batches of this process."""
+        args = self.args
+        batch, passes = args.per_device_train_batch_size, args.gradient_accumulation_steps
+        turns = Turns(len(self.train_dataset), batch, passes, args.data_seed, workers(), rank())
+        pinned = args.dataloader_pin_memory
+        return Turned(self.train_dataset, batch_sampler=turns, collate_fn=self.data_collator, pin_memory=pinned)
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Mean over the answers' tokens of cross-entropy times the row's weight; those of all processes' rows."""
+        logits = torch.cat(answer_logits(self._passes(model), inputs["batch"]))  # (answer tokens, V)
+        answers, weights = inputs["labels"][1:], inputs["weights"]
+        losses = cross_entropy(logits, answers, reduction="none")
+        total: torch.Tensor = (losses * weights).sum()
+        # Gradients and logged losses are averaged over the processes; the tokens are those of all of them.
+        return workers() * total / (len(answers) if num_items_in_batch is None else num_items_in_batch)
+
+
+class Watch(TrainerCallback):  # type: ignore[misc]
+    """Reports each step and stops a training that diverges."""
+
+    def __init__(self, progress: Progress, seed: int) -> None:
+        self._progress = progress
+        self._seed = seed
+        self.losses: list[float] = []
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **unused: Any) -> None:
+        """Draws each process' dropout differently."""
+        if rank():  # their first weights are drawn, and alike
+            torch.manual_seed(self._seed + rank())
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **unused: Any) -> None:
+        """Reports a step.
+
+        Raises:
+            TrainingError: the loss is not finite.
+            Stopped: the user asked to stop.
+        """
+        if "loss" not in logs:  # the summary at the end
+            return
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss is {loss} at step {state.global_step} of {state.max_steps}; lower training.learning_rate"
+            )
+        self.losses.append(loss)
+        stopped = None
+        try:
+            self._progress(state.global_step, state.max_steps, loss)
+        except Stopped as error:
+            stopped = error
+        if (stopped := agreed(stopped)) is not None:  # all processes end at the same step
+            raise stopped
