@@ -118,6 +118,9 @@ def _provenance(found: Found) -> Iterator[str]:
     unread = [f"{s.no_answer} of {s.variant} ({s.task})" for s in found.summaries if s.no_answer]
     if unread:
         yield f"- Responses without a readable answer count as wrong: {', '.join(unread)}."
+    lost = [f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests]
+    if lost:
+        yield f"- Requests that failed: {', '.join(lost)}. The same command asks again, where that may help."
     for result in found.failures:
         yield f"- Not measured: {result.variant} on {result.task}, seed {result.seed}: {result.error}"
     yield "- results.csv names config digest, run folder, seed, versions and machine of every number.\n"
@@ -202,5 +205,6 @@ def _line(result: Result) -> dict[str, Any]:
         "version": (facts.get("versions") or {}).get("semievol"),
         "commit": facts.get("commit"),
         "machine": (facts.get("machine") or {}).get("processor"),
+        "failed_requests": result.failed_requests,
         "error": result.error,
     }
