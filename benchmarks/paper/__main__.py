@@ -2,6 +2,7 @@
 
 python -m benchmarks.paper                  runs what is missing; seven hours on 2 cores, all seeds of all points eleven
 python -m benchmarks.paper --list           the commands, and which of them have ended
+python -m benchmarks.paper --page           writes docs/results.md from what is kept
 python -m benchmarks.paper --out FOLDER     where the runs go (runs/paper)
 python -m benchmarks.paper --keep FOLDER    where the results go (benchmarks/results/paper)
 python -m benchmarks.paper --jobs N         so many processes (2), which divide the cores among them
@@ -19,68 +20,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-CONFIGS = "benchmarks/paper"
+from benchmarks.paper.page import page, write_guesses
+from benchmarks.paper.steps import ROOT, Step, steps
+
 KEPT = ("table.md", "results.csv", "results.json", "figure.png", "figure.svg")
-SEARCH = ("--epochs", "3", "6")
-"""SFT and SemiEvol choose between as many epochs, on held-out labeled rows."""
-
-
-@dataclass(frozen=True)
-class Step:
-    """One command."""
-
-    experiment: str
-    tasks: Sequence[str]
-    seeds: Sequence[int]
-    searched: bool = True
-    """Whether SFT and SemiEvol search for their epochs; elsewhere the config's stand."""
-
-    @property
-    def name(self) -> str:
-        """The folder of its results; a later step with the same name replaces them."""
-        return self.experiment if self.searched else f"{self.experiment}-no-search"
-
-    def arguments(self, out: str) -> list[str]:
-        """What follows `semievol`."""
-        configs = [f"{CONFIGS}/{task}.yaml" for task in self.tasks]
-        search = SEARCH if self.searched else ("--no-search",)
-        return [
-            *("experiment", self.experiment, "--config", *configs, "--seeds", *map(str, self.seeds), *search),
-            *("--out", self.out(out)),
-        ]
-
-    def out(self, out: str) -> str:
-        """Below the folder of all runs, that of the grid."""
-        return out if self.searched else f"{out}/no-search"
-
-    def parts(self) -> "list[Step]":
-        """The step for one task and seed at a time; what they compute has nothing in common."""
-        return [replace(self, tasks=(task,), seeds=(seed,)) for seed in self.seeds for task in self.tasks]
-
-
-def steps() -> Iterator[Step]:
-    """The commands, the most valuable first."""
-    both = ("fpb", "r8")
-    yield Step("table1", both, (0,))
-    yield Step("table1", both, (0, 1))
-    yield Step("table1", both, (0, 1, 2))
-    yield Step("entropy", both, (0, 1, 2))
-    yield Step("ablation", both, (0,))
-    yield Step("ablation", both, (0, 1, 2))
-    yield Step("table1", ("arc", "pubmedqa"), (0,), searched=False)
-    yield Step("table1", ("arc", "pubmedqa"), (0, 1), searched=False)
-    yield Step("table1", ("arc", "pubmedqa"), (0, 1, 2), searched=False)
-    points = ("sensitivity", "continuous", "iterative")
-    yield from (Step(name, both, (0,)) for name in points)
-    yield Step("stability", both, (0,))
-    yield Step("categories", ("mmlu-pro",), (0,), searched=False)
-    yield from (Step(name, both, (0, 1, 2)) for name in points)
 
 
 def main() -> int:
@@ -90,7 +36,12 @@ def main() -> int:
     parser.add_argument("--keep", default="benchmarks/results/paper", help="where the results go")
     parser.add_argument("--jobs", type=int, default=2, help="processes that compute at once (2)")
     parser.add_argument("--list", action="store_true", help="only print the commands")
+    parser.add_argument("--page", action="store_true", help="only write docs/results.md")
     options = parser.parse_args()
+    if options.page:
+        write_guesses(ROOT / options.keep)
+        (ROOT / "docs" / "results.md").write_text(page(ROOT / options.keep), encoding="utf-8")
+        return 0
     ended = ROOT / options.out / "ended.txt"
     failed = False
     for step in steps():
