@@ -28,8 +28,27 @@ show what the method does for a small model with few labels; they say nothing ab
 [docs/experiments.md](experiments.md) tells how to make. There, too, is what the intervals and tests are.
 
 `python -m benchmarks.paper` runs all of it, and `python -m benchmarks.paper --page` writes this page from what is kept
-in [benchmarks/results/paper](../benchmarks/results/paper). No number here is typed by hand. All rows of a table have the
-same config and the same rows; the recipes of SFT and SemiEvol come out of the same search where a search is named.
+in [benchmarks/results/paper](../benchmarks/results/paper). No number here is typed by hand. All rows of a table have
+the same config and the same data; the recipes of SFT and SemiEvol come out of the same search where one is named.
+"""
+SIZES = """## Sizes
+
+The epochs are those of the config. A seed draws the rows (test rows too), the collaborators, the samples and the
+training.
+
+| task | labeled | unlabeled | test | examples k | epochs: warm-up | evolution | learning rate | config |
+|---|---:|---:|---:|---:|---:|---:|---:|---|"""
+CHANCE = """## Which tasks are at chance
+
+A model is above chance where the 95 % interval of its accuracy (Wilson, the rows of all seeds together) lies above
+what the most frequent answer of the test rows would reach. A task is called at chance where neither SFT nor SemiEvol
+is above it.
+
+| task | the most frequent answer, % | above chance | not above chance |
+|---|---:|---|---|"""
+MISSING = """- The paper's models (Llama-3.1-8B, GPT-4o-mini) and its self-evolution and domain-adapted checkpoints (`--model`): too
+  large for this machine.
+- The paper's tasks MMLU, USMLE and ConvFinQA.
 """
 
 
@@ -96,9 +115,7 @@ def _comparison(kept: Mapping[str, Kept]) -> Iterator[str]:
 
 
 def _sizes(kept: Mapping[str, Kept]) -> Iterator[str]:
-    yield "## Sizes\n"
-    yield "| task | labeled | unlabeled | test | examples k | epochs: warm-up | evolution | learning rate | config |"
-    yield "|---|---:|---:|---:|---:|---:|---:|---:|---|"
+    yield SIZES
     targets = {target["task"]: target for each in kept.values() for target in each.found["targets"]}
     for task, target in targets.items():
         config = target["config"]
@@ -111,17 +128,12 @@ def _sizes(kept: Mapping[str, Kept]) -> Iterator[str]:
         ]
         source = f"[{target['source']}](../{target['source']})"
         yield f"| {' | '.join(map(str, [task, *cells, training['learning_rate'], source]))} |"
-    yield "\nThe epochs are those of the config. A seed draws the rows (test rows too), the collaborators, the samples and"
-    yield "the training.\n"
+    yield ""
 
 
 def _guessing(kept: Mapping[str, Kept], guesses: Guesses) -> Iterator[str]:
     """Which tasks are at chance: those where no trained model is surely better than one answer for all rows."""
-    yield "## Which tasks are at chance\n"
-    yield "A model is above chance where the 95 % interval of its accuracy (Wilson, the rows of all seeds together) lies"
-    yield "above what the most frequent answer of the test rows would reach.\n"
-    yield "| task | the most frequent answer, % | above chance | not above chance |"
-    yield "|---|---:|---|---|"
+    yield CHANCE
     for each in kept.values():
         if each.found["experiment"] not in ("table1", "categories"):
             continue
@@ -152,8 +164,7 @@ def _missing(kept: Mapping[str, Kept]) -> Iterator[str]:
     lines = [line for name, last in _last_steps().items() for line in _lacking(last, kept.get(name))]
     yield "## What was not run\n"
     yield from lines or ["Nothing of what `python -m benchmarks.paper` runs is missing."]
-    yield "- The paper's models (Llama-3.1-8B, GPT-4o-mini) and its self-evolution and domain-adapted checkpoints (`--model`):"
-    yield "  too large for this machine. Its tasks MMLU, USMLE and ConvFinQA: too hard for a model of this size.\n"
+    yield MISSING
 
 
 def _last_steps() -> dict[str, Step]:
