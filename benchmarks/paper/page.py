@@ -46,8 +46,8 @@ is above it.
 
 | task | the most frequent answer, % | above chance | not above chance |
 |---|---:|---|---|"""
-MISSING = """- The paper's models (Llama-3.1-8B, GPT-4o-mini) and its self-evolution and domain-adapted checkpoints (`--model`): too
-  large for this machine.
+MISSING = """- The paper's models (Llama-3.1-8B, GPT-4o-mini) and its self-evolution and domain-adapted checkpoints
+  (`--model`): too large for this machine.
 - The paper's tasks MMLU, USMLE and ConvFinQA.
 """
 
