@@ -111,7 +111,8 @@ def run(
             _rounds(config, folder, dataset, worker, reporter, until)
         finally:
             worker.close()
-            free_memory()
+            if shared is None:  # else the other runs want the same model
+                free_memory()
             _session_ended(folder, session)
     return result(folder)
 
