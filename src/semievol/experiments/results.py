@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from semievol import progress
 from semievol.errors import ConfigError, ExperimentError
@@ -127,18 +127,21 @@ def _provenance(found: Found) -> Iterator[str]:
 
 
 def _recipes(found: Found, target: Target) -> str:
-    lines = []
+    lines, held_out = [], 0
     for (task, base, seed), recipes in found.searched.items():
         if (task, base) == (target.task, target.base) and recipes.tried:
-            lines.append(f"seed {seed}: SFT {_recipe(recipes.sft)}, SemiEvol {_recipe(recipes.evolve)}")
+            held_out = recipes.tried[0]["rows"]
+            sft, evolve = _recipe(recipes.sft, target, "warmup"), _recipe(recipes.evolve, target, "evolve")
+            lines.append(f"seed {seed}: SFT {sft}, SemiEvol {evolve}")
     if not lines:
         return "Recipes as in the config."
-    return f"Recipes, the best of a search on held-out labeled rows: {'; '.join(lines)}."
+    return f"Recipes, the best of a search on {held_out} held-out labeled rows: {'; '.join(lines)}."
 
 
-def _recipe(recipe: Mapping[str, Any]) -> str:
-    names = {"num_train_epochs": "epochs", "learning_rate": "learning rate"}
-    return ", ".join(f"{names[name]} {value:g}" for name, value in recipe.items()) or "the config's"
+def _recipe(recipe: Mapping[str, Any], target: Target, stage: Literal["warmup", "evolve"]) -> str:
+    """What a stage was trained with: the search's recipe, and the config's where that leaves something open."""
+    used = target.config.recipe(stage).model_copy(update=dict(recipe))
+    return f"{used.num_train_epochs} epochs at {used.learning_rate:g}"
 
 
 def _made_by(result: Result) -> str:
