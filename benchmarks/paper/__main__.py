@@ -25,8 +25,10 @@ from pathlib import Path
 
 from benchmarks.paper.page import page, write_guesses
 from benchmarks.paper.steps import ROOT, Step, steps
+from semievol.run_dir import RunDir
 
 KEPT = ("table.md", "results.csv", "results.json", "figure.png", "figure.svg")
+ENDED = "ended.txt"
 
 
 def main() -> int:
@@ -42,33 +44,48 @@ def main() -> int:
         write_guesses(ROOT / options.keep)
         (ROOT / "docs" / "results.md").write_text(page(ROOT / options.keep), encoding="utf-8")
         return 0
-    ended = ROOT / options.out / "ended.txt"
+    if options.list:
+        for step in steps():
+            print("ended:" if has_ended(step, options.out) else "to do:", command(step, options.out))
+        return 0
+    with RunDir(ROOT / options.out).lock():
+        return int(not run_all(options.out, options.keep, options.jobs))
+
+
+def run_all(out: str, kept: str, jobs: int) -> bool:
+    """Whether all steps ended well."""
     failed = False
     for step in steps():
-        arguments = step.arguments(options.out)
-        line = shlex.join(["semievol", *arguments])
-        done = ended.exists() and line in ended.read_text(encoding="utf-8").splitlines()
-        print("ended:" if done else "to do:", line, flush=True)
-        if done or options.list:
+        if has_ended(step, out):
             continue
-        with ThreadPoolExecutor(options.jobs) as pool:
-            list(pool.map(lambda part: run(part, options.out, options.jobs), step.parts()))
-        code = run(step, options.out, 1)  # what failed in a part, it tries again and reports
-        keep(ROOT / step.out(options.out) / step.experiment, ROOT / options.keep / step.name)
+        print(command(step, out), flush=True)
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(lambda part: run(part, out, jobs), step.parts()))
+        code = run(step, out, 1)  # what failed in a part, it tries again and reports
+        keep(ROOT / step.out(out) / step.experiment, ROOT / kept / step.name)
         if code == 0:
-            with ended.open("a", encoding="utf-8") as handle:
-                handle.write(f"{line}\n")
+            with (ROOT / out / ENDED).open("a", encoding="utf-8") as handle:
+                handle.write(f"{command(step, out)}\n")
         failed = failed or code != 0
-    return int(failed)
+    return not failed
+
+
+def command(step: Step, out: str) -> str:
+    """The step as one types it."""
+    return shlex.join(["semievol", *step.arguments(out)])
+
+
+def has_ended(step: Step, out: str) -> bool:
+    """Whether an earlier call has finished it."""
+    ended = ROOT / out / ENDED
+    return ended.exists() and command(step, out) in ended.read_text(encoding="utf-8").splitlines()
 
 
 def run(step: Step, out: str, jobs: int) -> int:
     """The exit status of a step's command, run beside `jobs` - 1 others."""
     threads = max(1, (os.cpu_count() or 1) // jobs)
-    command = [sys.executable, "-m", "semievol.cli", *step.arguments(out)]
-    return subprocess.run(
-        command, cwd=ROOT, check=False, env={**os.environ, "OMP_NUM_THREADS": str(threads)}
-    ).returncode
+    called = [sys.executable, "-m", "semievol.cli", *step.arguments(out)]
+    return subprocess.run(called, cwd=ROOT, check=False, env={**os.environ, "OMP_NUM_THREADS": str(threads)}).returncode
 
 
 def keep(results: Path, folder: Path) -> None:

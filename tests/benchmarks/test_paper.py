@@ -11,6 +11,8 @@ from benchmarks.paper.steps import ROOT, Step, steps
 
 from semievol.cli import PAPER_EXPERIMENTS
 from semievol.config import Config, load
+from semievol.errors import RunDirError
+from semievol.run_dir import RunDir
 
 KEPT = ROOT / "benchmarks" / "results" / "paper"
 CONFIGS = sorted((ROOT / "benchmarks" / "paper").glob("*.yaml"))
@@ -97,6 +99,12 @@ def test_what_has_ended_is_not_run_again_and_what_failed_is(tmp_path: Path, monk
     commands.clear()
     assert driver.main() == 0
     assert not commands
+
+
+def test_a_second_driver_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["paper", "--out", str(tmp_path), "--keep", str(tmp_path / "kept")])
+    with RunDir(tmp_path).lock(), pytest.raises(RunDirError, match="another process is running here"):
+        driver.main()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
