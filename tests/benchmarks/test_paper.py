@@ -9,9 +9,14 @@ from benchmarks.paper import __main__ as driver
 from benchmarks.paper.page import page, read_kept
 from benchmarks.paper.steps import ROOT, Step, steps
 
+from samples import topics_config
 from semievol.cli import PAPER_EXPERIMENTS
-from semievol.config import Config, load
+from semievol.config import Config, dump, load
 from semievol.errors import RunDirError
+from semievol.experiments.catalogue import EXPERIMENTS
+from semievol.experiments.experiment import run_experiment
+from semievol.experiments.options import Options
+from semievol.experiments.progress import GridReporter
 from semievol.run_dir import RunDir
 
 KEPT = ROOT / "benchmarks" / "results" / "paper"
@@ -48,6 +53,20 @@ def test_a_task_where_no_trained_model_beats_one_answer_for_all_is_called_at_cha
     made = page(tmp_path)
     assert "| **guessed: at chance** | 50.0 | none | SFT |" in made
     assert "| learned | 50.0 | SFT | vanilla |" in made
+
+
+def test_the_page_reads_what_an_experiment_writes(tmp_path: Path) -> None:
+    config = tmp_path / "topics.yaml"
+    rows = {"labeled_rows": 12, "unlabeled_rows": 30, "test_rows": 20}
+    config.write_text(dump(topics_config(tmp_path, data=rows)), encoding="utf-8")
+    options = Options((str(config),), seeds=(0, 1), methods=("vanilla", "SFT", "SemiEvol"), out=tmp_path / "out")
+    run_experiment(EXPERIMENTS["table1"], options, GridReporter(), tmp_path / "kept" / "table1")
+    (tmp_path / "kept" / "guesses.json").write_text(json.dumps({"topics": {"0": 0.4, "1": 0.4}}))
+    made = page(tmp_path / "kept")
+    assert "- **topics**: " in made
+    assert "with 2 seeds, ahead in" in made
+    assert "| topics | 12 | 30 | 20 | 3 | 2 | 2 | 0.0001 |" in made
+    assert "## Methods (Table 1 of the paper)" in made
 
 
 def test_the_page_names_what_was_not_run_or_failed(tmp_path: Path) -> None:
