@@ -100,3 +100,12 @@ def test_nothing_paid_is_said_in_no_words(tmp_path: Path) -> None:
     assert in_words(sum_up([{"what": "training", "id": "x", "tokens": 7, "dollars": 2.5}])) == (
         "$2.50 paid to services, all sessions together: 1 training (7 tokens)."
     )
+
+
+def test_what_other_runs_have_paid_under_the_same_limit_counts(tmp_path: Path) -> None:
+    budget = Budget(tmp_path / "costs.jsonl", DOLLAR, limit=10, elsewhere=6)
+    assert budget.left() == 4
+    assert not budget.admit("a", "base", 4, 1)
+    assert budget.spent == 0
+    with pytest.raises(BudgetError, match=r"\$6\.0000 of the \$10\.00"):
+        budget.check()

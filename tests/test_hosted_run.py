@@ -253,6 +253,29 @@ def test_the_limit_stops_the_run_and_a_higher_one_goes_on_without_asking_twice(
     assert facts["costs"]["trainings"] == 2
 
 
+def test_the_limit_of_a_grid_is_for_all_its_runs_and_a_higher_one_pays_nothing_twice(
+    service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(hosted_config(tmp_path, service, costs={"prices": PRICES}), tmp_path)
+    command = ["experiment", "entropy", "--config", path, "--out"]
+
+    def paid(out: Path) -> float:
+        return sum(costs(RunDir(ledger.parent)).dollars for ledger in out.rglob("costs.jsonl"))
+
+    assert main([*command, str(tmp_path / "free")]) == 0
+    whole = paid(tmp_path / "free")
+    service.log.answered.clear()
+    trained = len(service.tuning.made)
+    out = tmp_path / "limited"
+    assert main([*command, str(out), "--max-cost", str(0.6 * whole)]) == 1
+    assert "costs.max_cost" in capsys.readouterr().err
+    assert 0 < paid(out) <= 0.6 * whole
+    assert main([*command, str(out), "--max-cost", str(2 * whole)]) == 0
+    assert paid(out) == pytest.approx(whole, rel=0.05)
+    assert len(service.tuning.made) == 2 * trained
+    assert max(service.log.answered.values()) == 1
+
+
 def test_a_training_that_does_not_fit_is_refused_before_the_upload(
     service: Service, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

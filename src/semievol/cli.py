@@ -147,6 +147,7 @@ def _takes_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", default=[], metavar="ID", help="other models, evaluated as they are")
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these rows of the table")
     parser.add_argument("--out", default="runs/experiments", help="where runs and results go (runs/experiments)")
+    _takes_max_cost(parser, "all runs together")
     search = parser.add_argument_group("search for the recipes of SFT and SemiEvol, on held-out labeled rows")
     search.add_argument("--epochs", nargs="+", type=int, default=[], metavar="N", help="epochs to try")
     search.add_argument("--learning-rates", nargs="+", type=float, default=[], metavar="RATE", help="rates to try")
@@ -174,12 +175,12 @@ def _takes_redo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--redo", choices=STAGE_NAMES, help="make this stage and the later ones anew")
 
 
-def _takes_max_cost(parser: argparse.ArgumentParser) -> None:
+def _takes_max_cost(parser: argparse.ArgumentParser, what: str = "the run") -> None:
     parser.add_argument(
         "--max-cost",
         type=float,
         metavar="DOLLARS",
-        help="stop before services could have charged more than this for the run, earlier sessions included",
+        help=f"stop before services could have charged more than this for {what}, earlier sessions included",
     )
 
 

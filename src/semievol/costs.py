@@ -48,15 +48,18 @@ class Budget:
     sends nothing any more.
     """
 
-    def __init__(self, path: Path | None = None, price: Price | None = None, limit: float | None = None) -> None:
+    def __init__(
+        self, path: Path | None = None, price: Price | None = None, limit: float | None = None, elsewhere: float = 0.0
+    ) -> None:
         """Goes on from what `path` tells of earlier sessions.
 
         Args:
             path: the ledger, made when there is something to write; none is kept without.
             limit: dollars for all sessions together.
+            elsewhere: dollars that other runs under the same limit have paid.
         """
         self._ledger = None if path is None else Ledger(path)
-        self._price, self._limit = price, limit
+        self._price, self._limit, self._elsewhere = price, limit, elsewhere
         self._lock = threading.Lock()
         self._set_aside: dict[str, float] = {}
         earlier = [] if path is None else read_ledger(path)
@@ -121,7 +124,9 @@ class Budget:
 
     def left(self) -> float:
         """Dollars that are neither spent nor set aside; infinite without a limit."""
-        return float("inf") if self._limit is None else self._limit - self._spent - self._all_set_aside
+        if self._limit is None:
+            return float("inf")
+        return self._limit - self._elsewhere - self._spent - self._all_set_aside
 
     def check(self) -> None:
         """Does nothing while everything fitted.
@@ -130,9 +135,10 @@ class Budget:
             BudgetError: a request did not fit.
         """
         if self.refused and self._limit is not None:
+            spent = self._elsewhere + self._spent
             raise BudgetError(
-                f"${self._spent:.4f} of the ${self._limit:.2f} of costs.max_cost are spent, and the next request could "
-                "cost more than the rest; the same command with a higher --max-cost goes on from here"
+                f"${spent:.4f} of the ${self._limit:.2f} of costs.max_cost are spent, and the next "
+                "request could cost more than the rest; the same command with a higher --max-cost goes on from here"
             )
 
     def close(self) -> None:
@@ -171,8 +177,11 @@ class Budget:
                 self._ledger.add({**entry, "dollars": cost})
 
 
-def open_budget(config: Config, folder: RunDir) -> Budget:
+def open_budget(config: Config, folder: RunDir, elsewhere: float = 0.0) -> Budget:
     """The budget of a run, going on from its earlier sessions.
+
+    Args:
+        elsewhere: dollars that other runs under the same limit have paid.
 
     Raises:
         ConfigError: there is a limit, and no price for something that the run pays.
@@ -183,7 +192,7 @@ def open_budget(config: Config, folder: RunDir) -> Budget:
             f"costs.max_cost: no price is known for {config.model.name}; "
             f"set {', '.join(f'costs.prices.{name}' for name in missing)}, in dollars per million tokens"
         )
-    return Budget(folder.costs_path, price, limit)
+    return Budget(folder.costs_path, price, limit, elsewhere)
 
 
 def without_price(config: Config, price: Price | None) -> list[str]:

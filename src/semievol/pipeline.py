@@ -103,7 +103,7 @@ def run(
         folder.forget_rows(
             [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
         )
-        budget = open_budget(config, folder)
+        budget = open_budget(config, folder, 0.0 if shared is None else shared.paid_beside(folder))
         worker = Worker(config, dataset.task, dataset.labeled, {}, reporter, budget, executor)
         worker.shared = shared
         session = _session_started(folder)
@@ -112,7 +112,8 @@ def run(
             _rounds(config, folder, dataset, worker, reporter, until)
         finally:
             worker.close()
-            free_memory()
+            if shared is None:  # else the other runs want the same model
+                free_memory()
             budget.close()
             _session_ended(folder, session)
             folder.upload_logs()

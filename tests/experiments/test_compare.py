@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 
 from semievol.cli import PAPER_EXPERIMENTS, main
-from semievol.config import dump, load
-from semievol.experiments.catalogue import EXPERIMENTS
+from semievol.config import build, changed, dump, load
+from semievol.data import Dataset
+from semievol.experiments.catalogue import COMPARE, EXPERIMENTS, Experiment
 from semievol.experiments.compare import verdict
+from semievol.experiments.options import Options
 from semievol.experiments.statistics import Comparison, Summary
+from semievol.experiments.variants import Variant
+from semievol.tasks import open_task
 
 OFFLINE = ["vanilla", "RAG (BM25)", "SFT", "pseudo-label everything", "released recipe", "SemiEvol"]
 ORACLE = "oracle (all true answers)"
@@ -46,6 +50,29 @@ def test_what_is_not_sure_is_called_open(low: float, high: float, p: float) -> N
 def test_several_seeds_say_how_many_are_ahead() -> None:
     three = dataclasses.replace(pair(0.03, 0.13, 0.001), seeds=(0, 1, 2), by_seed=(0.1, 0.2, -0.1))
     assert "with 3 seeds, ahead in 2 of them, on 200 test rows each" in verdict(BOTH, [three])
+
+
+def methods_of(experiment: Experiment, kind: str = "label") -> dict[str, Variant]:
+    config = build({"task": {"kind": kind, "labels": ["yes", "no"] if kind == "label" else []}})
+    offered = experiment.variants(config, Dataset((), (), (), open_task(config.task, ())), Options())
+    return {variant.name: variant for variant in offered}
+
+
+def test_table_1_has_the_papers_rows_the_released_recipe_and_what_one_would_try_first() -> None:
+    rows = ["vanilla", "SFT", "RAG (BM25)", "RAG (dense)", "released recipe", "SemiEvol"]
+    assert set(rows) < set(methods_of(EXPERIMENTS["table1"]))
+    assert "logistic regression on embeddings" in methods_of(EXPERIMENTS["table1"])
+
+
+def test_logistic_regression_is_offered_for_labels_alone() -> None:
+    assert "logistic regression on embeddings" not in methods_of(EXPERIMENTS["table1"], "number")
+
+
+def test_the_released_recipe_takes_over_nothing_that_the_authors_code_does_not_have() -> None:
+    config = build({"select": {"per_answer": True, "min_agreement": 0.5}, "justify": {"mode": "majority"}})
+    released = changed(config, methods_of(COMPARE)["released recipe"].config_options())
+    plain = build({"preset": "released"})
+    assert (released.select, released.justify, released.collaborate) == (plain.select, plain.justify, plain.collaborate)
 
 
 def test_compare_needs_one_file_and_ends_with_a_sentence(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import test_failures
 from samples import write_topics
 from semievol.errors import ConfigError, DataError, ExperimentError, MissingExtraError
 from semievol.experiments.catalogue import EXPERIMENTS
@@ -173,3 +174,22 @@ def test_without_matplotlib_nothing_is_begun(experiment, tmp_path: Path, monkeyp
     with pytest.raises(MissingExtraError, match=r"semievol\[experiments\]"):
         experiment("entropy")
     assert not (tmp_path / "out").exists()
+
+
+def test_requests_that_failed_are_counted_and_the_same_command_asks_them_again(experiment, monkeypatch) -> None:
+    failing = {"backend": {"kind": "test_failures:FailingBackend"}, "collaborate": {"collaborators": [{}]}}
+    whole = experiment("entropy", sections=failing)
+    monkeypatch.setattr(test_failures, "FAILING", {"unlabeled-1/warm+0": False, "test-3/evolved": False})
+    (*_, lost) = experiment("entropy", sections={**failing, "seed": 1}).results
+    assert lost.failed_requests == 2
+    monkeypatch.setattr(test_failures, "FAILING", {})
+    found = experiment("entropy", sections={**failing, "seed": 1})
+    assert [result.failed_requests for result in found.results] == [0, 0, 0]
+    assert whole.results[-1].failed_requests == 0
+
+
+def test_the_page_names_requests_that_were_never_answered(experiment, monkeypatch) -> None:
+    failing = {"backend": {"kind": "test_failures:FailingBackend"}}
+    monkeypatch.setattr(test_failures, "FAILING", {"test-3/evolved": True})
+    found = experiment("entropy", sections=failing)
+    assert "Requests that failed: 1 of SemiEvol (topics, seed 0)." in markdown(found)

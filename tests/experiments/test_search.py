@@ -10,6 +10,7 @@ from samples import topics_config, write_topics
 from semievol.config import changed
 from semievol.errors import ConfigError
 from semievol.experiments.options import Search
+from semievol.experiments.results import markdown
 from semievol.experiments.search import candidates, split
 from semievol.records import Example
 
@@ -86,6 +87,16 @@ def test_test_rows_have_no_part_in_the_search(experiment, tmp_path: Path) -> Non
     second = experiment("compare", methods=METHODS)
     assert [r.tried for r in first.searched.values()] == [r.tried for r in second.searched.values()]
     assert first.results[0].metrics != second.results[0].metrics
+
+
+def test_the_search_says_on_how_few_rows_it_rests(experiment, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "semievol"):
+        found = experiment("compare", methods=METHODS)
+    assert "topics/seed-0/search: 4 recipes for SemiEvol, compared on 2 of the 12 labeled rows" in caplog.text
+    assert (
+        "the best of a search on 2 held-out labeled rows: seed 0: SFT 2 epochs at 0.0001, SemiEvol 2 epochs at 0.0001."
+        in markdown(found)
+    )
 
 
 def test_without_a_search_the_configs_recipes_stand(experiment) -> None:

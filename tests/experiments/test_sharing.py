@@ -102,6 +102,14 @@ def test_a_stage_that_was_under_way_is_replaced_by_a_finished_one(tmp_path: Path
     assert not (stage / "part-00000.jsonl").exists()
 
 
+def test_the_model_stays_in_memory_until_the_last_cell(experiment, monkeypatch) -> None:
+    freed = []
+    for module in ("semievol.pipeline", "semievol.experiments.experiment"):
+        monkeypatch.setattr(f"{module}.free_memory", lambda module=module: freed.append(module))
+    assert len(experiment("entropy").results) == 3
+    assert freed == ["semievol.experiments.experiment"]
+
+
 class Engine(FakeBackend):
     """Records the ids that it computes, and those that it is given."""
 

@@ -31,5 +31,5 @@ class CostsConfig(Section):
 
     max_cost: Annotated[float, Field(gt=0)] | None = None
     """Dollars that the run may cost, all its sessions together; the run stops before a request or a training that
-    could pass them. `--max-cost` on the command line."""
+    could pass them. `--max-cost` on the command line. For `compare` and `experiment` all runs of the grid together."""
     prices: PriceConfig = PriceConfig()

@@ -47,6 +47,8 @@ def _table1(config: Config, dataset: Dataset, options: Options) -> list[Variant]
             variants.rag(config, "dense", "RAG (dense)"),
             variants.MEMORY,
             *map(variants.checkpoint, options.checkpoints),
+            *([variants.LOGISTIC_REGRESSION] if config.task.kind == "label" else []),
+            variants.RELEASED,
             SEMIEVOL,
         ],
         options,

@@ -20,6 +20,7 @@ from semievol.experiments.statistics import comparisons, summaries
 from semievol.experiments.tables import tables
 from semievol.experiments.targets import Target, targets
 from semievol.experiments.variants import Variant
+from semievol.local import free_memory
 from semievol.plan import make_plan
 from semievol.report.table import percent
 
@@ -67,6 +68,7 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
                 shown = percent(result.metrics["accuracy"]) if result.metrics else "failed"
                 reporter.fill(result.variant, _column_of(result), shown)
     finally:
+        free_memory()  # one model serves all cells
         found = _found(experiment, planned, results, searched, frozenset(uneven))
         if any(result.metrics is not None for result in results):
             write(found, folder, figure(found))

@@ -65,6 +65,8 @@ class Result:
     facts: dict[str, Any]
     """Versions and machine."""
     error: str | None = None
+    failed_requests: int = 0
+    """Requests of the run that were never answered; a test row among them counts as wrong."""
 
     def answers_path(self) -> Path:
         """The answers to the test rows."""
@@ -117,12 +119,14 @@ class Grid:
             config_digest=_config_digest(config),
             recipes=_recipes(config),
             facts=_facts(folder),
+            failed_requests=sum(1 for _, stage in folder.stages() for _ in stage.failures()),
         )
 
     def run(self, where: str, config: Config, dataset: Dataset) -> tuple[RunDir, Config]:
         """A finished run of the config on these rows, and the config with all that was decided.
 
-        The folder's name stands for the config and the rows, so that another of either is another folder.
+        Requests that failed in an earlier session are asked again. The folder's name stands for the config and the
+        rows, so that another of either is another folder.
         """
         with closing(open_executor(config)) as executor:
             models = RunDir(self.shelf.path / "models" / slug(config.model.name))
@@ -132,7 +136,7 @@ class Grid:
         parts = where.split("/")
         folder = RunDir(Path(self.out, "runs", *map(slug, parts[:-1]), f"{slug(parts[-1])}-{made_from[:12]}"))
         config = changed(config, {"output": str(folder.path)})
-        if not folder.stage("evaluate").is_done:
+        if not folder.stage("evaluate").is_done or any(stage.may_change for _, stage in folder.stages()):
             run(config, reporter=self.reporter, dataset=dataset, shared=self.shelf)
         return folder, config
 
@@ -180,7 +184,8 @@ def _facts(folder: RunDir) -> dict[str, Any]:
 
 
 def _config_digest(config: Config) -> str:
-    return _digest(config.model_dump(mode="json", exclude={"output"}))
+    """Stands for everything that a result depends on; what it may cost is not among it."""
+    return _digest(config.model_dump(mode="json", exclude={"output", "costs"}))
 
 
 def _digest(content: Any) -> str:

@@ -62,14 +62,14 @@ class Options:
 
 def from_arguments(given: Mapping[str, Any]) -> Options:
     """The options that the parsed command line gives."""
-    usual = Options()
+    usual, limit = Options(), given["max_cost"]
     return Options(
         configs=tuple(given["config"]),
         tasks=tuple(given.get("tasks", ())),
         bases=tuple(given.get("base", ())),
         checkpoints=tuple(given["model"]),
         seeds=tuple(given["seeds"]),
-        overrides=tuple(given["overrides"]),
+        overrides=(*given["overrides"], *([] if limit is None else [f"costs.max_cost={limit}"])),
         methods=tuple(given["methods"]),
         counts=tuple(given.get("n") or usual.counts),
         thetas=tuple(given.get("theta") or usual.thetas),

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from semievol import progress
 from semievol.errors import ConfigError, ExperimentError
@@ -118,24 +118,30 @@ def _provenance(found: Found) -> Iterator[str]:
     unread = [f"{s.no_answer} of {s.variant} ({s.task})" for s in found.summaries if s.no_answer]
     if unread:
         yield f"- Responses without a readable answer count as wrong: {', '.join(unread)}."
+    lost = [f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests]
+    if lost:
+        yield f"- Requests that failed: {', '.join(lost)}. The same command asks again, where that may help."
     for result in found.failures:
         yield f"- Not measured: {result.variant} on {result.task}, seed {result.seed}: {result.error}"
     yield "- results.csv names config digest, run folder, seed, versions and machine of every number.\n"
 
 
 def _recipes(found: Found, target: Target) -> str:
-    lines = []
+    lines, held_out = [], 0
     for (task, base, seed), recipes in found.searched.items():
         if (task, base) == (target.task, target.base) and recipes.tried:
-            lines.append(f"seed {seed}: SFT {_recipe(recipes.sft)}, SemiEvol {_recipe(recipes.evolve)}")
+            held_out = recipes.tried[0]["rows"]
+            sft, evolve = _recipe(recipes.sft, target, "warmup"), _recipe(recipes.evolve, target, "evolve")
+            lines.append(f"seed {seed}: SFT {sft}, SemiEvol {evolve}")
     if not lines:
         return "Recipes as in the config."
-    return f"Recipes, the best of a search on held-out labeled rows: {'; '.join(lines)}."
+    return f"Recipes, the best of a search on {held_out} held-out labeled rows: {'; '.join(lines)}."
 
 
-def _recipe(recipe: Mapping[str, Any]) -> str:
-    names = {"num_train_epochs": "epochs", "learning_rate": "learning rate"}
-    return ", ".join(f"{names[name]} {value:g}" for name, value in recipe.items()) or "the config's"
+def _recipe(recipe: Mapping[str, Any], target: Target, stage: Literal["warmup", "evolve"]) -> str:
+    """What a stage was trained with: the search's recipe, and the config's where that leaves something open."""
+    used = target.config.recipe(stage).model_copy(update=dict(recipe))
+    return f"{used.num_train_epochs} epochs at {used.learning_rate:g}"
 
 
 def _made_by(result: Result) -> str:
@@ -202,5 +208,6 @@ def _line(result: Result) -> dict[str, Any]:
         "version": (facts.get("versions") or {}).get("semievol"),
         "commit": facts.get("commit"),
         "machine": (facts.get("machine") or {}).get("processor"),
+        "failed_requests": result.failed_requests,
         "error": result.error,
     }

@@ -41,6 +41,8 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
     def best(variant: Variant, stage: Stage, before: Mapping[str, Any], rows: Dataset) -> Recipe:
         """The recipe with the highest accuracy on the slice; of equals, the first."""
         recipes, accuracies = candidates(config, options, stage), []
+        slice_ = f"{len(held_out)} of the {len(dataset.labeled)} labeled rows"
+        grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {slice_}")
         for recipe in recipes:
             tried_config = changed(config, before, {stage: {"training": recipe}}, variant.config_options())
             name = ", ".join(f"{option} {value:g}" for option, value in recipe.items()) or "the config's"

@@ -4,6 +4,8 @@
   stages/warmup-<digest>/ ...   finished stages, as hard links where the file system has them
   answers.sqlite                every answer, by a digest of weights, prompt and sampling
   rows/                         the user's rows as the stages read them
+
+The runs themselves lie beside it, in runs/.
 """
 
 import dataclasses
@@ -19,6 +21,7 @@ from typing import Any
 from semievol.backends import Backend
 from semievol.config import Config
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
+from semievol.costs import costs
 from semievol.records import Request, Response
 from semievol.run_dir import RunDir
 from semievol.stage_dir import StageDir
@@ -39,6 +42,11 @@ class Shelf:
     def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
         """The backend, asked only what nobody has asked it before."""
         return RememberingBackend(backend, Answers(self.path / "answers.sqlite"), config, weights)
+
+    def paid_beside(self, folder: RunDir) -> float:
+        """Dollars that services have charged the other runs of the grid: `costs.max_cost` is for all together."""
+        ledgers = self.path.parent.glob("runs/**/costs.jsonl")
+        return sum(costs(RunDir(each.parent)).dollars for each in ledgers if each.parent != folder.path)
 
 
 class SharedRunDir(RunDir):

@@ -51,9 +51,16 @@ PSEUDO_LABEL_ALL = Variant(
 RELEASED = Variant(
     "released recipe",
     "evolved",
-    {**PRESETS["released"], "preset": "released", "warmup": {"enabled": True}},
+    {
+        **PRESETS["released"],
+        "preset": "released",
+        "warmup": {"enabled": True},
+        "justify": {"mode": "disagreements"},
+        "select": {**PRESETS["released"]["select"], "enabled": True, "per_answer": False, "min_agreement": 0.0},
+    },
     evolve_recipe="own",
 )
+"""What a config has beyond the authors' code is not taken over."""
 ORACLE = Variant(
     "oracle (all true answers)", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}}, truth=True
 )

@@ -61,6 +61,9 @@ class Shared(Protocol):
     def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
         """The backend, asked only what no other run has asked."""
 
+    def paid_beside(self, folder: RunDir) -> float:
+        """Dollars that services have charged the other runs."""
+
 
 class Worker:
     """One engine and one index over the labeled examples, opened when first used; and where shards are done.

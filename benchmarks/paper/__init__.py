@@ -1,0 +1,1 @@
+"""The paper's experiments with a model of 135M parameters on a CPU."""

@@ -1,0 +1,185 @@
+"""docs/results.md, made from the kept results alone.
+
+`python -m benchmarks.paper --page` writes it; a test fails when it says anything else than the kept results do.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.paper.steps import CONFIGS, ROOT, Step, steps
+from semievol.config import load
+from semievol.data import load as load_data
+from semievol.experiments.compare import verdict
+from semievol.experiments.statistics import Comparison, Summary
+from semievol.metrics import share
+
+Guesses = Mapping[str, Mapping[str, float]]
+"""Task -> seed -> the share of the test rows that is right if one answer is given to all."""
+
+INTRODUCTION = """# Results
+
+The paper's experiments with a model of 135M parameters (SmolLM2-135M-Instruct) on a CPU, at sizes that take hours. They
+show what the method does for a small model with few labels; they say nothing about the paper's 8B model, whose tables
+[docs/experiments.md](experiments.md) tells how to make. There, too, is what the intervals and tests are.
+
+`python -m benchmarks.paper` runs all of it, and `python -m benchmarks.paper --page` writes this page from what is kept
+in [benchmarks/results/paper](../benchmarks/results/paper). No number here is typed by hand. All rows of a table have
+the same config and the same data; the recipes of SFT and SemiEvol come out of the same search where one is named.
+"""
+SIZES = """## Sizes
+
+The epochs are those of the config. A seed draws the rows (test rows too), the collaborators, the samples and the
+training.
+
+| task | labeled | unlabeled | test | examples k | epochs: warm-up | evolution | learning rate | config |
+|---|---:|---:|---:|---:|---:|---:|---:|---|"""
+CHANCE = """## Which tasks are at chance
+
+A model is above chance where the 95 % interval of its accuracy (Wilson, the rows of all seeds together) lies above
+what the most frequent answer of the test rows would reach. A task is called at chance where neither SFT nor SemiEvol
+is above it.
+
+| task | the most frequent answer, % | above chance | not above chance |
+|---|---:|---|---|"""
+MISSING = """- The paper's models (Llama-3.1-8B, GPT-4o-mini) and its self-evolution and domain-adapted checkpoints
+  (`--model`): too large for this machine.
+- The paper's tasks MMLU, USMLE and ConvFinQA.
+"""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The kept results of an experiment."""
+
+    name: str
+    """Its folder."""
+    found: Mapping[str, Any]
+    """results.json."""
+    table: str
+    """table.md."""
+
+    def measured(self) -> set[tuple[str, int]]:
+        """The tasks and seeds in which nothing is missing."""
+        cells = {(each["task"], each["seed"]) for each in self.found["results"]}
+        return cells - {(each["task"], each["seed"]) for each in self.found["results"] if each["error"] is not None}
+
+
+def read_kept(folder: Path) -> dict[str, Kept]:
+    """Everything that is kept, by the names of the folders, in the order of the steps."""
+    found = {}
+    for name in dict.fromkeys(step.name for step in steps()):
+        if (folder / name / "results.json").exists():
+            results = json.loads((folder / name / "results.json").read_text(encoding="utf-8"))
+            found[name] = Kept(name, results, (folder / name / "table.md").read_text(encoding="utf-8"))
+    return found
+
+
+def page(folder: Path) -> str:
+    """The page about what is kept in a folder."""
+    kept = read_kept(folder)
+    path = folder / "guesses.json"
+    guesses: Guesses = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    parts = [INTRODUCTION, *_comparison(kept), *_sizes(kept), *_guessing(kept, guesses), *_missing(kept)]
+    return "\n".join([*parts, *(_experiment(each) for each in kept.values())]).rstrip() + "\n"
+
+
+def write_guesses(folder: Path) -> None:
+    """Reads the test rows of what is kept, and keeps how far one answer for all of them gets."""
+    found: dict[str, dict[str, float]] = {}
+    for each in read_kept(folder).values():
+        for task, seed in sorted({(result["task"], result["seed"]) for result in each.found["results"]}):
+            if str(seed) not in found.setdefault(task, {}):
+                dataset = load_data(load(ROOT / CONFIGS / f"{task}.yaml", [f"seed={seed}"]))
+                counts = Counter(example.answer for example in dataset.test)
+                found[task][str(seed)] = max(counts.values()) / counts.total()
+    (folder / "guesses.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+
+def _comparison(kept: Mapping[str, Kept]) -> Iterator[str]:
+    """A sentence for each task of the tables of methods."""
+    yield "## SemiEvol against SFT\n"
+    for each in kept.values():
+        if each.found["experiment"] == "table1":
+            summaries = [Summary(**one) for one in each.found["summaries"]]
+            comparisons = [Comparison(**one) for one in each.found["comparisons"]]
+            for task in dict.fromkeys(summary.task for summary in summaries):
+                of_task = [one for one in comparisons if one.task == task]
+                if said := verdict([one for one in summaries if one.task == task], of_task):
+                    yield f"- **{task}**: {said}"
+    yield ""
+
+
+def _sizes(kept: Mapping[str, Kept]) -> Iterator[str]:
+    yield SIZES
+    targets = {target["task"]: target for each in kept.values() for target in each.found["targets"]}
+    for task, target in targets.items():
+        config = target["config"]
+        data, training = config["data"], config["training"]
+        epochs = [{**training, **config[stage]["training"]}["num_train_epochs"] for stage in ("warmup", "evolve")]
+        cells = [
+            *(data[f"{split}_rows"] for split in ("labeled", "unlabeled", "test")),
+            config["retrieval"]["k"],
+            *epochs,
+        ]
+        source = f"[{target['source']}](../{target['source']})"
+        yield f"| {' | '.join(map(str, [task, *cells, training['learning_rate'], source]))} |"
+    yield ""
+
+
+def _guessing(kept: Mapping[str, Kept], guesses: Guesses) -> Iterator[str]:
+    """Which tasks are at chance: those where no trained model is surely better than one answer for all rows."""
+    yield CHANCE
+    for each in kept.values():
+        if each.found["experiment"] not in ("table1", "categories"):
+            continue
+        for task in dict.fromkeys(one["task"] for one in each.found["results"] if one["metrics"] is not None):
+            above, below, guess = _by_chance(each.found["results"], task, guesses[task])
+            name = task if {"SFT", "SemiEvol"} & set(above) else f"**{task}: at chance**"
+            yield f"| {name} | {100 * guess:.1f} | {', '.join(above) or 'none'} | {', '.join(below) or 'none'} |"
+    yield ""
+
+
+def _by_chance(
+    results: Sequence[Mapping[str, Any]], task: str, guesses: Mapping[str, float]
+) -> tuple[list[str], list[str], float]:
+    """The methods above chance, the others, and chance."""
+    measured = [result for result in results if result["task"] == task and result["metrics"] is not None]
+    guess = sum(guesses[str(result["seed"])] for result in measured) / len(measured)
+    methods: dict[str, list[int]] = {}
+    for result in measured:
+        right_and_rows = methods.setdefault(result["variant"], [0, 0])
+        right_and_rows[0] += result["metrics"]["right"]
+        right_and_rows[1] += result["metrics"]["rows"]
+    above = [name for name, (right, rows) in methods.items() if share(right, rows)["low"] > guess]
+    return above, [name for name in methods if name not in above], guess
+
+
+def _missing(kept: Mapping[str, Kept]) -> Iterator[str]:
+    """What the driver would still run."""
+    lines = [line for name, last in _last_steps().items() for line in _lacking(last, kept.get(name))]
+    yield "## What was not run\n"
+    yield from lines or ["Nothing of what `python -m benchmarks.paper` runs is missing."]
+    yield MISSING
+
+
+def _last_steps() -> dict[str, Step]:
+    """The widest step of each name."""
+    return {step.name: step for step in steps()}
+
+
+def _lacking(step: Step, kept: Kept | None) -> Iterator[str]:
+    measured = set() if kept is None else kept.measured()
+    for task in step.tasks:
+        if seeds := [str(seed) for seed in step.seeds if (task, seed) not in measured]:
+            yield f"- {step.experiment} on {task}: seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
+
+
+def _experiment(kept: Kept) -> str:
+    """The kept page below a heading of this one."""
+    text = re.sub(r"^(#+) ", r"#\1 ", kept.table, flags=re.MULTILINE)
+    return text.replace("](figure.svg)", f"](../benchmarks/results/paper/{kept.name}/figure.svg)")

@@ -1,0 +1,62 @@
+"""The commands of `semievol experiment` that make up the results."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = "benchmarks/paper"
+SEARCH = ("--epochs", "3", "6")
+"""SFT and SemiEvol choose between as many epochs, on held-out labeled rows."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command."""
+
+    experiment: str
+    tasks: Sequence[str]
+    seeds: Sequence[int]
+    searched: bool = True
+    """Whether SFT and SemiEvol search for their epochs; elsewhere the config's stand."""
+
+    @property
+    def name(self) -> str:
+        """The folder of its results; a later step with the same name replaces them."""
+        return self.experiment if self.searched else f"{self.experiment}-no-search"
+
+    def arguments(self, out: str) -> list[str]:
+        """What follows `semievol`."""
+        configs = [f"{CONFIGS}/{task}.yaml" for task in self.tasks]
+        search = SEARCH if self.searched else ("--no-search",)
+        return [
+            *("experiment", self.experiment, "--config", *configs, "--seeds", *map(str, self.seeds), *search),
+            *("--out", self.out(out)),
+        ]
+
+    def out(self, out: str) -> str:
+        """Below the folder of all runs, that of the grid."""
+        return out if self.searched else f"{out}/no-search"
+
+    def parts(self) -> "list[Step]":
+        """The step for one task and seed at a time; what they compute has nothing in common."""
+        return [replace(self, tasks=(task,), seeds=(seed,)) for seed in self.seeds for task in self.tasks]
+
+
+def steps() -> Iterator[Step]:
+    """The commands, the most valuable first."""
+    both = ("fpb", "r8")
+    yield Step("table1", both, (0,))
+    yield Step("table1", both, (0, 1))
+    yield Step("table1", both, (0, 1, 2))
+    yield Step("entropy", both, (0, 1, 2))
+    yield Step("ablation", both, (0,))
+    yield Step("ablation", both, (0, 1, 2))
+    yield Step("table1", ("arc", "pubmedqa"), (0,), searched=False)
+    yield Step("table1", ("arc", "pubmedqa"), (0, 1), searched=False)
+    yield Step("table1", ("arc", "pubmedqa"), (0, 1, 2), searched=False)
+    points = ("sensitivity", "continuous", "iterative")
+    yield from (Step(name, both, (0,)) for name in points)
+    yield Step("stability", both, (0,))
+    yield Step("categories", ("mmlu-pro",), (0,), searched=False)
+    yield from (Step(name, both, (0, 1, 2)) for name in points)

@@ -1,0 +1,133 @@
+"""The kept results of the paper's experiments, and the driver that makes them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from benchmarks.paper import __main__ as driver
+from benchmarks.paper.page import page, read_kept
+from benchmarks.paper.steps import ROOT, Step, steps
+
+from samples import topics_config
+from semievol.cli import PAPER_EXPERIMENTS
+from semievol.config import Config, dump, load
+from semievol.errors import RunDirError
+from semievol.experiments.catalogue import EXPERIMENTS
+from semievol.experiments.experiment import run_experiment
+from semievol.experiments.options import Options
+from semievol.experiments.progress import GridReporter
+from semievol.run_dir import RunDir
+
+KEPT = ROOT / "benchmarks" / "results" / "paper"
+CONFIGS = sorted((ROOT / "benchmarks" / "paper").glob("*.yaml"))
+
+
+def result(task: str, variant: str, right: int, error: str | None = None) -> dict[str, Any]:
+    measured = None if error else {"right": right, "rows": 100, "accuracy": right / 100}
+    return {"task": task, "seed": 0, "variant": variant, "metrics": measured, "error": error}
+
+
+def write_kept(folder: Path, name: str, experiment: str, results: list[dict[str, Any]]) -> None:
+    (folder / name).mkdir(parents=True)
+    found = {"experiment": experiment, "targets": [], "summaries": [], "comparisons": [], "results": results}
+    (folder / name / "results.json").write_text(json.dumps(found))
+    (folder / name / "table.md").write_text("# Methods\n\n![The same as a figure](figure.svg)\n")
+
+
+def test_the_page_says_what_the_kept_results_say() -> None:
+    written = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert written == page(KEPT), "run: python -m benchmarks.paper --page"
+
+
+@pytest.mark.parametrize("name", read_kept(KEPT))
+def test_what_is_kept_was_made_from_the_configs_that_are_here(name: str) -> None:
+    for target in read_kept(KEPT)[name].found["targets"]:
+        assert Config.model_validate(target["config"]) == load(ROOT / target["source"])
+
+
+def test_a_task_where_no_trained_model_beats_one_answer_for_all_is_called_at_chance(tmp_path: Path) -> None:
+    rows = [result("guessed", "SFT", 55), result("learned", "SFT", 70), result("learned", "vanilla", 40)]
+    write_kept(tmp_path, "table1", "table1", rows)
+    (tmp_path / "guesses.json").write_text(json.dumps({"guessed": {"0": 0.5}, "learned": {"0": 0.5}}))
+    made = page(tmp_path)
+    assert "| **guessed: at chance** | 50.0 | none | SFT |" in made
+    assert "| learned | 50.0 | SFT | vanilla |" in made
+
+
+def test_the_page_reads_what_an_experiment_writes(tmp_path: Path) -> None:
+    config = tmp_path / "topics.yaml"
+    rows = {"labeled_rows": 12, "unlabeled_rows": 30, "test_rows": 20}
+    config.write_text(dump(topics_config(tmp_path, data=rows)), encoding="utf-8")
+    options = Options((str(config),), seeds=(0, 1), methods=("vanilla", "SFT", "SemiEvol"), out=tmp_path / "out")
+    run_experiment(EXPERIMENTS["table1"], options, GridReporter(), tmp_path / "kept" / "table1")
+    (tmp_path / "kept" / "guesses.json").write_text(json.dumps({"topics": {"0": 0.4, "1": 0.4}}))
+    made = page(tmp_path / "kept")
+    assert "- **topics**: " in made
+    assert "with 2 seeds, ahead in" in made
+    assert "| topics | 12 | 30 | 20 | 3 | 2 | 2 | 0.0001 |" in made
+    assert "## Methods (Table 1 of the paper)" in made
+
+
+def test_the_page_names_what_was_not_run_or_failed(tmp_path: Path) -> None:
+    write_kept(tmp_path, "table1", "table1", [result("fpb", "SFT", 80), result("r8", "SFT", 0, error="no memory")])
+    (tmp_path / "guesses.json").write_text(json.dumps({"fpb": {"0": 0.6}, "r8": {"0": 0.5}}))
+    made = page(tmp_path)
+    assert "- table1 on fpb: seeds 1, 2\n- table1 on r8: seeds 0, 1, 2\n" in made
+    assert "- ablation on fpb: seeds 0, 1, 2\n" in made
+
+
+def test_the_page_finds_its_figures(tmp_path: Path) -> None:
+    write_kept(tmp_path, "ablation", "ablation", [])
+    made = page(tmp_path)
+    assert "## Methods" in made
+    assert "](../benchmarks/results/paper/ablation/figure.svg)" in made
+
+
+def test_every_experiment_of_the_paper_is_among_the_steps() -> None:
+    assert {step.experiment for step in steps()} == set(PAPER_EXPERIMENTS)
+    assert {path.stem for path in CONFIGS} == {task for step in steps() for task in step.tasks}
+
+
+def test_a_later_step_of_a_name_has_all_that_an_earlier_one_has() -> None:
+    widest: dict[str, Step] = {}
+    for step in steps():
+        if before := widest.get(step.name):
+            assert {*before.tasks} <= {*step.tasks}
+            assert {*before.seeds} <= {*step.seeds}
+        widest[step.name] = step
+
+
+def test_what_has_ended_is_not_run_again_and_what_failed_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    commands: list[str] = []
+    failing = {"ablation"}
+
+    def run(step: Step, out: str, jobs: int) -> int:
+        commands.append(step.experiment)
+        Path(out).mkdir(parents=True, exist_ok=True)
+        return int(step.experiment in failing)
+
+    monkeypatch.setattr(driver, "run", run)
+    monkeypatch.setattr("sys.argv", ["paper", "--out", str(tmp_path / "out"), "--keep", str(tmp_path / "kept")])
+    assert driver.main() == 1
+    assert set(commands) == set(PAPER_EXPERIMENTS)
+    commands.clear()
+    failing.clear()
+    assert driver.main() == 0
+    assert set(commands) == {"ablation"}
+    commands.clear()
+    assert driver.main() == 0
+    assert not commands
+
+
+def test_a_second_driver_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["paper", "--out", str(tmp_path), "--keep", str(tmp_path / "kept")])
+    with RunDir(tmp_path).lock(), pytest.raises(RunDirError, match="another process is running here"):
+        driver.main()
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_config_parses_and_names_no_place_on_one_machine(path: Path) -> None:
+    config = load(path)
+    for source in (config.data.labeled, config.data.unlabeled, config.data.test):
+        assert str(source).startswith(("$SEMIEVOL_DATA/", "pypi://"))
