@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def s3_server() -> Iterator[dict[str, str]]:
-    """The environment in which `s3://` leads to a server of our own, which has one bucket: `runs`."""
+    """The environment in which `s3://` leads to a server of our own, S3_PROCESS, which has one bucket: `runs`."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -23,6 +23,7 @@ def s3_server() -> Iterator[dict[str, str]]:
         "AWS_ACCESS_KEY_ID": "testing",
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "us-east-1",
+        "S3_PROCESS": str(process.pid),
     }
     try:
         wait_for(port)

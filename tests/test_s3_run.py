@@ -26,6 +26,17 @@ found = {str(path).removeprefix(root): hashlib.sha256(path.read_bytes()).hexdige
          for path in folder.rglob("*") if path.is_file()}
 print(json.dumps(found))
 """
+LOSE_IT = """
+import os, pathlib, signal, sys, threading, time
+from semievol import cli
+def lose():
+    asked = pathlib.Path(os.environ["ASKED"])
+    while not asked.exists() or asked.read_text().count("\\n") < 70:
+        time.sleep(0.01)
+    os.kill(int(os.environ["S3_PROCESS"]), signal.SIGKILL)
+threading.Thread(target=lose, daemon=True).start()
+sys.exit(cli.main(["run", sys.argv[1]]))
+"""
 RUN = "import sys, semievol; semievol.run(semievol.load(sys.argv[1]))"
 
 
@@ -104,6 +115,16 @@ def age_the_lock(folder: Path, s3: dict[str, str], output: str) -> int:
         "path.write_text(json.dumps(held))"
     )
     return process(folder, s3, "-c", code, output).returncode
+
+
+def test_a_store_that_is_lost_in_the_middle_of_a_run_is_said_in_a_line(tmp_path: Path) -> None:
+    config = topics_config(tmp_path, output="s3://runs/lost/run", backend={"kind": "faulty:CountingBackend"})
+    (tmp_path / "config.yaml").write_text(dump(config), encoding="utf-8")
+    with s3_server() as s3:
+        ended = process(tmp_path, s3, "-c", LOSE_IT, str(tmp_path / "config.yaml"), AWS_MAX_ATTEMPTS="1")
+    assert ended.returncode == 1
+    assert "s3://runs/lost/run: cannot be reached" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize(

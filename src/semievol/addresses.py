@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -168,6 +169,25 @@ def _download(path: Path, file: Path) -> Path:
     with _in_one_line(path, "cannot be read"):
         path.fs.get_file(path.path, str(file))  # type: ignore[attr-defined]
     return file
+
+
+@contextmanager
+def reaching(path: Path) -> Iterator[None]:
+    """Where `path` is at an address, what its file system raises in the block as a `RunDirError`.
+
+    Raises:
+        RunDirError: the address cannot be read or written any more.
+    """
+    try:
+        yield
+    except (SemiEvolError, FileNotFoundError):
+        raise
+    except Exception as error:
+        came_by = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if not at_address(path) or not any(name.partition(".")[0] == "fsspec" for name in came_by):
+            raise
+        said = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise RunDirError(f"{path}: cannot be reached: {said}; the same command goes on from here") from error
 
 
 @contextmanager

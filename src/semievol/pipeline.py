@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from semievol.addresses import reaching
 from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
 from semievol.costs import costs, open_budget
@@ -95,7 +96,7 @@ def run(
     if not executor.in_process and "://" not in output:  # a worker's own folder is another one
         config = config.model_copy(update={"output": str(Path(output).absolute())})
     folder = RunDir(config.output) if shared is None else shared.run_dir(config.output)
-    with folder.lock(partial(setattr, reporter, "stopping", True)):
+    with reaching(folder.path), folder.lock(partial(setattr, reporter, "stopping", True)):
         if redo is not None:
             folder.redo(redo)
         config = pinned(config, folder, executor, reporter)
