@@ -84,8 +84,9 @@ def page(folder: Path) -> str:
     kept = read_kept(folder)
     path = folder / "guesses.json"
     guesses: Guesses = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    parts = [INTRODUCTION, *_comparison(kept), *_sizes(kept), *_guessing(kept, guesses), *_missing(kept)]
-    return "\n".join([*parts, *(_experiment(each) for each in kept.values())]).rstrip() + "\n"
+    made = [*_comparison(kept), *_sizes(kept), *_guessing(kept, guesses)] if kept else ["None of it has ended yet.\n"]
+    parts = [INTRODUCTION, *made, *_missing(kept), *(_experiment(each) for each in kept.values())]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def write_guesses(folder: Path) -> None:
