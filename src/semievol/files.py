@@ -44,7 +44,8 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         with path.open("rb") as handle, pq.ParquetFile(handle) as file:
             yield file
     else:
-        with pq.ParquetFile(path) as file:
+        # What is read ahead would be held until the end, for all row groups: memory that grows with the rows.
+        with pq.ParquetFile(path, pre_buffer=False, buffer_size=64 * 1024) as file:
             yield file
 
 
@@ -58,7 +59,7 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file with these columns, few in memory at a time."""
     with open_parquet(path) as file:
-        for batch in file.iter_batches(batch_size=4096, columns=list(columns)):
+        for batch in file.iter_batches(batch_size=1024, columns=list(columns), use_threads=False):
             yield from batch.to_pylist()
 
 
