@@ -31,6 +31,9 @@ from semievol.stage_dir import StageDir
 PROCESS = "SEMIEVOL_PROCESS"
 """Environment variable with a process' name, where several answer for one run."""
 
+LEDGER = "costs.jsonl"
+"""What services charged, in a run folder on a disk."""
+
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
 
@@ -117,7 +120,7 @@ class RunDir:
     @property
     def costs_path(self) -> Path:
         """What services charged, a line each; at an address each machine has a file of its own, see `ledger`."""
-        return self.path / (f"costs-{socket.gethostname()}.jsonl" if at_address(self.path) else "costs.jsonl")
+        return self.path / (f"costs-{socket.gethostname()}.jsonl" if at_address(self.path) else LEDGER)
 
     @property
     def jobs_path(self) -> Path:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -225,3 +226,22 @@ def test_other_data_under_the_same_names_is_another_run(experiment, tmp_path: Pa
     labeled.write_text("".join(labeled.read_text().splitlines(keepends=True)[:-2]))
     after = experiment("entropy")
     assert before.results[2].run != after.results[2].run
+
+
+def test_folders_that_another_process_renames_do_not_disturb_the_sum_of_the_costs(tmp_path, monkeypatch) -> None:
+    charge = {"what": "answers", "weights": "base", "requests": 1, "input": 9, "output": 1, "dollars": 2.0}
+    for name in ("mine", "other", "renamed"):
+        folder = tmp_path / "runs/task/seed-0" / name
+        (folder / "evaluate").mkdir(parents=True)
+        if name != "renamed":
+            (folder / "costs.jsonl").write_text(json.dumps(charge) + "\n")
+    seen = os.scandir
+
+    def scandir(path):
+        if "renamed" in str(path):
+            raise FileNotFoundError(path)
+        return seen(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    mine = RunDir(tmp_path / "runs/task/seed-0/mine")
+    assert Shelf(tmp_path / "shared").paid_beside(mine) == 2.0

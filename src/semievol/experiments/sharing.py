@@ -23,7 +23,7 @@ from semievol.config import Config
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.costs import costs
 from semievol.records import Request, Response
-from semievol.run_dir import RunDir
+from semievol.run_dir import LEDGER, RunDir
 from semievol.stage_dir import StageDir
 from semievol.stages.context import CODE_VERSION
 
@@ -45,8 +45,10 @@ class Shelf:
 
     def paid_beside(self, folder: RunDir) -> float:
         """Dollars that services have charged the other runs of the grid: `costs.max_cost` is for all together."""
-        ledgers = self.path.parent.glob("runs/**/costs.jsonl")
-        return sum(costs(RunDir(each.parent)).dollars for each in ledgers if each.parent != folder.path)
+        # os.walk passes over folders that another process of the grid has renamed in the meantime; glob does not
+        walked = os.walk(self.path.parent / "runs")
+        others = (Path(each) for each, _, files in walked if LEDGER in files and Path(each) != folder.path)
+        return sum(costs(RunDir(each)).dollars for each in others)
 
 
 class SharedRunDir(RunDir):
