@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from benchmarks.pages import ROOT, write_part
+from benchmarks.pages import ROOT, measured_on, write_part
 from benchmarks.scale import machine, measure_run
 
 RESULTS = ROOT / "benchmarks" / "results" / "cluster.json"
@@ -98,8 +98,7 @@ def table(found: dict[str, Any]) -> str:
             f"{run['collaborate_rows_a_second']:,} rows a second; whole run {run['seconds']:.0f} s; the driver's peak "
             f"memory {run['peak_memory_mb']} MB |"
         )
-    where = found["machine"]
-    lines += ["", f"Measured on {where['cores']} cores ({where['processor']}), Python {where['python']}."]
+    lines += ["", measured_on(found["machine"])]
     return "\n".join(lines)
 
 

@@ -11,10 +11,10 @@ import json
 import shutil
 import statistics
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import semievol
+from benchmarks.pages import ROOT
 from semievol.backends import open_backend
 from semievol.config import Config
 from semievol.data import Dataset, load
@@ -24,7 +24,6 @@ from semievol.stages.warmup import TrainingRows
 from semievol.tasks import Task
 from semievol.training import open_trainer
 
-ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "benchmarks" / "results" / "demo" / "epochs.jsonl"
 SEEDS = (10,)
 EPOCHS = (3, 6, 9, 12)

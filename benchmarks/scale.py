@@ -21,7 +21,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import ROOT, write_part
+from benchmarks.pages import ROOT, measured_on, write_part
 
 RESULTS = Path(__file__).parent / "results" / "scale.json"
 PAGE = ROOT / "docs" / "scale.md"
@@ -232,8 +232,7 @@ def runs_table(found: dict[str, Any]) -> str:
         lines.append(
             f"{many // few} times the rows take {more} MB more, {more / plain[few]:.0%} of the peak at {few:,}."
         )
-    where = found["machine"]
-    lines += ["", f"Measured on {where['cores']} cores ({where['processor']}), Python {where['python']}."]
+    lines += ["", measured_on(found["machine"])]
     return "\n".join(lines)
 
 

@@ -20,11 +20,12 @@ import shlex
 import shutil
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
+from benchmarks.pages import ROOT
 from benchmarks.paper.page import page, write_guesses
-from benchmarks.paper.steps import ROOT, Step, steps
+from benchmarks.paper.steps import Step, in_parts, ready, steps
 from semievol.run_dir import RunDir
 
 KEPT = ("table.md", "results.csv", "results.json", "figure.png", "figure.svg")
@@ -54,20 +55,29 @@ def main() -> int:
 
 def run_all(out: str, kept: str, jobs: int) -> bool:
     """Whether all steps ended well."""
+    todo = [step for step in steps() if not has_ended(step, out)]
+    waiting = in_parts(todo)
+    running: dict[Future[int], Step] = {}
     failed = False
-    for step in steps():
-        if has_ended(step, out):
-            continue
-        print(command(step, out), flush=True)
-        with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(lambda part: run(part, out, jobs), step.parts()))
-        code = run(step, out, 1)  # what failed in a part, it tries again and reports
-        keep(ROOT / step.out(out) / step.experiment, ROOT / kept / step.name)
-        if code == 0:
-            with (ROOT / out / ENDED).open("a", encoding="utf-8") as handle:
-                handle.write(f"{command(step, out)}\n")
-        failed = failed or code != 0
+    with ThreadPoolExecutor(jobs) as pool:
+        while waiting or running:
+            while len(running) < jobs and (job := ready(waiting, list(running.values()))):
+                waiting.remove(job)
+                print(command(job, out), flush=True)
+                running[pool.submit(run, job, out, jobs)] = job
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                step = running.pop(future)
+                if step in todo:  # what failed in a part, the whole step has tried again and reported
+                    _end(step, out, kept, future.result())
+                    failed = failed or future.result() != 0
     return not failed
+
+
+def _end(step: Step, out: str, kept: str, code: int) -> None:
+    keep(ROOT / step.out(out) / step.experiment, ROOT / kept / step.name)
+    if code == 0:
+        with (ROOT / out / ENDED).open("a", encoding="utf-8") as handle:
+            handle.write(f"{command(step, out)}\n")
 
 
 def command(step: Step, out: str) -> str:

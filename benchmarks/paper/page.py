@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.paper.steps import CONFIGS, ROOT, Step, steps
+from benchmarks.pages import ROOT
+from benchmarks.paper.steps import CONFIGS, Step, steps
 from semievol.config import load
 from semievol.data import load as load_data
 from semievol.experiments.compare import verdict

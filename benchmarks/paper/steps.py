@@ -1,10 +1,8 @@
 """The commands of `semievol experiment` that make up the results."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
 CONFIGS = "benchmarks/paper"
 SEARCH = ("--epochs", "3", "6")
 """SFT and SemiEvol choose between as many epochs, on held-out labeled rows."""
@@ -42,6 +40,10 @@ class Step:
         """The step for one task and seed at a time; what they compute has nothing in common."""
         return [replace(self, tasks=(task,), seeds=(seed,)) for seed in self.seeds for task in self.tasks]
 
+    def shares_with(self, other: "Step") -> bool:
+        """Whether a task and seed is in both, so that they work on the same runs."""
+        return bool({*self.tasks} & {*other.tasks} and {*self.seeds} & {*other.seeds})
+
 
 def steps() -> Iterator[Step]:
     """The commands, the most valuable first."""
@@ -60,3 +62,19 @@ def steps() -> Iterator[Step]:
     yield Step("stability", both, (0,))
     yield Step("categories", ("mmlu-pro",), (0,), searched=False)
     yield from (Step(name, both, (0, 1, 2)) for name in points)
+
+
+def in_parts(steps: Iterable[Step]) -> list[Step]:
+    """The steps, each after those of its parts that no earlier step has."""
+    jobs: dict[Step, None] = {}
+    for step in steps:
+        jobs.update(dict.fromkeys([*step.parts(), step]))
+    return list(jobs)
+
+
+def ready(waiting: Sequence[Step], running: Sequence[Step]) -> Step | None:
+    """The first that works on no run of one that runs, or that waits before it; `None` where there is none."""
+    for place, step in enumerate(waiting):
+        if not any(step.shares_with(other) for other in (*running, *waiting[:place])):
+            return step
+    return None

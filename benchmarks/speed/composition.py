@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .workloads import ROOT
+from benchmarks.pages import ROOT
 
 KEPT = ROOT / "benchmarks" / "results" / "demo" / "seed-0"
 

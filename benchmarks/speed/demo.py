@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import ROOT
 from semievol.backends.transformers import TransformersBackend
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.records import Request, Response, TrainingExample
@@ -20,7 +21,7 @@ from .lanes import Lane
 from .naive import respond
 from .table import DEMO_KEPT, rewrite
 from .training import trl
-from .workloads import CACHE, ROOT
+from .workloads import CACHE
 
 WAYS = {
     "ours": (),

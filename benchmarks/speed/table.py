@@ -5,12 +5,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import write_part
+from benchmarks.pages import ROOT, write_part
 
 from .cells import Cell, equal, gap, memory, share_of_samples, slower, slower_stage, slower_training, spread
 from .figures import Result, prefill_shares, training_rate, training_shares, working
 from .sentences import free_decoding, real_demo, where, whole_demo
-from .workloads import KINDS, ROOT
+from .workloads import KINDS
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed"
 PAGE = ROOT / "docs" / "speed.md"

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import ROOT
 from semievol.config import Config
 from semievol.errors import DataError
 from semievol.records import Request, Sampling, TrainingExample
 
-ROOT = Path(__file__).parents[2]
 CACHE = ROOT / "runs" / "speed"
 STAGES = ("collaborate", "justify", "score")
 

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.pages import ROOT
 from benchmarks.paper import __main__ as driver
 from benchmarks.paper.page import page, read_kept
-from benchmarks.paper.steps import ROOT, Step, steps
+from benchmarks.paper.steps import Step, in_parts, ready, steps
 
 from samples import topics_config
 from semievol.cli import PAPER_EXPERIMENTS
@@ -96,6 +97,28 @@ def test_a_later_step_of_a_name_has_all_that_an_earlier_one_has() -> None:
             assert {*before.tasks} <= {*step.tasks}
             assert {*before.seeds} <= {*step.seeds}
         widest[step.name] = step
+
+
+def test_what_works_on_the_same_runs_keeps_its_order_and_the_rest_goes_ahead() -> None:
+    table1 = Step("table1", ("fpb", "r8"), (0,))
+    ablation = Step("ablation", ("fpb",), (0, 1))
+    jobs = in_parts([table1, ablation, Step("table1", ("fpb", "r8"), (0, 1))])
+    named = [(job.experiment, *job.tasks, *job.seeds) for job in jobs]
+    assert named == [
+        ("table1", "fpb", 0),
+        ("table1", "r8", 0),
+        ("table1", "fpb", "r8", 0),
+        ("ablation", "fpb", 0),
+        ("ablation", "fpb", 1),
+        ("ablation", "fpb", 0, 1),
+        ("table1", "fpb", 1),
+        ("table1", "r8", 1),
+        ("table1", "fpb", "r8", 0, 1),
+    ]
+    assert ready(jobs[1:], jobs[:1]) == jobs[1]
+    assert ready(jobs[2:], jobs[:1]) == jobs[4]  # the ablation of another seed, while FPB's table is made
+    assert ready(jobs[5:], [jobs[4]]) == jobs[7]
+    assert ready(jobs[8:], jobs[7:8]) is None
 
 
 def test_what_has_ended_is_not_run_again_and_what_failed_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

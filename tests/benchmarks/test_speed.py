@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from benchmarks.pages import ROOT
 from benchmarks.speed import cells, figures, table
 from benchmarks.speed.__main__ import options
 from benchmarks.speed.composition import Demo, demo_counts, demo_seconds
 from benchmarks.speed.limit import Shape, forward_flop, shape_of, training_flop
 from benchmarks.speed.measure import rotated
 from benchmarks.speed.sameness import difference, nll_difference, same_share
-from benchmarks.speed.workloads import KINDS, ROOT, STAGES, Kind, Size, Workload, needed, prepare, row_of, stage_of
+from benchmarks.speed.workloads import KINDS, STAGES, Kind, Size, Workload, needed, prepare, row_of, stage_of
 
 from samples import topics_config
 from semievol.config import ModelConfig, TrainingConfig, build, dump, load
