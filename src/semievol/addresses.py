@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from semievol.cache import cache_folder
-from semievol.errors import MissingExtraError, RunDirError, SemiEvolError
+from semievol.errors import MissingExtraError, RunDirError, SemiEvolError, first_line
 
 
 def path_of(text: str | Path) -> Path:
@@ -186,8 +186,9 @@ def reaching(path: Path) -> Iterator[None]:
         came_by = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
         if not at_address(path) or not any(name.partition(".")[0] == "fsspec" for name in came_by):
             raise
-        said = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise RunDirError(f"{path}: cannot be reached: {said}; the same command goes on from here") from error
+        raise RunDirError(
+            f"{path}: cannot be reached: {first_line(error)}; the same command goes on from here"
+        ) from error
 
 
 @contextmanager
@@ -198,5 +199,4 @@ def _in_one_line(path: Path | str, what: str) -> Iterator[None]:
     except SemiEvolError:
         raise
     except Exception as error:
-        said = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise RunDirError(f"{path}: {what}: {said}") from error
+        raise RunDirError(f"{path}: {what}: {first_line(error)}") from error

@@ -5,7 +5,7 @@ import os
 import ray
 
 from semievol.config import RayConfig
-from semievol.errors import ClusterError
+from semievol.errors import ClusterError, first_line
 
 
 def connect(config: RayConfig) -> None:
@@ -30,4 +30,4 @@ def connect(config: RayConfig) -> None:
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         where = address or "this machine"
-        raise ClusterError(f"executor.ray.address: no Ray cluster at {where}: {str(error).splitlines()[0]}") from error
+        raise ClusterError(f"executor.ray.address: no Ray cluster at {where}: {first_line(error)}") from error

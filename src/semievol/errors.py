@@ -58,3 +58,8 @@ class ExperimentError(SemiEvolError, RuntimeError):
 
 class Stopped(SemiEvolError):
     """The user asked to stop; everything finished is saved and the same command goes on."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of what an error of a library says; the name of its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__

@@ -19,7 +19,7 @@ from typing import Any
 from semievol.cache import cache_folder
 from semievol.config import ModelConfig
 from semievol.data.pypi import fetch
-from semievol.errors import BackendError, ConfigError, SemiEvolError
+from semievol.errors import BackendError, ConfigError, SemiEvolError, first_line
 from semievol.records import Message
 
 _log = logging.getLogger(__name__)
@@ -228,9 +228,8 @@ def _loading(config: ModelConfig) -> Iterator[None]:
     except (OSError, ValueError) as error:  # transformers reports all that can be wrong with a model as one of them
         if isinstance(error, SemiEvolError):
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise ConfigError(
-            f"model.name: {config.name} could not be loaded: {reason}\n"
+            f"model.name: {config.name} could not be loaded: {first_line(error)}\n"
             "  Check the name, the network and HF_TOKEN; a local folder, a GGUF file or a pypi:// source needs no hub."
         ) from error
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from semievol.config import RetrievalConfig
 from semievol.data.pypi import fetch
-from semievol.errors import ConfigError, SemiEvolError
+from semievol.errors import ConfigError, SemiEvolError, first_line
 from semievol.models import quiet
 from semievol.records import Example
 
@@ -108,5 +108,4 @@ def _load(source: str) -> Any:
     except (OSError, ValueError) as error:
         if isinstance(error, SemiEvolError):
             raise
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ConfigError(f"retrieval.embedder: {source} could not be loaded: {reason}") from error
+        raise ConfigError(f"retrieval.embedder: {source} could not be loaded: {first_line(error)}") from error

@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from semievol.backends.vllm import guard
+from semievol import guard
 from semievol.backends.vllm.failures import reason
 from semievol.errors import BackendError
 

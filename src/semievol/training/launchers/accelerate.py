@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from semievol.backends.vllm import guard
+from semievol import guard
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
 from semievol.models import resolve_device, resolve_dtype
