@@ -146,6 +146,7 @@ def _takes_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="the config's own if left out")
     parser.add_argument("--model", nargs="+", default=[], metavar="ID", help="other models, evaluated as they are")
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these rows of the table")
+    parser.add_argument("--sft-epochs", nargs="+", type=int, default=[], metavar="N", help="rows of SFT with N epochs")
     parser.add_argument("--out", default="runs/experiments", help="where runs and results go (runs/experiments)")
     _takes_max_cost(parser, "all runs together")
     search = parser.add_argument_group("search for the recipes of SFT and SemiEvol, on held-out labeled rows")

@@ -8,9 +8,10 @@ import pytest
 from semievol.cli import PAPER_EXPERIMENTS, main
 from semievol.config import build, changed, dump, load
 from semievol.data import Dataset
+from semievol.data import load as load_data
 from semievol.experiments.catalogue import COMPARE, EXPERIMENTS, Experiment
 from semievol.experiments.compare import verdict
-from semievol.experiments.options import Options
+from semievol.experiments.options import Options, Search
 from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.variants import Variant
 from semievol.tasks import open_task
@@ -98,11 +99,17 @@ def test_the_oracle_is_there_where_the_answers_are_known_and_trains_on_all_of_th
     assert '"rows": 52' in (run / "warmup/done.json").read_text(encoding="utf-8")
 
 
-def test_the_methods_of_a_comparison_include_what_one_would_try_first(config_file: Path) -> None:
-    from semievol.data import load as load_data
-    from semievol.experiments.catalogue import COMPARE
-    from semievol.experiments.options import Options
+def test_sft_can_be_shown_with_other_epochs_than_those_of_the_search(config_file: Path, experiment) -> None:
+    options = {"methods": ("SFT", "SemiEvol"), "sft_epochs": (2, 5), "search": Search(epochs=(1,))}
+    found = experiment("compare", **options)
+    trained = {each.variant: each.recipes["warmup"]["num_train_epochs"] for each in found.results}
+    assert trained["SFT, 2 epochs"] == 2
+    assert trained["SFT, 5 epochs"] == 5
+    assert trained["SFT"] == trained["SemiEvol"]
+    assert [each.variant for each in found.results] == ["SFT", "SFT, 2 epochs", "SFT, 5 epochs", "SemiEvol"]
 
+
+def test_the_methods_of_a_comparison_include_what_one_would_try_first(config_file: Path) -> None:
     config = load(config_file, ["evaluate.unlabeled_answers=topic"])
     names = [variant.name for variant in COMPARE.variants(config, load_data(config), Options())]
     assert set(names) == {*OFFLINE, "RAG (dense)", "logistic regression on embeddings", ORACLE}

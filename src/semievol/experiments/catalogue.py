@@ -43,6 +43,7 @@ def _table1(config: Config, dataset: Dataset, options: Options) -> list[Variant]
         [
             VANILLA,
             SFT,
+            *map(variants.sft_for, options.sft_epochs),
             variants.rag(config, "bm25", "RAG (BM25)"),
             variants.rag(config, "dense", "RAG (dense)"),
             variants.MEMORY,
@@ -64,6 +65,7 @@ def _compare(config: Config, dataset: Dataset, options: Options) -> list[Variant
             *map(variants.checkpoint, options.checkpoints),
             *([variants.LOGISTIC_REGRESSION] if config.task.kind == "label" else []),
             SFT,
+            *map(variants.sft_for, options.sft_epochs),
             variants.PSEUDO_LABEL_ALL,
             variants.RELEASED,
             SEMIEVOL,
@@ -74,12 +76,15 @@ def _compare(config: Config, dataset: Dataset, options: Options) -> list[Variant
 
 
 def _chosen(offered: Sequence[Variant], options: Options) -> list[Variant]:
-    """The methods that `--methods` names; all without it."""
+    """The methods that `--methods` names, and those that other options ask for; all without it."""
     names = [variant.name for variant in offered]
     unknown = [name for name in options.methods if name not in names]
     if unknown:
         raise ConfigError(f"--methods: {unknown[0]!r} is not one of: {', '.join(names)}")
-    return [variant for variant in offered if not options.methods or variant.name in options.methods]
+    if not options.methods:
+        return list(offered)
+    asked = {*options.methods, *options.checkpoints, *(variants.sft_for(epochs).name for epochs in options.sft_epochs)}
+    return [variant for variant in offered if variant.name in asked]
 
 
 def _ablation(config: Config, dataset: Dataset, options: Options) -> list[Variant]:

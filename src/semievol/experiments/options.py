@@ -40,6 +40,8 @@ class Options:
     """`section.option=value`, for every config."""
     methods: tuple[str, ...] = ()
     """The methods to run, by their names; all where it is empty (table1, compare)."""
+    sft_epochs: tuple[int, ...] = ()
+    """Further rows of SFT, with so many epochs (table1, compare)."""
     counts: tuple[int, ...] = (1, 2, 3, 4, 5)
     """Numbers of collaborators (sensitivity)."""
     thetas: tuple[float, ...] = (10, 30, 50, 80, 100)
@@ -71,6 +73,7 @@ def from_arguments(given: Mapping[str, Any]) -> Options:
         seeds=tuple(given["seeds"]),
         overrides=(*given["overrides"], *([] if limit is None else [f"costs.max_cost={limit}"])),
         methods=tuple(given["methods"]),
+        sft_epochs=tuple(given["sft_epochs"]),
         counts=tuple(given.get("n") or usual.counts),
         thetas=tuple(given.get("theta") or usual.thetas),
         sizes=tuple(given.get("sizes") or usual.sizes),

@@ -84,6 +84,12 @@ def rag(config: Config, kind: str, name: str) -> Variant:
     return Variant(name, "base", {**_UNTRAINED, **shown})
 
 
+def sft_for(epochs: int) -> Variant:
+    """SFT with so many epochs, whatever a search says: does its result rest on how long it trained?"""
+    options = {**SFT.options, "warmup": {"enabled": True, "training": {"num_train_epochs": epochs}}}
+    return dataclasses.replace(SFT, name=f"SFT, {epochs} epochs", options=options)
+
+
 def checkpoint(model: str) -> Variant:
     """Another model, evaluated as it is."""
     return Variant(model, "base", {**_UNTRAINED, "model": {"name": model, "revision": None, "dtype": "auto"}})
