@@ -14,6 +14,7 @@ from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.options import Search
 from semievol.experiments.results import markdown, page, show
 from semievol.files import read_rows
+from semievol.report.table import percent
 
 CATEGORIES = {"data": {"columns": {"prompt": "text", "answer": "topic", "category": "kind"}}}
 METHODS = ("vanilla", "RAG (BM25)", "SFT", "SemiEvol")
@@ -72,6 +73,21 @@ def test_the_accuracy_of_a_cell_is_that_of_its_answers(experiment) -> None:
         rows = read_rows(result.answers_path())
         assert result.metrics is not None
         assert result.metrics["accuracy"] == sum(row["right"] for row in rows) / 30
+
+
+def test_pseudo_labels_whose_truth_is_known_are_counted(experiment) -> None:
+    truth = {"evaluate": {"unlabeled_answers": "topic"}}
+    found = experiment("sensitivity", sections=truth, counts=(2,), thetas=(50, 100), seeds=(0, 1))
+    of_half = [each.pseudo_labels for each in found.results if each.variant == "θ = 50 %"]
+    all_rows = sum(each["all"]["rows"] for each in of_half)
+    right, kept = (sum(each["kept"][count] for each in of_half) for count in ("right", "rows"))
+    (line,) = [line for line in markdown(found).splitlines() if "θ = 50 % |" in line and " of " in line]
+    assert f"| {kept} of {all_rows} | {percent(right / kept)} |" in line
+    assert [each.pseudo_labels for each in found.results if each.variant == "SFT"] == [None, None]
+
+
+def test_where_the_truth_is_not_known_no_table_tells_of_it(experiment) -> None:
+    assert "Pseudo-labels" not in markdown(experiment("sensitivity", counts=(2,), thetas=(50,)))
 
 
 def test_rag_shows_the_base_model_labeled_examples_at_the_test(experiment, tmp_path: Path, monkeypatch) -> None:

@@ -65,6 +65,8 @@ class Result:
     facts: dict[str, Any]
     """Versions and machine."""
     error: str | None = None
+    pseudo_labels: dict[str, Any] | None = None
+    """How many are right, as in the run's metrics.json; `None` where there are none or their truth is not known."""
     failed_requests: int = 0
     """Requests of the run that were never answered; a test row among them counts as wrong."""
 
@@ -107,18 +109,19 @@ class Grid:
             dataset = dataclasses.replace(dataset, labeled=(*dataset.labeled, *answered))
         where = f"{cell.target.task}/seed-{cell.seed}/{cell.variant.name}"
         folder, config = self.run(where, config, dataset)
-        found = read_json(folder.stage("evaluate").metrics_path)["models"][cell.variant.model]
+        found = read_json(folder.stage("evaluate").metrics_path)
         return Result(
             task=cell.target.task,
             base=cell.target.base,
             variant=cell.variant.name,
             seed=cell.seed,
             model=cell.variant.model,
-            metrics=found,
+            metrics=found["models"][cell.variant.model],
             run=str(folder.path),
             config_digest=_config_digest(config),
             recipes=_recipes(config),
             facts=_facts(folder),
+            pseudo_labels=found.get("pseudo_labels"),
             failed_requests=sum(1 for _, stage in folder.stages() for _ in stage.failures()),
         )
 

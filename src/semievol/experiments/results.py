@@ -201,6 +201,7 @@ def _line(result: Result) -> dict[str, Any]:
         "variant": result.variant,
         "seed": result.seed,
         **{name: figures.get(name) for name in ("rows", "right", "accuracy", "low", "high", "macro_f1", "no_answer")},
+        **_pseudo_labels(result.pseudo_labels),
         **{f"{stage}_{name}": value for stage, fields in recipes.items() for name, value in fields.items()},
         "config_digest": result.config_digest,
         "run": result.run,
@@ -211,3 +212,10 @@ def _line(result: Result) -> dict[str, Any]:
         "failed_requests": result.failed_requests,
         "error": result.error,
     }
+
+
+def _pseudo_labels(found: Mapping[str, Any] | None) -> dict[str, int]:
+    if found is None:
+        return {}
+    names = ("all", "kept")
+    return {f"pseudo_labels_{name}_{count}": found[name][count] for name in names for count in ("rows", "right")}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,8 @@ def tables(
     }[experiment.shape]()
     if compared:
         made.append(_comparisons(compared))
+    if experiment.shape in ("methods", "points") and any(result.pseudo_labels for result in measured):
+        made.append(_pseudo_labels(measured))
     return made
 
 
@@ -121,6 +124,33 @@ def _comparisons(compared: Sequence[Comparison]) -> Table:
     return Table(
         f"Difference to {compared[0].other} on the same test rows, in points",
         ["", "difference", "95 % interval", "only it right : only the other", "p", "p, Holm"],
+        rows,
+    )
+
+
+def _pseudo_labels(results: Sequence[Result]) -> Table:
+    """How good the answers to the unlabeled rows were, the rows of all seeds together."""
+    grouped: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for result in results:
+        if result.pseudo_labels is not None:
+            grouped.setdefault((result.task, result.base, result.variant), []).append(result.pseudo_labels)
+    rows = []
+    for (task, base, variant), found in grouped.items():
+        right, there = (sum(each["all"][count] for each in found) for count in ("right", "rows"))
+        right_kept, kept = (sum(each["kept"][count] for each in found) for count in ("right", "rows"))
+        order = [each["auroc_of_h"] for each in found if each["auroc_of_h"] is not None]
+        rows.append(
+            [
+                f"{task}, {base}: {variant}",
+                percent(right / there if there else None),
+                f"{kept} of {there}",
+                percent(right_kept / kept if kept else None),
+                f"{fmean(order):.2f}" if order else "",
+            ]
+        )
+    return Table(
+        "Pseudo-labels: answers to the unlabeled rows, of the last round",
+        ["", "right, %", "kept", "kept and right, %", "AUROC of H"],
         rows,
     )
 
