@@ -17,7 +17,9 @@ from semievol.config import load
 from semievol.data import load as load_data
 from semievol.experiments.compare import verdict
 from semievol.experiments.statistics import Comparison, Summary
+from semievol.experiments.tables import signed
 from semievol.metrics import share
+from semievol.report.table import percent
 
 Guesses = Mapping[str, Mapping[str, float]]
 """Task -> seed -> the share of the test rows that is right if one answer is given to all."""
@@ -32,6 +34,13 @@ show what the method does for a small model with few labels; they say nothing ab
 in [benchmarks/results/paper](../benchmarks/results/paper). No number here is typed by hand. All rows of a table have
 the same config and the same data; the recipes of SFT and SemiEvol come out of the same search where one is named.
 """
+FINDINGS = """## What worked and what did not
+
+Against what the first column names, on the same test rows, in points. Better and worse are those whose 95 % interval
+leaves out zero and whose p is below 0.05 after Holm's correction for all comparisons of the experiment.
+
+| against | better | worse | open |
+|---|---|---|---|"""
 SIZES = """## Sizes
 
 The epochs are those of the config. A seed draws the rows (test rows too), the collaborators, the samples and the
@@ -85,7 +94,11 @@ def page(folder: Path) -> str:
     kept = read_kept(folder)
     path = folder / "guesses.json"
     guesses: Guesses = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    made = [*_comparison(kept), *_sizes(kept), *_guessing(kept, guesses)] if kept else ["None of it has ended yet.\n"]
+    made = (
+        [*_comparison(kept), *_findings(kept), *_sizes(kept), *_guessing(kept, guesses)]
+        if kept
+        else ["None of it has ended yet.\n"]
+    )
     parts = [INTRODUCTION, *made, *_missing(kept), *(_experiment(each) for each in kept.values())]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -110,10 +123,33 @@ def _comparison(kept: Mapping[str, Kept]) -> Iterator[str]:
             summaries = [Summary(**one) for one in each.found["summaries"]]
             comparisons = [Comparison(**one) for one in each.found["comparisons"]]
             for task in dict.fromkeys(summary.task for summary in summaries):
-                of_task = [one for one in comparisons if one.task == task]
-                if said := verdict([one for one in summaries if one.task == task], of_task):
-                    yield f"- **{task}**: {said}"
+                found = [one for one in summaries if one.task == task]
+                if said := verdict(found, [one for one in comparisons if one.task == task]):
+                    yield f"- **{task}**: {said}{_other_epochs(found)}"
     yield ""
+
+
+def _other_epochs(found: Sequence[Summary]) -> str:
+    """What SFT reaches where its epochs are given, as a sentence; empty where that was not measured."""
+    shown = [f"{percent(one.accuracy)} % with {one.variant[5:]}" for one in found if one.variant.startswith("SFT, ")]
+    return f" SFT without the search: {', '.join(shown)}." if shown else ""
+
+
+def _findings(kept: Mapping[str, Kept]) -> Iterator[str]:
+    """For each experiment and task, what is surely better, surely worse, and what is open."""
+    yield FINDINGS
+    for each in kept.values():
+        compared = [Comparison(**one) for one in each.found["comparisons"]]
+        for task in dict.fromkeys(one.task for one in compared):
+            of_task = [one for one in compared if one.task == task]
+            cells = (", ".join(_named(one) for one in of_task if one.settled_corrected == way) for way in (1, -1, 0))
+            against = f"{each.found['experiment']}, {task}: {of_task[0].other}"
+            yield f"| {' | '.join([against, *(cell or 'none' for cell in cells)])} |"
+    yield ""
+
+
+def _named(one: Comparison) -> str:
+    return f"{one.one} ({signed(one.difference)})"
 
 
 def _sizes(kept: Mapping[str, Kept]) -> Iterator[str]:

@@ -1,6 +1,9 @@
 """The kept results of the paper's experiments, and the driver that makes them."""
 
 import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
 from semievol.experiments.options import Options
 from semievol.experiments.progress import GridReporter
+from semievol.experiments.statistics import Comparison
 from semievol.run_dir import RunDir
 
 KEPT = ROOT / "benchmarks" / "results" / "paper"
@@ -29,9 +33,12 @@ def result(task: str, variant: str, right: int, error: str | None = None) -> dic
     return {"task": task, "seed": 0, "variant": variant, "metrics": measured, "error": error}
 
 
-def write_kept(folder: Path, name: str, experiment: str, results: list[dict[str, Any]]) -> None:
+def write_kept(
+    folder: Path, name: str, experiment: str, results: list[dict[str, Any]], comparisons: Sequence[Comparison] = ()
+) -> None:
     (folder / name).mkdir(parents=True)
-    found = {"experiment": experiment, "targets": [], "summaries": [], "comparisons": [], "results": results}
+    compared = [asdict(one) for one in comparisons]
+    found = {"experiment": experiment, "targets": [], "summaries": [], "comparisons": compared, "results": results}
     (folder / name / "results.json").write_text(json.dumps(found))
     (folder / name / "table.md").write_text("# Methods\n\n![The same as a figure](figure.svg)\n")
 
@@ -56,16 +63,32 @@ def test_a_task_where_no_trained_model_beats_one_answer_for_all_is_called_at_cha
     assert "| learned | 50.0 | SFT | vanilla |" in made
 
 
+def compared(one: str, difference: float, p_corrected: float, p: float = 0.01) -> Comparison:
+    low, high = difference - 0.02, difference + 0.02
+    return Comparison(
+        "fpb", "small", one, "SFT", (0,), difference, (difference,), None, low, high, 9, 1, p, p_corrected
+    )
+
+
+def test_only_what_is_sure_after_the_correction_is_called_better_or_worse(tmp_path: Path) -> None:
+    pairs = [compared("SemiEvol", 0.05, 0.02), compared("vanilla", -0.3, 0.01), compared("released", 0.04, 0.06)]
+    write_kept(tmp_path, "table1", "table1", [], pairs)
+    assert "| table1, fpb: SFT | SemiEvol (+5.0) | vanilla (-30.0) | released (+4.0) |" in page(tmp_path)
+
+
 def test_the_page_reads_what_an_experiment_writes(tmp_path: Path) -> None:
     config = tmp_path / "topics.yaml"
     rows = {"labeled_rows": 12, "unlabeled_rows": 30, "test_rows": 20}
     config.write_text(dump(topics_config(tmp_path, data=rows)), encoding="utf-8")
-    options = Options((str(config),), seeds=(0, 1), methods=("vanilla", "SFT", "SemiEvol"), out=tmp_path / "out")
+    options = Options(
+        (str(config),), seeds=(0, 1), methods=("vanilla", "SFT", "SemiEvol"), sft_epochs=(2,), out=tmp_path / "out"
+    )
     run_experiment(EXPERIMENTS["table1"], options, GridReporter(), tmp_path / "kept" / "table1")
     (tmp_path / "kept" / "guesses.json").write_text(json.dumps({"topics": {"0": 0.4, "1": 0.4}}))
     made = page(tmp_path / "kept")
     assert "- **topics**: " in made
     assert "with 2 seeds, ahead in" in made
+    assert re.search(r"SFT without the search: \d+\.\d % with 2 epochs\.", made)
     assert "| topics | 12 | 30 | 20 | 3 | 2 | 2 | 0.0001 |" in made
     assert "## Methods (Table 1 of the paper)" in made
 

@@ -66,7 +66,15 @@ class Comparison:
     @property
     def settled(self) -> int:
         """1 where `one` is better, -1 where it is worse, 0 where that is open; without the correction."""
-        if self.p >= SURE or self.low <= 0 <= self.high:
+        return self._settled(self.p)
+
+    @property
+    def settled_corrected(self) -> int:
+        """The same with the correction for all comparisons of the experiment."""
+        return self._settled(self.p_corrected)
+
+    def _settled(self, p: float) -> int:
+        if p >= SURE or self.low <= 0 <= self.high:
             return 0
         return 1 if self.difference > 0 else -1
 
