@@ -153,6 +153,9 @@ def _takes_grid(parser: argparse.ArgumentParser) -> None:
     search.add_argument("--epochs", nargs="+", type=int, default=[], metavar="N", help="epochs to try")
     search.add_argument("--learning-rates", nargs="+", type=float, default=[], metavar="RATE", help="rates to try")
     search.add_argument("--held-out", type=float, default=0.2, metavar="SHARE", help="of the labeled rows (0.2)")
+    search.add_argument(
+        "--folds", type=int, default=1, metavar="K", help="K-fold cross-validation instead (1: a share)"
+    )
     search.add_argument("--no-search", action="store_true", help="take the config's recipes as they are")
 
 

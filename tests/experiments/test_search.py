@@ -11,7 +11,7 @@ from semievol.config import changed
 from semievol.errors import ConfigError
 from semievol.experiments.options import Search
 from semievol.experiments.results import markdown
-from semievol.experiments.search import candidates, split
+from semievol.experiments.search import candidates, splits
 from semievol.records import Example
 
 COUNTED = {"training": {"kind": "counting:CountingTrainer"}}
@@ -23,20 +23,30 @@ def labeled(count: int) -> list[Example]:
 
 
 def test_the_slice_and_the_rest_are_the_labeled_rows() -> None:
-    rest, held_out = split(labeled(50), 0.2, seed=0)
+    ((rest, held_out),) = splits(labeled(50), Search(), seed=0)
     assert len(held_out) == 10
     assert {e.id for e in rest} | {e.id for e in held_out} == {e.id for e in labeled(50)}
     assert not {e.id for e in rest} & {e.id for e in held_out}
 
 
 def test_another_seed_draws_another_slice() -> None:
-    assert split(labeled(50), 0.2, seed=0) == split(labeled(50), 0.2, seed=0)
-    assert split(labeled(50), 0.2, seed=0) != split(labeled(50), 0.2, seed=1)
+    assert splits(labeled(50), Search(), seed=0) == splits(labeled(50), Search(), seed=0)
+    assert splits(labeled(50), Search(), seed=0) != splits(labeled(50), Search(), seed=1)
+
+
+def test_with_folds_each_labeled_row_is_held_out_once() -> None:
+    parts = splits(labeled(50), Search(folds=4), seed=0)
+    assert sorted(len(held_out) for _, held_out in parts) == [12, 12, 13, 13]
+    assert sorted(e.id for _, held_out in parts for e in held_out) == sorted(e.id for e in labeled(50))
+    for rest, held_out in parts:
+        assert {e.id for e in rest} == {e.id for e in labeled(50)} - {e.id for e in held_out}
 
 
 def test_too_few_labeled_rows_say_what_to_do() -> None:
     with pytest.raises(ConfigError, match="--no-search"):
-        split(labeled(2), 0.2, seed=0)
+        splits(labeled(2), Search(), seed=0)
+    with pytest.raises(ConfigError, match="fewer --folds"):
+        splits(labeled(2), Search(folds=3), seed=0)
 
 
 def test_the_configs_own_recipe_comes_first_and_no_recipe_twice(tmp_path: Path) -> None:
@@ -97,6 +107,13 @@ def test_the_search_says_on_how_few_rows_it_rests(experiment, caplog: pytest.Log
         "the best of a search on 2 held-out labeled rows: seed 0: SFT 2 epochs at 0.0001, SemiEvol 2 epochs at 0.0001."
         in markdown(found)
     )
+
+
+def test_with_folds_a_recipe_is_measured_on_all_labeled_rows(experiment) -> None:
+    found = experiment("compare", methods=METHODS, search=Search(epochs=(1,), folds=3))
+    (recipes,) = found.searched.values()
+    assert {tried["rows"] for tried in recipes.tried} == {12}
+    assert "the best of a search on 12 held-out labeled rows, by 3-fold cross-validation: seed 0:" in markdown(found)
 
 
 def test_without_a_search_the_configs_recipes_stand(experiment) -> None:

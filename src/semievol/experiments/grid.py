@@ -33,7 +33,9 @@ class Recipes:
     sft: dict[str, Any] = dataclasses.field(default_factory=dict)
     evolve: dict[str, Any] = dataclasses.field(default_factory=dict)
     tried: tuple[dict[str, Any], ...] = ()
-    """Each recipe with its accuracy on the slice; empty without a search."""
+    """Each recipe with its accuracy on the held-out rows; empty without a search."""
+    folds: int = 1
+    """Trainings of each, on other parts of the labeled rows."""
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,8 @@ class Search:
     """The config's own where it is empty."""
     held_out: float = 0.2
     """The share of the labeled rows on which recipes are compared."""
+    folds: int = 1
+    """More than one: so many parts of the labeled rows, each of which is held out once, instead of one share."""
     enabled: bool = True
     """Off: the config's recipes as they are."""
 
@@ -83,6 +85,7 @@ def from_arguments(given: Mapping[str, Any]) -> Options:
             epochs=tuple(given["epochs"]),
             learning_rates=tuple(given["learning_rates"]),
             held_out=given["held_out"],
+            folds=given["folds"],
             enabled=not given["no_search"],
         ),
         out=Path(given["out"]),

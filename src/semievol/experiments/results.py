@@ -127,15 +127,16 @@ def _provenance(found: Found) -> Iterator[str]:
 
 
 def _recipes(found: Found, target: Target) -> str:
-    lines, held_out = [], 0
+    lines, how = [], ""
     for (task, base, seed), recipes in found.searched.items():
         if (task, base) == (target.task, target.base) and recipes.tried:
-            held_out = recipes.tried[0]["rows"]
+            how = f"on {recipes.tried[0]['rows']} held-out labeled rows"
+            how = f"{how}, by {recipes.folds}-fold cross-validation" if recipes.folds > 1 else how
             sft, evolve = _recipe(recipes.sft, target, "warmup"), _recipe(recipes.evolve, target, "evolve")
             lines.append(f"seed {seed}: SFT {sft}, SemiEvol {evolve}")
     if not lines:
         return "Recipes as in the config."
-    return f"Recipes, the best of a search on {held_out} held-out labeled rows: {'; '.join(lines)}."
+    return f"Recipes, the best of a search {how}: {'; '.join(lines)}."
 
 
 def _recipe(recipe: Mapping[str, Any], target: Target, stage: Literal["warmup", "evolve"]) -> str:

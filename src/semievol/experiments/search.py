@@ -1,15 +1,14 @@
-"""The same search over epochs and learning rate for SFT and SemiEvol, on a slice of the labeled rows.
+"""The same search over epochs and learning rate for SFT and SemiEvol, on labeled rows that are held out.
 
-Test rows have no part in it. The rows of the slice are in no training of the search; the runs that are measured train
-on all labeled rows.
+Test rows have no part in it. Held-out rows are in no training that they measure; the runs that count train on all
+labeled rows.
 """
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from semievol.config import Config, changed
-from semievol.data import Dataset
 from semievol.data.hashes import short_hash
 from semievol.errors import ConfigError
 from semievol.experiments.grid import Grid, Recipes
@@ -33,28 +32,32 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
     if not options.enabled:
         return Recipes()
     dataset = grid.dataset(config)
-    rest, held_out = split(dataset.labeled, options.held_out, seed)
-    tuned = dataclasses.replace(dataset, labeled=rest, test=held_out)
+    parts = splits(dataset.labeled, options, seed)
     where = f"{target.task}/seed-{seed}/search"
     tried: list[dict[str, Any]] = []
 
-    def best(variant: Variant, stage: Stage, before: Mapping[str, Any], rows: Dataset) -> Recipe:
-        """The recipe with the highest accuracy on the slice; of equals, the first."""
+    def best(variant: Variant, stage: Stage, before: Mapping[str, Any]) -> Recipe:
+        """The recipe with the highest accuracy on the held-out rows; of equals, the first."""
         recipes, accuracies = candidates(config, options, stage), []
-        slice_ = f"{len(held_out)} of the {len(dataset.labeled)} labeled rows"
-        grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {slice_}")
+        compared = f"{sum(len(held_out) for _, held_out in parts)} of the {len(dataset.labeled)} labeled rows"
+        grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {compared}")
         for recipe in recipes:
             tried_config = changed(config, before, {stage: {"training": recipe}}, variant.config_options())
             name = ", ".join(f"{option} {value:g}" for option, value in recipe.items()) or "the config's"
-            folder, _ = grid.run(f"{where}/{variant.name} {name}", tried_config, rows)
-            found = read_json(folder.stage("evaluate").metrics_path)["models"][variant.model]
-            accuracies.append(found["accuracy"])
-            tried.append({"method": variant.name, **recipe, "accuracy": found["accuracy"], "rows": found["rows"]})
+            right = rows = 0
+            for rest, held_out in parts:
+                tuned = dataclasses.replace(dataset, labeled=rest, test=held_out)
+                tuned = tuned if stage == "evolve" else dataclasses.replace(tuned, unlabeled=())
+                folder, _ = grid.run(f"{where}/{variant.name} {name}", tried_config, tuned)
+                found = read_json(folder.stage("evaluate").metrics_path)["models"][variant.model]
+                right, rows = right + found["right"], rows + found["rows"]
+            accuracies.append(right / rows)
+            tried.append({"method": variant.name, **recipe, "accuracy": right / rows, "rows": rows})
         return recipes[accuracies.index(max(accuracies))]
 
-    sft = best(SFT, "warmup", {}, dataclasses.replace(tuned, unlabeled=()))
-    evolve = best(SEMIEVOL, "evolve", {"warmup": {"training": sft}}, tuned)
-    return Recipes(sft, evolve, tuple(tried))
+    sft = best(SFT, "warmup", {})
+    evolve = best(SEMIEVOL, "evolve", {"warmup": {"training": sft}})
+    return Recipes(sft, evolve, tuple(tried), max(1, options.folds))
 
 
 def candidates(config: Config, options: Search, stage: Stage) -> list[Recipe]:
@@ -79,21 +82,34 @@ def _combined(epochs: Sequence[int], rates: Sequence[float]) -> Iterator[Recipe]
             yield {name: value for name, value in recipe.items() if value is not None}
 
 
-def split(labeled: Sequence[Example], share: float, seed: int) -> tuple[tuple[Example, ...], tuple[Example, ...]]:
-    """The rows to train on, and a share of them to compare recipes on, drawn by the seed and the rows' ids.
+Split = tuple[tuple[Example, ...], tuple[Example, ...]]
+"""The rows to train on, and those to compare recipes on."""
+
+
+def splits(labeled: Sequence[Example], options: Search, seed: int) -> list[Split]:
+    """One split with the share of the rows held out, or `folds` of them in which each row is held out once.
+
+    The seed and the rows' ids draw what is held out.
 
     Raises:
         ConfigError: too few rows.
     """
-    count = round(share * len(labeled))
-    if not 1 <= count < len(labeled):
+    drawn = sorted(labeled, key=lambda example: short_hash(f"{seed}/held out/{example.id}"))
+    if options.folds > 1:
+        parts = [drawn[number :: options.folds] for number in range(options.folds)]
+    else:
+        parts = [drawn[: round(options.held_out * len(drawn))]]
+    if not all(0 < len(part) < len(labeled) for part in parts):
+        held_out = f"{options.folds} parts" if options.folds > 1 else f"a share of {options.held_out:g}"
         raise ConfigError(
-            f"{len(labeled)} labeled rows cannot be split into rows to train on and a share of {share:g} to compare "
-            "recipes on; use another --held-out or --no-search"
+            f"{len(labeled)} labeled rows cannot be split into rows to train on and {held_out} to compare recipes on; "
+            "use another --held-out, fewer --folds or --no-search"
         )
-    drawn = sorted(labeled, key=lambda example: short_hash(f"{seed}/held out/{example.id}"))[:count]
-    ids = {example.id for example in drawn}
+    return [_split(labeled, {example.id for example in part}) for part in parts]
+
+
+def _split(labeled: Sequence[Example], held_out: Container[str]) -> Split:
     return (
-        tuple(example for example in labeled if example.id not in ids),
-        tuple(example for example in labeled if example.id in ids),
+        tuple(example for example in labeled if example.id not in held_out),
+        tuple(example for example in labeled if example.id in held_out),
     )
