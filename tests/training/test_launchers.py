@@ -112,6 +112,24 @@ def test_a_training_that_is_stopped_ends_and_leaves_no_process(
     assert soon(lambda: not any(map(exists, seen)))
 
 
+def test_two_workers_go_on_from_the_step_at_which_they_were_stopped(model: ModelConfig, tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def stop(step: int, steps: int, loss: float | None, note: str = "") -> None:
+        if step == 2:
+            raise Stopped("stopped as asked")
+
+    slowly = {"num_train_epochs": 30, "learning_rate": 1e-3}
+    with pytest.raises(Stopped):
+        train(model, tmp_path / "out", "accelerate", stop, **slowly)
+    (checkpoint,) = (tmp_path / "out").iterdir()
+    both = train(model, tmp_path / "out", "accelerate", lambda step, *_, **__: seen.append(step), **slowly)
+    assert f"checkpoint-{next(step for step in seen if step) - 1}" == checkpoint.name
+    alone = train(model, tmp_path / "alone", "inline", **slowly)
+    assert both.losses == pytest.approx(alone.losses, rel=1e-2)
+    assert_same_adapter(both, alone)
+
+
 @pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_an_error_of_a_worker_is_ours(model: ModelConfig, tmp_path: Path, launcher: str) -> None:
     with pytest.raises(TrainingError, match=r"training\.lora_target_modules: "):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.errors import TrainingError
+from semievol.errors import Stopped, TrainingError
 from semievol.records import Message, TrainingExample
 from tiny import save_tiny_model
 
@@ -21,7 +21,7 @@ from semievol.config import build  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.models import end_of_turn, load_model, load_tokenizer, prompt_ids, response_ids  # noqa: E402
 from semievol.records import Request  # noqa: E402
-from semievol.training import Trained  # noqa: E402
+from semievol.training import Trained, sft  # noqa: E402
 from semievol.training.local import LocalTrainer  # noqa: E402
 from semievol.training.rows import Collator, tokenised  # noqa: E402
 
@@ -273,3 +273,81 @@ def test_an_interrupt_reaches_the_caller(model: ModelConfig, tmp_path: Path) -> 
 
     with pytest.raises(KeyboardInterrupt):
         LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path, 0, progress=interrupt)
+
+
+class Steps:
+    """A progress that writes down the steps, and raises an error at one of them."""
+
+    def __init__(self, last: int = 0, error: BaseException | None = None) -> None:
+        self.last, self.error = last, error
+        self.seen: list[int] = []
+
+    def __call__(self, step: int, steps: int, loss: float | None, note: str = "") -> None:
+        self.seen.append(step)
+        if self.error is not None and step == self.last:
+            raise self.error
+
+
+def train_watched(model: ModelConfig, out: Path, steps: Steps, **options: object) -> Trained:
+    recipe = RECIPE.model_copy(update={"lora_dropout": 0.2, "num_train_epochs": 3, **options})
+    return LocalTrainer().train(model, FIVE, recipe, out, 3, progress=steps)
+
+
+FIVE = [*EXAMPLES, chat("4", "snow and wind", "weather")]
+
+
+@pytest.mark.parametrize(
+    ("stopped_at", "options"),
+    [
+        pytest.param(3, {}, id="at the end of an epoch"),
+        pytest.param(4, {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}, id="within the next"),
+        pytest.param(9, {}, id="at the very end"),
+    ],
+)
+def test_a_training_that_was_stopped_goes_on_and_gives_the_bytes_of_one_that_was_not(
+    model: ModelConfig, tmp_path: Path, stopped_at: int, options: dict[str, Any]
+) -> None:
+    whole = train_watched(model, tmp_path / "whole", Steps(), **options)
+    with pytest.raises(Stopped):
+        train_watched(model, tmp_path / "out", Steps(stopped_at, Stopped()), **options)
+    torch.manual_seed(0)
+    steps = Steps()
+    trained = train_watched(model, tmp_path / "out", steps, **options)
+    assert steps.seen == list(range(stopped_at + 1, 10))
+    assert digest(tmp_path / "out") == digest(tmp_path / "whole")
+    assert (trained.steps, trained.tokens, trained.losses) == (whole.steps, whole.tokens, whole.losses)
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_checkpoint(
+    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = train_watched(model, tmp_path / "whole", Steps())
+    monkeypatch.setattr(sft, "EVERY", 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        train_watched(model, tmp_path / "out", Steps(6, KeyboardInterrupt()))
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["checkpoint-5"]
+    steps = Steps()
+    assert train_watched(model, tmp_path / "out", steps).losses == whole.losses
+    assert steps.seen == [6, 7, 8, 9]
+    assert digest(tmp_path / "out") == digest(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut off"])
+def test_a_checkpoint_that_was_not_written_to_its_end_does_not_count(
+    model: ModelConfig, tmp_path: Path, damage: str
+) -> None:
+    with pytest.raises(Stopped):
+        train_watched(model, tmp_path / "out", Steps(4, Stopped()))
+    last = tmp_path / "out" / "checkpoint-4" / "trainer_state.json"
+    if damage == "missing":
+        last.unlink()
+    else:
+        last.write_text(last.read_text()[:40])
+    steps = Steps()
+    train_watched(model, tmp_path / "out", steps)
+    assert steps.seen == list(range(1, 10))
+
+
+def test_a_short_training_writes_no_checkpoint(model: ModelConfig, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sft, "save_weights", None)
+    train(model, tmp_path / "out")

@@ -138,10 +138,11 @@ class StepProgress:
         if note:
             self._reporter.say(f"{self._title}: {note}")
         if self._frame is None and steps:
-            self._frame = self._reporter.stage(f"{self._title} ({self._rows} rows)", steps, "steps")
+            self._done = max(0, step - 1)  # by an earlier process
+            self._frame = self._reporter.stage(f"{self._title} ({self._rows} rows)", steps, "steps", self._done)
             self._frame.__enter__()
         if step > self._done:
             self._reporter.advance(step - self._done, note="" if loss is None else f"loss {loss:.3f}")
             self._done = step
         if self._reporter.stopping:
-            raise Stopped("stopped as asked; the training under way starts again next time")
+            raise Stopped("stopped as asked; the same command goes on")

@@ -60,6 +60,10 @@ class Turns(Sampler[list[int]]):
         self._passes = passes
         self.epoch = 0
 
+    def set_epoch(self, epoch: int) -> None:
+        """Shuffles for this epoch from now on."""
+        self.epoch = epoch
+
     def __len__(self) -> int:
         full, rest = divmod(self._rows, self._step)
         return full * self._passes + -(-rest // self._together)
@@ -76,7 +80,7 @@ class Turned(DataLoader[Any]):
 
     def set_epoch(self, epoch: int) -> None:
         """Shuffles for this epoch from now on."""
-        self.batch_sampler.epoch = epoch  # type: ignore[union-attr]
+        self.batch_sampler.set_epoch(epoch)  # type: ignore[union-attr]
 
 
 def spread(adapted: Any, device: str) -> None:

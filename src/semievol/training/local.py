@@ -18,6 +18,7 @@ from semievol.local.passes import Work
 from semievol.models import load_tokenizer, model_limit, out_of_memory, quiet, resolve_device, resolve_dtype
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
+from semievol.training.checkpoints import last_checkpoint, remove_checkpoints
 from semievol.training.distributed import agreed, rank, spread, trained_weights, workers
 from semievol.training.rows import Collator, tokenised
 from semievol.training.sft import AnswerTrainer, Watch, arguments
@@ -39,13 +40,15 @@ class LocalTrainer:
         start_from: str | None = None,
         progress: Progress = silent,
     ) -> Trained:
-        """An adapter trained on `examples`, saved under `out` as safetensors.
+        """An adapter trained on `examples`, saved under `out` as safetensors; goes on from a checkpoint there.
 
         Raises:
             TrainingError: nothing to train on, a row longer than the model, a loss that is not finite.
         """
-        if rank() == 0:
-            shutil.rmtree(out, ignore_errors=True)  # of a killed training: it is one unit of work and starts again
+        # Optimizer states that are spread over processes are not kept.
+        checkpoint = agreed(None if recipe.fsdp else last_checkpoint(out))
+        if rank() == 0 and checkpoint is None:
+            shutil.rmtree(out, ignore_errors=True)
         tokenizer = load_tokenizer(model)
         rows = tokenised(tokenizer, examples, model_limit(model))
         device = resolve_device(model)
@@ -59,7 +62,7 @@ class LocalTrainer:
         model = model.model_copy(update={"dtype": agreed(resolve_dtype(model))})
         # What does not fit one GPU is loaded into the host's memory, and spread from there.
         base = model.model_copy(update={"device": "cpu"}) if recipe.fsdp else model
-        watch = Watch(progress if rank() == 0 else silent, seed)
+        watch = Watch(progress if rank() == 0 else silent, seed, keeps=not recipe.fsdp)
         advice = "lower training.per_device_train_batch_size or set training.gradient_checkpointing"
         with quiet(), out_of_memory("training", advice), adapted_model(base, recipe, start_from) as (held, adapted):
             if recipe.fsdp:
@@ -74,7 +77,7 @@ class LocalTrainer:
                 callbacks=[watch],
             )
             trainer.remove_callback(PrinterCallback)
-            trainer.train()
+            trainer.train(resume_from_checkpoint=checkpoint)
             _save(adapted, out, model)
         tokens = recipe.num_train_epochs * sum(row.length for row in rows)
         return Trained(weights=str(out), steps=trainer.state.global_step, tokens=tokens, losses=tuple(watch.losses))
@@ -124,10 +127,14 @@ def _with_adapter(base: Any, recipe: TrainingConfig, start_from: str | None) -> 
 
 
 def _save(adapted: Any, out: Path, model: ModelConfig) -> None:
-    """Writes the adapter, by the first process; it names its base as the config does, not by a folder of a machine."""
+    """Writes the adapter in place of the checkpoints, by the first process.
+
+    It names its base as the config does, not by a folder of a machine.
+    """
     weights = trained_weights(adapted)
     if rank():
         return
+    remove_checkpoints(out)
     for config in adapted.peft_config.values():
         config.base_model_name_or_path = model.name
         if isinstance(config.target_modules, set):

@@ -4,6 +4,7 @@ The loss is computed here: a batch is a tree of tokens, as in answering, and TRL
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,11 +19,12 @@ from semievol.config import TrainingConfig
 from semievol.errors import Stopped, TrainingError
 from semievol.local.passes import Passes, answer_logits
 from semievol.training import Progress
+from semievol.training.checkpoints import EVERY, load_weights, save_weights
 from semievol.training.distributed import Turned, Turns, agreed, rank, workers
 
 
 def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: str) -> SFTConfig:
-    """The recipe as TRL takes it: no checkpoints, no progress bars, no truncation, every step's loss logged."""
+    """The recipe as TRL takes it: checkpoints when `Watch` says so, no truncation, every step's loss logged."""
     batch, passes = recipe.batches_of(workers())
     config = SFTConfig(
         output_dir=str(out),
@@ -48,6 +50,7 @@ def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: 
         remove_unused_columns=False,
         max_length=None,
         save_strategy="no",
+        save_total_limit=1,
         logging_steps=1,
         logging_nan_inf_filter=False,
         disable_tqdm=True,
@@ -77,6 +80,17 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         finally:
             self.model.set_requires_gradient_sync(True)
 
+    def create_model_card(self, *arguments: Any, **options: Any) -> None:
+        """Writes none: a checkpoint is for nobody to read."""
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        """The weights of a checkpoint."""
+        save_weights(self.model, Path(output_dir or self.args.output_dir))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        """Takes the weights of a checkpoint."""
+        load_weights(self.model, Path(resume_from_checkpoint))
+
     def get_train_dataloader(self) -> Turned:
         """The batches of this process."""
         args = self.args
@@ -102,15 +116,24 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
 
 
 class Watch(TrainerCallback):  # type: ignore[misc]
-    """Reports each step and stops a training that diverges."""
+    """Reports each step, has checkpoints made, and stops a training that diverges.
 
-    def __init__(self, progress: Progress, seed: int) -> None:
+    Args:
+        keeps: whether there are checkpoints.
+    """
+
+    def __init__(self, progress: Progress, seed: int, keeps: bool) -> None:
         self._progress = progress
         self._seed = seed
+        self._keeps = keeps
+        self._saved = time.monotonic()
+        self._stopped: Stopped | None = None
         self.losses: list[float] = []
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **unused: Any) -> None:
-        """Draws each process' dropout differently."""
+        """Takes the losses of steps that were made before, and draws each process' dropout differently."""
+        self.losses = [entry["loss"] for entry in state.log_history if "loss" in entry]
+        self._saved = time.monotonic()
         if rank():  # their first weights are drawn, and alike
             torch.manual_seed(self._seed + rank())
 
@@ -134,5 +157,18 @@ class Watch(TrainerCallback):  # type: ignore[misc]
             self._progress(state.global_step, state.max_steps, loss)
         except Stopped as error:
             stopped = error
-        if (stopped := agreed(stopped)) is not None:  # all processes end at the same step
-            raise stopped
+        is_due = time.monotonic() - self._saved > EVERY
+        self._stopped, is_due = agreed((stopped, is_due))  # all processes save and end at the same step
+        control.should_save = self._keeps and (is_due or self._stopped is not None)
+        if self._stopped is not None and not self._keeps:
+            raise self._stopped
+
+    def on_save(self, args: Any, state: Any, control: Any, **unused: Any) -> None:
+        """Ends a training whose last step is saved.
+
+        Raises:
+            Stopped: the user asked to stop.
+        """
+        self._saved = time.monotonic()
+        if self._stopped is not None:
+            raise self._stopped

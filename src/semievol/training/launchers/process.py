@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -21,7 +22,9 @@ def main(job_file: str, news_file: str) -> int:
             file.flush()
 
         _join(job)
-        done = work(job, tell)
+        stop = threading.Event()
+        signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the step under way is finished, and saved
+        done = work(job, tell, stop.is_set)
     return 0 if done else 1
 
 
