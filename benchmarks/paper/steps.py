@@ -51,20 +51,20 @@ class Step:
 def steps() -> Iterator[Step]:
     """The commands: everything with one seed, then more seeds, those of the first tables first."""
     both, others = ("fpb", "r8"), ("arc", "pubmedqa")
-    points = ("continuous", "iterative", "sensitivity")
     yield Step("table1", both, (0,))
     yield Step("entropy", both, (0,))
     yield Step("ablation", both, (0,))
     yield Step("table1", others, (0,), searched=False)
     yield Step("categories", ("mmlu-pro",), (0,), searched=False)
-    yield from (Step(name, both, (0,)) for name in points)
+    yield Step("continuous", both, (0,))
+    yield Step("iterative", both, (0,))
     yield Step("stability", ("fpb",), (0,))
+    yield Step("sensitivity", both, (0,))
     for seeds in ((0, 1), (0, 1, 2)):
         yield Step("table1", both, seeds)
         yield Step("entropy", both, seeds)
         yield Step("table1", others, seeds, searched=False)
-    yield Step("ablation", both, (0, 1, 2))
-    yield from (Step(name, both, (0, 1, 2)) for name in points)
+    yield from (Step(name, both, (0, 1, 2)) for name in ("ablation", "continuous", "iterative", "sensitivity"))
 
 
 def in_parts(steps: Iterable[Step]) -> list[Step]:
