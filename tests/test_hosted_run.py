@@ -188,6 +188,22 @@ def test_cancel_ends_the_job_that_a_stopped_run_waits_for(
     assert main(["run", path]) == 0
 
 
+def test_redo_ends_the_job_that_nobody_will_wait_for(service: Service, tmp_path: Path, capsys) -> None:
+    path = write(hosted_config(tmp_path, service, provider="losing:Dies"), tmp_path)
+    assert run_process(path, DIE_AFTER="points").returncode == -9
+    assert main(["run", path, "--redo", "warmup"]) == 0
+    assert "warmup: the job ftjob-1 at 127.0.0.1 is cancelled: the stage is made anew" in capsys.readouterr().err
+    assert service.tuning.made["ftjob-1"].status == "cancelled"
+
+
+def test_redo_goes_on_where_the_service_does_not_end_the_job(service: Service, tmp_path: Path, capsys) -> None:
+    path = write(hosted_config(tmp_path, service, provider="losing:Dies"), tmp_path)
+    assert run_process(path, DIE_AFTER="points").returncode == -9
+    service.tuning.made["ftjob-1"].status = "succeeded"
+    assert main(["run", path, "--redo", "warmup"]) == 0
+    assert "warmup: the stage is made anew, and its job was not cancelled: " in capsys.readouterr().err
+
+
 def test_a_job_on_rows_that_change_afterwards_is_ended_and_another_started(service: Service, tmp_path: Path) -> None:
     class Impatient(Reporter):
         def say(self, line: str) -> None:

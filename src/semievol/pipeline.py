@@ -7,13 +7,13 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from semievol.addresses import reaching
+from semievol.addresses import reaching, remove_folder
 from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
 from semievol.costs import costs, open_budget
@@ -36,6 +36,7 @@ from semievol.stages.justify import justify
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
 from semievol.stages.worker import Shared, Worker
+from semievol.training.hosted.cancel import end_job
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def run(
     folder = RunDir(config.output) if shared is None else shared.run_dir(config.output)
     with reaching(folder.path), folder.lock(partial(setattr, reporter, "stopping", True)):
         if redo is not None:
-            folder.redo(redo)
+            _forget(folder.stages_from(redo), config, reporter)
         config = pinned(config, folder, executor, reporter)
         dataset = dataset or load(config, folder.rows_path)
         folder.forget_rows(
@@ -119,6 +120,14 @@ def run(
             _session_ended(folder, session)
             folder.upload_logs()
     return result(folder)
+
+
+def _forget(stages: Iterable[StageDir], config: Config, reporter: Reporter) -> None:
+    """Removes what stages have made; jobs at a service that they wait for are ended."""
+    for stage in stages:
+        if line := end_job(config, stage, "the stage is made anew"):
+            reporter.say(line)
+        remove_folder(stage.path)
 
 
 def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, reporter: Reporter, until: str) -> None:

@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from semievol.addresses import at_address, on_disk, path_of, remove_folder, upload
+from semievol.addresses import at_address, on_disk, path_of, upload
 from semievol.files import read_json, write_text
 from semievol.locks import locked
 from semievol.stage_dir import StageDir
@@ -66,12 +66,14 @@ class RunDir:
         found.append((1, self.stage("evaluate")))
         return [(r, stage) for r, stage in found if stage.path.exists()]
 
-    def redo(self, first: str) -> None:
-        """Forgets `first` and every later stage, in all rounds."""
+    def stages_from(self, first: str) -> list[StageDir]:
+        """The folders of `first` and of every later stage, in all rounds."""
         index = STAGES.index(first)
-        for round_, stage in self.stages():
-            if STAGES.index(stage.name) >= index or (round_ > 1 and first != "evaluate"):
-                remove_folder(stage.path)
+        return [
+            stage
+            for round_, stage in self.stages()
+            if STAGES.index(stage.name) >= index or (round_ > 1 and first != "evaluate")
+        ]
 
     @property
     def config_path(self) -> Path:

@@ -9,14 +9,14 @@ from typing import Any, overload
 
 from semievol.addresses import weights_on_disk
 from semievol.config import LAUNCHER_OPTIONS, TrainingConfig
-from semievol.errors import Stopped, TrainingError
+from semievol.errors import Stopped
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
 from semievol.stage_dir import StageDir
 from semievol.stages.context import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer
-from semievol.training.hosted.cancel import cancel_job
+from semievol.training.hosted.cancel import end_job
 
 
 def warmup(round_: Round) -> StageDir:
@@ -110,11 +110,8 @@ def train(
 
 def forget(round_: Round, stage: StageDir, old_key: Mapping[str, Any]) -> None:
     """Empties a stage whose rows have changed since; a job at a service that trains on them is ended."""
-    try:
-        if line := cancel_job(round_.config, stage):
-            round_.reporter.say(f"{line}: its rows have changed since")
-    except TrainingError as error:  # it has ended by itself, for instance
-        round_.reporter.say(f"{stage.name}: its rows have changed since, and its job was not cancelled: {error}")
+    if line := end_job(round_.config, stage, "its rows have changed since"):
+        round_.reporter.say(line)
     stage.empty(old_key)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from semievol.config import Config
-from semievol.errors import RunDirError
+from semievol.errors import RunDirError, SemiEvolError
 from semievol.run_dir import RunDir
 from semievol.stage_dir import StageDir
 from semievol.training.hosted import open_provider
@@ -22,6 +22,15 @@ def cancel(config: Config) -> Iterator[str]:
     if not any(lines):
         raise RunDirError(f"{folder.path}: no job of this run is under way at a service")
     yield from (line for line in lines if line is not None)
+
+
+def end_job(config: Config, stage: StageDir, why: str) -> str | None:
+    """Ends the job that a stage waits for, because nobody will; what came of it as a line, `None` without a job."""
+    try:
+        line = cancel_job(config, stage)
+    except SemiEvolError as error:  # it has ended by itself, or the service is not the config's any more
+        return f"{stage.name}: {why}, and its job was not cancelled: {error}"
+    return None if line is None else f"{line}: {why}"
 
 
 def cancel_job(config: Config, stage: StageDir) -> str | None:
