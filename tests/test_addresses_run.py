@@ -231,6 +231,37 @@ def test_what_is_sent_to_other_machines_still_works_there(address: str, tmp_path
     assert len(list(stage.rows())) == 40
 
 
+class Interrupted(FakeTrainer):
+    """Leaves a file where it trains, and what it finds there; dies once."""
+
+    found: Sequence[list[str]] = ()
+    dies = True
+
+    def train(self, model, examples, recipe, out, *others, **named):
+        Interrupted.found = [*Interrupted.found, sorted(path.name for path in out.glob("*"))]
+        out.mkdir(parents=True, exist_ok=True)
+        (out / f"checkpoint-{recipe.num_train_epochs}").touch()
+        if Interrupted.dies:
+            raise KeyboardInterrupt
+        return super().train(model, examples, recipe, out, *others, **named)
+
+
+def test_a_training_finds_what_it_left_on_this_machine_and_no_other_training_does(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = at(address, tmp_path, training={"kind": f"{__name__}:Interrupted", "num_train_epochs": 2})
+    other = at(address, tmp_path, training={"kind": f"{__name__}:Interrupted", "num_train_epochs": 3})
+    monkeypatch.setattr(Interrupted, "found", [])
+    monkeypatch.setattr(Interrupted, "dies", True)
+    for each, redo in ((config, None), (config, None), (other, "warmup"), (other, None)):
+        with pytest.raises(KeyboardInterrupt):
+            semievol.run(each, until="warmup", redo=redo)
+    assert Interrupted.found == [[], ["checkpoint-2"], [], ["checkpoint-3"]]
+    Interrupted.dies = False
+    semievol.run(other, until="warmup")
+    assert RunDir(address).stage("warmup").is_done
+
+
 def test_another_training_is_never_taken_for_this_one(address: str, tmp_path: Path) -> None:
     file = tmp_path / "votes.json"
     where = f"{address}/evolve/adapter"

@@ -39,13 +39,17 @@ class StageDir:
     def training_folder(self, hosted: bool) -> Path:
         """The folder for a trainer to fill, with what a training that was killed has left there.
 
-        At an address only what is known of a training at a service is kept there; others need a disk and start again.
+        At an address only what is known of a training at a service is kept there; others go on from this machine's
+        disk, and start again on another machine.
         """
         if at_address(self.path):
-            folder = self.training_path if hosted else on_disk(self.path / "adapter.partial")
-            if not hosted:
-                shutil.rmtree(folder, ignore_errors=True)
-            return folder
+            if hosted:
+                return self.training_path
+            trainings = on_disk(self.path / "adapter.partial")
+            for other in trainings.glob("*"):
+                if other.name != self.digest:  # of rows or settings of before
+                    shutil.rmtree(other)
+            return trainings / self.digest
         if self.adapter_path.exists():  # killed before the stage was marked as done
             shutil.rmtree(self.training_path, ignore_errors=True)
             self.adapter_path.rename(self.training_path)
