@@ -24,7 +24,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 from benchmarks.pages import ROOT
-from benchmarks.paper.page import page, write_guesses
+from benchmarks.paper.page import page
 from benchmarks.paper.steps import Step, in_parts, ready, steps
 from semievol.run_dir import RunDir
 
@@ -42,7 +42,6 @@ def main() -> int:
     parser.add_argument("--page", action="store_true", help="only write docs/results.md")
     options = parser.parse_args()
     if options.page:
-        write_guesses(ROOT / options.keep)
         (ROOT / "docs" / "results.md").write_text(page(ROOT / options.keep), encoding="utf-8")
         return 0
     if options.list:

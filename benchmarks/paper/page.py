@@ -5,24 +5,16 @@
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import ROOT
-from benchmarks.paper.steps import CONFIGS, Step, steps
-from semievol.config import load
-from semievol.data import load as load_data
+from benchmarks.paper.steps import Step, steps
 from semievol.experiments.compare import verdict
 from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import signed
-from semievol.metrics import share
 from semievol.report.table import percent
-
-Guesses = Mapping[str, Mapping[str, float]]
-"""Task -> seed -> the share of the test rows that is right if one answer is given to all."""
 
 INTRODUCTION = """# Results
 
@@ -92,27 +84,13 @@ def read_kept(folder: Path) -> dict[str, Kept]:
 def page(folder: Path) -> str:
     """The page about what is kept in a folder."""
     kept = read_kept(folder)
-    path = folder / "guesses.json"
-    guesses: Guesses = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     made = (
-        [*_comparison(kept), *_findings(kept), *_sizes(kept), *_guessing(kept, guesses)]
+        [*_comparison(kept), *_findings(kept), *_sizes(kept), *_guessing(kept)]
         if kept
         else ["None of it has ended yet.\n"]
     )
     parts = [INTRODUCTION, *made, *_missing(kept), *(_experiment(each) for each in kept.values())]
     return "\n".join(parts).rstrip() + "\n"
-
-
-def write_guesses(folder: Path) -> None:
-    """Reads the test rows of what is kept, and keeps how far one answer for all of them gets."""
-    found: dict[str, dict[str, float]] = {}
-    for each in read_kept(folder).values():
-        for task, seed in sorted({(result["task"], result["seed"]) for result in each.found["results"]}):
-            if str(seed) not in found.setdefault(task, {}):
-                dataset = load_data(load(ROOT / CONFIGS / f"{task}.yaml", [f"seed={seed}"]))
-                counts = Counter(example.answer for example in dataset.test)
-                found[task][str(seed)] = max(counts.values()) / counts.total()
-    (folder / "guesses.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 def _comparison(kept: Mapping[str, Kept]) -> Iterator[str]:
@@ -169,32 +147,21 @@ def _sizes(kept: Mapping[str, Kept]) -> Iterator[str]:
     yield ""
 
 
-def _guessing(kept: Mapping[str, Kept], guesses: Guesses) -> Iterator[str]:
+def _guessing(kept: Mapping[str, Kept]) -> Iterator[str]:
     """Which tasks are at chance: those where no trained model is surely better than one answer for all rows."""
     yield CHANCE
     for each in kept.values():
         if each.found["experiment"] not in ("table1", "categories"):
             continue
-        for task in dict.fromkeys(one["task"] for one in each.found["results"] if one["metrics"] is not None):
-            above, below, guess = _by_chance(each.found["results"], task, guesses[task])
+        summaries = [Summary(**one) for one in each.found["summaries"]]
+        for task in dict.fromkeys(one.task for one in summaries):
+            of_task = [one for one in summaries if one.task == task]
+            above = [one.variant for one in of_task if one.is_above_chance]
+            below = [one.variant for one in of_task if not one.is_above_chance]
             name = task if {"SFT", "SemiEvol"} & set(above) else f"**{task}: at chance**"
-            yield f"| {name} | {100 * guess:.1f} | {', '.join(above) or 'none'} | {', '.join(below) or 'none'} |"
+            chance = percent(of_task[0].most_frequent)
+            yield f"| {name} | {chance} | {', '.join(above) or 'none'} | {', '.join(below) or 'none'} |"
     yield ""
-
-
-def _by_chance(
-    results: Sequence[Mapping[str, Any]], task: str, guesses: Mapping[str, float]
-) -> tuple[list[str], list[str], float]:
-    """The methods above chance, the others, and chance."""
-    measured = [result for result in results if result["task"] == task and result["metrics"] is not None]
-    guess = sum(guesses[str(result["seed"])] for result in measured) / len(measured)
-    methods: dict[str, list[int]] = {}
-    for result in measured:
-        right_and_rows = methods.setdefault(result["variant"], [0, 0])
-        right_and_rows[0] += result["metrics"]["right"]
-        right_and_rows[1] += result["metrics"]["rows"]
-    above = [name for name, (right, rows) in methods.items() if share(right, rows)["low"] > guess]
-    return above, [name for name in methods if name not in above], guess
 
 
 def _missing(kept: Mapping[str, Kept]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
 from semievol.experiments.options import Options
 from semievol.experiments.progress import GridReporter
-from semievol.experiments.statistics import Comparison
+from semievol.experiments.statistics import Comparison, Summary
 from semievol.run_dir import RunDir
 
 KEPT = ROOT / "benchmarks" / "results" / "paper"
@@ -34,11 +34,21 @@ def result(task: str, variant: str, right: int, error: str | None = None) -> dic
 
 
 def write_kept(
-    folder: Path, name: str, experiment: str, results: list[dict[str, Any]], comparisons: Sequence[Comparison] = ()
+    folder: Path,
+    name: str,
+    experiment: str,
+    results: list[dict[str, Any]],
+    comparisons: Sequence[Comparison] = (),
+    summaries: Sequence[Summary] = (),
 ) -> None:
     (folder / name).mkdir(parents=True)
-    compared = [asdict(one) for one in comparisons]
-    found = {"experiment": experiment, "targets": [], "summaries": [], "comparisons": compared, "results": results}
+    found = {
+        "experiment": experiment,
+        "targets": [],
+        "summaries": [asdict(one) for one in summaries],
+        "comparisons": [asdict(one) for one in comparisons],
+        "results": results,
+    }
     (folder / name / "results.json").write_text(json.dumps(found))
     (folder / name / "table.md").write_text("# Methods\n\n![The same as a figure](figure.svg)\n")
 
@@ -55,12 +65,15 @@ def test_what_is_kept_was_made_from_the_configs_that_are_here(name: str) -> None
 
 
 def test_a_task_where_no_trained_model_beats_one_answer_for_all_is_called_at_chance(tmp_path: Path) -> None:
-    rows = [result("guessed", "SFT", 55), result("learned", "SFT", 70), result("learned", "vanilla", 40)]
-    write_kept(tmp_path, "table1", "table1", rows)
-    (tmp_path / "guesses.json").write_text(json.dumps({"guessed": {"0": 0.5}, "learned": {"0": 0.5}}))
+    rows = [summary("guessed", "SFT", 0.55), summary("learned", "SFT", 0.7), summary("learned", "vanilla", 0.4)]
+    write_kept(tmp_path, "table1", "table1", [], summaries=rows)
     made = page(tmp_path)
     assert "| **guessed: at chance** | 50.0 | none | SFT |" in made
     assert "| learned | 50.0 | SFT | vanilla |" in made
+
+
+def summary(task: str, variant: str, accuracy: float) -> Summary:
+    return Summary(task, "small", variant, (0,), accuracy, None, None, None, 100, None, 0, None, most_frequent=0.5)
 
 
 def compared(one: str, difference: float, p_corrected: float, p: float = 0.01) -> Comparison:
@@ -84,7 +97,6 @@ def test_the_page_reads_what_an_experiment_writes(tmp_path: Path) -> None:
         (str(config),), seeds=(0, 1), methods=("vanilla", "SFT", "SemiEvol"), sft_epochs=(2,), out=tmp_path / "out"
     )
     run_experiment(EXPERIMENTS["table1"], options, GridReporter(), tmp_path / "kept" / "table1")
-    (tmp_path / "kept" / "guesses.json").write_text(json.dumps({"topics": {"0": 0.4, "1": 0.4}}))
     made = page(tmp_path / "kept")
     assert "- **topics**: " in made
     assert "with 2 seeds, ahead in" in made
@@ -95,7 +107,6 @@ def test_the_page_reads_what_an_experiment_writes(tmp_path: Path) -> None:
 
 def test_the_page_names_what_was_not_run_or_failed(tmp_path: Path) -> None:
     write_kept(tmp_path, "table1", "table1", [result("fpb", "SFT", 80), result("r8", "SFT", 0, error="no memory")])
-    (tmp_path / "guesses.json").write_text(json.dumps({"fpb": {"0": 0.6}, "r8": {"0": 0.5}}))
     made = page(tmp_path)
     assert "- table1 on fpb: seeds 1, 2\n- table1 on r8: seeds 0, 1, 2\n" in made
     assert "- ablation on fpb: seeds 0, 1, 2\n" in made

@@ -20,8 +20,9 @@ OFFLINE = ["vanilla", "RAG (BM25)", "SFT", "pseudo-label everything", "released 
 ORACLE = "oracle (all true answers)"
 
 
-def summary(variant: str, accuracy: float) -> Summary:
-    return Summary("mail", "model", variant, (0,), accuracy, None, accuracy - 0.05, accuracy + 0.05, 200, None, 0, None)
+def summary(variant: str, accuracy: float, most_frequent: float = 0.3) -> Summary:
+    low, high = accuracy - 0.05, accuracy + 0.05
+    return Summary("mail", "model", variant, (0,), accuracy, None, low, high, 200, None, 0, None, most_frequent)
 
 
 def pair(low: float, high: float, p: float) -> Comparison:
@@ -46,6 +47,13 @@ def test_a_sure_loss_is_called_one() -> None:
 @pytest.mark.parametrize(("low", "high", "p"), [(-0.01, 0.05, 0.2), (0.001, 0.05, 0.06), (-0.001, 0.05, 0.04)])
 def test_what_is_not_sure_is_called_open(low: float, high: float, p: float) -> None:
     assert verdict(BOTH, [pair(low, high, p)]).startswith("Whether SemiEvol is better than SFT here is open")
+
+
+def test_a_gain_of_models_that_guess_is_called_that() -> None:
+    said = verdict([summary("SFT", 0.45, 0.56), summary("SemiEvol", 0.56, 0.56)], [pair(0.02, 0.2, 0.01)])
+    assert "Neither is surely above the 56.0 % that one answer for all test rows would reach" in said
+    one_has_learned = [summary("SFT", 0.45, 0.56), summary("SemiEvol", 0.7, 0.56)]
+    assert "Neither" not in verdict(one_has_learned, [pair(0.02, 0.2, 0.01)])
 
 
 def test_several_seeds_say_how_many_are_ahead() -> None:

@@ -25,7 +25,10 @@ def measured(tmp_path: Path):
     def make(variant: str, right: list[bool], seed: int = 0, task: str = "mail", first: int = 0) -> Result:
         run = tmp_path / f"{task}-{variant}-{seed}"
         path = RunDir(run).stage("evaluate").answers_path("warm")
-        rows = [{"id": f"test-{first + i}", "right": each} for i, each in enumerate(right)]
+        rows = [
+            {"id": f"test-{first + i}", "right": each, "truth": "no" if i % 4 else "yes"}
+            for i, each in enumerate(right)
+        ]
         write_rows(path, rows, SCHEMA)
         return Result(task, LLAMA, variant, seed, "warm", accuracy(right), str(run), "", {}, {})
 
@@ -44,6 +47,16 @@ def test_one_seed_has_an_interval_and_several_a_deviation(measured) -> None:
     assert several.accuracy == pytest.approx(0.6)
     assert several.deviation == pytest.approx(np.std([0.5, 0.55, 0.75], ddof=1))
     assert (several.low, several.seeds) == (None, (0, 1, 2))
+
+
+def test_chance_is_what_the_most_frequent_answer_reaches(measured) -> None:
+    (guessing,) = summaries([measured("SFT", some(31))])
+    assert guessing.most_frequent == 0.75
+    assert not guessing.is_above_chance
+    (one,) = summaries([measured("SFT", some(35))])
+    (three,) = summaries([measured("SFT", some(35), seed) for seed in range(3)])
+    assert not one.is_above_chance  # 87.5 %, from 73.9 on
+    assert three.is_above_chance
 
 
 def test_a_comparison_pairs_rows_by_their_ids(measured) -> None:

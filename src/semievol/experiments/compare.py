@@ -19,7 +19,18 @@ def verdict(found: Sequence[Summary], compared: Sequence[Comparison]) -> str:
         -1: "SemiEvol is worse than SFT here",
         0: "Whether SemiEvol is better than SFT here is open",
     }[pair.settled]
-    return f"{said}: {_figures(by_name[SEMIEVOL.name], by_name[SFT.name], pair)}."
+    evolved, sft = by_name[SEMIEVOL.name], by_name[SFT.name]
+    return f"{said}: {_figures(evolved, sft, pair)}.{_chance(evolved, sft)}"
+
+
+def _chance(evolved: Summary, sft: Summary) -> str:
+    """A warning where a model may have gained by giving one answer more often."""
+    if evolved.is_above_chance or sft.is_above_chance:
+        return ""
+    return (
+        f" Neither is surely above the {percent(evolved.most_frequent)} % that one answer for all test rows would "
+        "reach: such a difference says nothing of what was learned."
+    )
 
 
 def _figures(evolved: Summary, sft: Summary, compared: Comparison) -> str:

@@ -1,7 +1,9 @@
 """What the cells of a grid say together: means over seeds, and paired differences."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,15 @@ class Summary:
     """Responses without a readable answer, over all seeds; they count as wrong."""
     paper: float | None
     """What the paper reports for the same model, in %."""
+    most_frequent: float
+    """The share that one answer for all test rows would have right, the mean over seeds: chance."""
+
+    @property
+    def is_above_chance(self) -> bool:
+        """Whether the 95 % Wilson interval, of the rows of all seeds together, lies above chance."""
+        rows = self.rows * len(self.seeds)
+        low: float = metrics.share(round(self.accuracy * rows), rows)["low"]
+        return low > self.most_frequent
 
 
 @dataclass(frozen=True)
@@ -126,7 +137,13 @@ def _summary(group: Sequence[Result]) -> Summary:
         macro_f1=metrics.mean_and_deviation(f1)[0] if f1 else None,
         no_answer=sum(each.get("no_answer", 0) for each in figures),
         paper=reported(first.base, first.task, first.variant),
+        most_frequent=fmean(map(_most_frequent, group)),
     )
+
+
+def _most_frequent(result: Result) -> float:
+    truth = Counter(read_columns(result.answers_path(), ["truth"])["truth"].to_pylist())
+    return max(truth.values()) / truth.total()
 
 
 def _compared(group: Sequence[Result], against: Sequence[Result]) -> dict[str, Any]:
