@@ -172,7 +172,8 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
     assert main(["run", str(config)]) == 0
 
 
-def test_ctrl_c_saves_and_the_same_command_goes_on(config: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_saves_and_the_same_command_goes_on(config: Path, number: signal.Signals) -> None:
     slow = build({**topics_config(config.parent).model_dump(), "backend": {"kind": "faulty:SlowBackend"}})
     config.write_text(dump(slow), encoding="utf-8")
     path = os.pathsep.join([str(Path(__file__).parent), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -187,7 +188,7 @@ def test_ctrl_c_saves_and_the_same_command_goes_on(config: Path) -> None:
     deadline = time.monotonic() + 60
     while not any(journals.glob("*.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "the same command goes on from here" in error

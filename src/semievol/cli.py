@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from semievol.errors import SemiEvolError, Stopped
 
@@ -36,6 +36,10 @@ EPILOG = """\
   semievol predict my-task.yaml --input new.csv
   semievol compare my-task.yaml     does it help here? SFT, RAG and others on the same rows
 """
+
+
+STOPPING = signal.SIGINT, signal.SIGTERM
+"""Ctrl-C, and what schedulers, containers and machines about to be taken away send before they kill."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -348,7 +352,7 @@ def _config(arguments: argparse.Namespace) -> None:
 
 
 class _session:
-    """Progress on the terminal, a log in the run folder, and Ctrl-C that lets the stages save."""
+    """Progress on the terminal, a log in the run folder, and signals to stop that let the stages save."""
 
     def __init__(self, output: str, reporter: "Reporter | None" = None) -> None:
         self._output, self._given = output, reporter
@@ -359,11 +363,12 @@ class _session:
 
         log_to(RunDir(self._output).log_path)
         self._reporter = self._given or reporter_for_terminal()
-        self._before: Any = signal.signal(signal.SIGINT, self._interrupted)
+        self._before = {each: signal.signal(each, self._interrupted) for each in STOPPING}
         return self._reporter
 
     def __exit__(self, *error: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
+        for each, before in self._before.items():
+            signal.signal(each, before)
 
     def _interrupted(self, *_: object) -> None:
         if self._reporter.stopping:
