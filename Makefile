@@ -9,7 +9,7 @@ demo: $(VENV)/.installed  ## the method on real data: about a quarter of an hour
 	$(BIN)/semievol run configs/demo.yaml
 
 test: $(VENV)/.installed  ## the test suite, in two processes
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-ray: $(VENV)/.installed  ## the tests that start Ray clusters on this machine; `make test` runs them too
 	$(BIN)/pytest -m ray

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +12,25 @@ if PROCESSES > 1:  # torch would take all cores in each of them
     os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // PROCESSES)))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With several processes, a file's tests share one, and so do all that start Ray clusters."""
-    if PROCESSES > 1:
-        for item in items:
-            group = "ray" if item.get_closest_marker("ray") else item.nodeid.partition("::")[0]
-            item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With several processes, a file's tests share one, and so do all files whose tests start Ray clusters.
+
+    A cluster is found by every process of the machine that looks for one.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    files = Path(__file__).parent.rglob("test_*.py")
+    of_ray = {file.relative_to(config.rootpath).as_posix() for file in files if "mark.ray" in file.read_text("utf-8")}
+
+    class Grouped(LoadScopeScheduling):
+        """xdist's own groups (loadgroup) do nothing with pytest 9.2."""
+
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return "ray" if file in of_ray else file
+
+    return Grouped(config, log)
 
 
 @pytest.fixture(scope="session")
