@@ -1,6 +1,6 @@
 """Runs the paper's experiments with SmolLM2-135M on a CPU, and keeps their tables, figures and numbers.
 
-python -m benchmarks.paper                  runs what is missing; about fifteen hours on 2 cores
+python -m benchmarks.paper                  runs what is missing; about three hours on 2 cores for a seed
 python -m benchmarks.paper --list           the commands, and which of them have ended
 python -m benchmarks.paper --page           writes docs/results.md from what is kept
 python -m benchmarks.paper --out FOLDER     where the runs go (runs/paper)
