@@ -13,7 +13,7 @@ import sys
 import threading
 
 GRACE = 15.0
-"""Seconds in which a server may finish and free its GPU."""
+"""Seconds in which a server may finish and free its GPU, or a training save its last step."""
 
 
 def main(command: list[str]) -> int:

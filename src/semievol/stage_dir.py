@@ -45,11 +45,11 @@ class StageDir:
         if at_address(self.path):
             if hosted:
                 return self.training_path
-            trainings = on_disk(self.path / "adapter.partial")
-            for other in trainings.glob("*"):
-                if other.name != self.digest:  # of rows or settings of before
+            folder = on_disk(self.path / "adapter.partial") / self.digest
+            for other in folder.parent.glob("*"):
+                if other != folder:  # of rows or settings of before
                     shutil.rmtree(other)
-            return trainings / self.digest
+            return folder
         if self.adapter_path.exists():  # killed before the stage was marked as done
             shutil.rmtree(self.training_path, ignore_errors=True)
             self.adapter_path.rename(self.training_path)
