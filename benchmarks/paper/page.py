@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks.paper.steps import Step, steps
 from semievol.experiments.compare import verdict
+from semievol.experiments.measured import OUTCOMES
 from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import signed
 from semievol.report.table import percent
@@ -65,6 +66,9 @@ class Kept:
     table: str
     """table.md."""
 
+    can_grow: bool
+    """Whether the outcome of each test row is kept too; without it, nothing can be added."""
+
     def measured(self) -> set[tuple[str, int]]:
         """The tasks and seeds in which nothing is missing."""
         cells = {(each["task"], each["seed"]) for each in self.found["results"]}
@@ -77,7 +81,8 @@ def read_kept(folder: Path) -> dict[str, Kept]:
     for name in dict.fromkeys(step.name for step in steps()):
         if (folder / name / "results.json").exists():
             results = json.loads((folder / name / "results.json").read_text(encoding="utf-8"))
-            found[name] = Kept(name, results, (folder / name / "table.md").read_text(encoding="utf-8"))
+            table = (folder / name / "table.md").read_text(encoding="utf-8")
+            found[name] = Kept(name, results, table, (folder / name / OUTCOMES).exists())
     return found
 
 

@@ -1,12 +1,15 @@
 """The commands of `semievol experiment` that make up the results."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+
+from semievol.experiments.options import Options, Search
 
 CONFIGS = "benchmarks/paper"
-SEARCH = ("--epochs", "3", "6")
+SEARCH = (3, 6)
 """SFT and SemiEvol choose between as many epochs, on held-out labeled rows."""
-SHOWN = ("--sft-epochs", "3", "6", "12")
+SHOWN = (3, 6, 12)
 """SFT with these epochs stands beside the one that was searched, for a search on few rows may be mistaken."""
 
 
@@ -25,19 +28,23 @@ class Step:
         """The folder of its results; a later step with the same name replaces them."""
         return self.experiment if self.searched else f"{self.experiment}-no-search"
 
-    def arguments(self, out: str) -> list[str]:
-        """What follows `semievol`."""
-        configs = [f"{CONFIGS}/{task}.yaml" for task in self.tasks]
-        search = SEARCH if self.searched else ("--no-search",)
-        shown = SHOWN if self.searched and self.experiment == "table1" else ()
-        return [
-            *("experiment", self.experiment, "--config", *configs, "--seeds", *map(str, self.seeds), *search, *shown),
-            *("--out", self.out(out)),
-        ]
+    def options(self, out: str) -> Options:
+        """What it is run with."""
+        return Options(
+            configs=tuple(f"{CONFIGS}/{task}.yaml" for task in self.tasks),
+            seeds=tuple(self.seeds),
+            sft_epochs=SHOWN if self.searched and self.experiment == "table1" else (),
+            search=Search(epochs=SEARCH) if self.searched else Search(enabled=False),
+            out=Path(out) if self.searched else Path(out, "no-search"),
+        )
 
-    def out(self, out: str) -> str:
-        """Below the folder of all runs, that of the grid."""
-        return out if self.searched else f"{out}/no-search"
+    def arguments(self, out: str) -> list[str]:
+        """The same as what follows `semievol`."""
+        options = self.options(out)
+        words: list[object] = ["experiment", self.experiment, "--config", *options.configs, "--seeds", *options.seeds]
+        words += ["--epochs", *options.search.epochs] if options.search.enabled else ["--no-search"]
+        words += ["--sft-epochs", *options.sft_epochs] if options.sft_epochs else []
+        return [*map(str, words), "--out", str(options.out)]
 
     def parts(self) -> "list[Step]":
         """The step for one task and seed at a time; what they compute has nothing in common."""
@@ -62,17 +69,9 @@ def steps() -> Iterator[Step]:
     yield Step("sensitivity", both, (0,))
     for seeds in ((0, 1), (0, 1, 2)):
         yield Step("table1", both, seeds)
-        yield Step("entropy", both, seeds)
         yield Step("table1", others, seeds, searched=False)
-    yield from (Step(name, both, (0, 1, 2)) for name in ("ablation", "continuous", "iterative", "sensitivity"))
-
-
-def in_parts(steps: Iterable[Step]) -> list[Step]:
-    """The steps, each after those of its parts that no earlier step has."""
-    jobs: dict[Step, None] = {}
-    for step in steps:
-        jobs.update(dict.fromkeys([*step.parts(), step]))
-    return list(jobs)
+    yield from (Step(name, both, (0, 1, 2)) for name in ("entropy", "ablation", "continuous", "iterative"))
+    yield Step("sensitivity", both, (0, 1, 2))
 
 
 def ready(waiting: Sequence[Step], running: Sequence[Step]) -> Step | None:

@@ -152,6 +152,7 @@ def _takes_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these rows of the table")
     parser.add_argument("--sft-epochs", nargs="+", type=int, default=[], metavar="N", help="rows of SFT with N epochs")
     parser.add_argument("--out", default="runs/experiments", help="where runs and results go (runs/experiments)")
+    parser.add_argument("--add", nargs="+", default=[], metavar="FOLDER", help="results of other calls, in one table")
     _takes_max_cost(parser, "all runs together")
     search = parser.add_argument_group("search for the recipes of SFT and SemiEvol, on held-out labeled rows")
     search.add_argument("--epochs", nargs="+", type=int, default=[], metavar="N", help="epochs to try")

@@ -1,9 +1,10 @@
 """The kept results of the paper's experiments, and the driver that makes them."""
 
+import dataclasses
 import json
 import re
+import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,16 @@ import pytest
 from benchmarks.pages import ROOT
 from benchmarks.paper import __main__ as driver
 from benchmarks.paper.page import page, read_kept
-from benchmarks.paper.steps import Step, in_parts, ready, steps
+from benchmarks.paper.steps import SEARCH, Step, ready, steps
 
 from samples import topics_config
-from semievol.cli import PAPER_EXPERIMENTS
+from semievol.cli import PAPER_EXPERIMENTS, _parser
 from semievol.config import Config, dump, load
 from semievol.errors import RunDirError
 from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
-from semievol.experiments.options import Options
+from semievol.experiments.measured import OUTCOMES
+from semievol.experiments.options import Options, Search, from_arguments
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.statistics import Comparison, Summary
 from semievol.run_dir import RunDir
@@ -45,8 +47,8 @@ def write_kept(
     found = {
         "experiment": experiment,
         "targets": [],
-        "summaries": [asdict(one) for one in summaries],
-        "comparisons": [asdict(one) for one in comparisons],
+        "summaries": [dataclasses.asdict(one) for one in summaries],
+        "comparisons": [dataclasses.asdict(one) for one in comparisons],
         "results": results,
     }
     (folder / name / "results.json").write_text(json.dumps(found))
@@ -134,47 +136,102 @@ def test_a_later_step_of_a_name_has_all_that_an_earlier_one_has() -> None:
 
 
 def test_what_works_on_the_same_runs_keeps_its_order_and_the_rest_goes_ahead() -> None:
-    table1 = Step("table1", ("fpb", "r8"), (0,))
-    ablation = Step("ablation", ("fpb",), (0, 1))
-    jobs = in_parts([table1, ablation, Step("table1", ("fpb", "r8"), (0, 1))])
-    named = [(job.experiment, *job.tasks, *job.seeds) for job in jobs]
-    assert named == [
-        ("table1", "fpb", 0),
-        ("table1", "r8", 0),
-        ("table1", "fpb", "r8", 0),
-        ("ablation", "fpb", 0),
-        ("ablation", "fpb", 1),
-        ("ablation", "fpb", 0, 1),
-        ("table1", "fpb", 1),
-        ("table1", "r8", 1),
-        ("table1", "fpb", "r8", 0, 1),
-    ]
-    assert ready(jobs[1:], jobs[:1]) == jobs[1]
-    assert ready(jobs[2:], jobs[:1]) == jobs[4]  # the ablation of another seed, while FPB's table is made
-    assert ready(jobs[5:], [jobs[4]]) == jobs[7]
-    assert ready(jobs[8:], jobs[7:8]) is None
+    fpb, r8, ablation, later = (
+        Step("table1", ("fpb",), (0,)),
+        Step("table1", ("r8",), (0,)),
+        Step("ablation", ("fpb",), (0,)),
+        Step("table1", ("fpb",), (1,)),
+    )
+    assert ready([r8, ablation, later], [fpb]) == r8
+    assert ready([ablation, later], [fpb, r8]) == later  # the ablation works on the runs of the table
+    assert ready([ablation], [fpb]) is None
 
 
-def test_what_has_ended_is_not_run_again_and_what_failed_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_of_a_step_is_what_it_runs() -> None:
+    for step in steps():
+        given = vars(_parser().parse_args(step.arguments("runs")))
+        assert from_arguments(given) == step.options("runs")
+
+
+@pytest.fixture
+def small_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Steps on topics in place of the paper's, in this process; the names of what is run."""
+    rows = {"labeled_rows": 12, "unlabeled_rows": 36, "test_rows": 20}
+    for name in ("mail", "news"):
+        path = tmp_path / f"{name}.yaml"
+        path.write_text(dump(topics_config(tmp_path, data=rows)), encoding="utf-8")
+    small = [Step("entropy", ("mail", "news"), (0,)), Step("continuous", ("mail",), (0,))]
+    small.append(Step("entropy", ("mail", "news"), (0, 1)))
     commands: list[str] = []
-    failing = {"ablation"}
 
-    def run(step: Step, out: str, jobs: int) -> int:
-        commands.append(step.experiment)
-        Path(out).mkdir(parents=True, exist_ok=True)
-        return int(step.experiment in failing)
+    def run(part: Step, out: str, jobs: int) -> int:
+        commands.append(f"{part.experiment} {part.tasks[0]} {part.seeds[0]}")
+        folder = Path(out, "computed", commands[-1])
+        run_experiment(EXPERIMENTS[part.experiment], part.options(out), GridReporter(), folder)
+        return 0
 
+    monkeypatch.setattr("benchmarks.paper.steps.CONFIGS", str(tmp_path))
+    monkeypatch.setattr("benchmarks.paper.page.steps", lambda: small)
+    monkeypatch.setattr(driver, "steps", lambda: small)
     monkeypatch.setattr(driver, "run", run)
-    monkeypatch.setattr("sys.argv", ["paper", "--out", str(tmp_path / "out"), "--keep", str(tmp_path / "kept")])
-    assert driver.main() == 1
-    assert set(commands) == set(PAPER_EXPERIMENTS)
-    commands.clear()
-    failing.clear()
-    assert driver.main() == 0
-    assert set(commands) == {"ablation"}
-    commands.clear()
-    assert driver.main() == 0
-    assert not commands
+    return commands
+
+
+def drive(folder: Path, monkeypatch: pytest.MonkeyPatch, out: str = "out") -> int:
+    given = ["paper", "--out", str(folder / out), "--keep", str(folder / "kept"), "--jobs", "1"]
+    monkeypatch.setattr("sys.argv", given)
+    return driver.main()
+
+
+ALL_SMALL = ["entropy mail 0", "entropy news 0", "continuous mail 0", "entropy mail 1", "entropy news 1"]
+
+
+def test_tasks_and_seeds_are_added_to_what_is_kept(small_steps, tmp_path: Path, monkeypatch) -> None:
+    assert drive(tmp_path, monkeypatch) == 0
+    assert small_steps == ALL_SMALL
+    kept = read_kept(tmp_path / "kept")["entropy"]
+    assert kept.measured() == {("mail", 0), ("mail", 1), ("news", 0), ("news", 1)}
+    whole = Options((str(tmp_path / "mail.yaml"), str(tmp_path / "news.yaml")), seeds=(0, 1), out=tmp_path / "whole")
+    options = dataclasses.replace(whole, search=Search(epochs=SEARCH))
+    run_experiment(EXPERIMENTS["entropy"], options, GridReporter(), tmp_path / "at once")
+    at_once = json.loads((tmp_path / "at once" / "results.json").read_text(encoding="utf-8"))
+    assert kept.found["summaries"] == at_once["summaries"]
+
+
+def test_another_checkout_goes_on_from_what_is_kept(small_steps, tmp_path: Path, monkeypatch) -> None:
+    assert drive(tmp_path, monkeypatch) == 0
+    small_steps.clear()
+    assert drive(tmp_path, monkeypatch, "elsewhere") == 0
+    assert not small_steps
+    shutil.rmtree(tmp_path / "kept" / "continuous")
+    assert drive(tmp_path, monkeypatch, "elsewhere") == 0
+    assert small_steps == ["continuous mail 0"]
+
+
+def test_results_without_single_rows_are_made_anew_where_seeds_are_added(
+    small_steps, tmp_path: Path, monkeypatch
+) -> None:
+    assert drive(tmp_path, monkeypatch) == 0
+    path = tmp_path / "kept" / "entropy" / "results.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found["results"] = [each for each in found["results"] if each["seed"] == 0]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    for name in ("entropy", "continuous"):
+        (tmp_path / "kept" / name / OUTCOMES).unlink()
+    small_steps.clear()
+    assert drive(tmp_path, monkeypatch, "elsewhere") == 0
+    assert small_steps == [each for each in ALL_SMALL if "entropy" in each]
+
+
+def test_what_failed_is_not_kept_and_is_run_again(small_steps, tmp_path: Path, monkeypatch) -> None:
+    whole = driver.run
+    with monkeypatch.context() as patched:
+        patched.setattr(driver, "run", lambda part, out, jobs: 1 if part.seeds == (1,) else whole(part, out, jobs))
+        assert drive(tmp_path, monkeypatch) == 1
+    assert read_kept(tmp_path / "kept")["entropy"].measured() == {("mail", 0), ("news", 0)}
+    small_steps.clear()
+    assert drive(tmp_path, monkeypatch) == 0
+    assert small_steps == ["entropy mail 1", "entropy news 1"]
 
 
 def test_a_second_driver_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,36 +1,33 @@
 """What cells say together, and the paper's numbers beside them."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from semievol.experiments.grid import Result
+from semievol.experiments.outcomes import Outcomes
 from semievol.experiments.paper import TASKS, reported
 from semievol.experiments.statistics import comparisons, summaries
 from semievol.experiments.tables import accuracy_text
-from semievol.files import write_rows
 from semievol.metrics import accuracy
-from semievol.run_dir import RunDir
-from semievol.stages.evaluate import SCHEMA
 
 LLAMA = "Llama-3.1-8B-Instruct"
 
 
 @pytest.fixture
-def measured(tmp_path: Path):
+def measured():
     """A cell whose test rows were answered as given."""
 
     def make(variant: str, right: list[bool], seed: int = 0, task: str = "mail", first: int = 0) -> Result:
-        run = tmp_path / f"{task}-{variant}-{seed}"
-        path = RunDir(run).stage("evaluate").answers_path("warm")
-        rows = [
-            {"id": f"test-{first + i}", "right": each, "truth": "no" if i % 4 else "yes"}
-            for i, each in enumerate(right)
-        ]
-        write_rows(path, rows, SCHEMA)
-        return Result(task, LLAMA, variant, seed, "warm", accuracy(right), str(run), "", {}, {})
+        rows = range(first, first + len(right))
+        of_rows = Outcomes(
+            ids=tuple(f"test-{row}" for row in rows),
+            truth=tuple("no" if row % 4 else "yes" for row in rows),
+            right=tuple(right),
+            mean_nll=(None,) * len(right),
+        )
+        return Result(task, LLAMA, variant, seed, "warm", accuracy(right), "", variant, {}, {}, outcomes=of_rows)
 
     return make
 

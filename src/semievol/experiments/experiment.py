@@ -12,6 +12,7 @@ from semievol.experiments.catalogue import COMPARE, Experiment
 from semievol.experiments.compare import verdict
 from semievol.experiments.figures import figure, require_matplotlib
 from semievol.experiments.grid import Cell, Grid, Recipes, Result, failed
+from semievol.experiments.measured import Measured, read, together
 from semievol.experiments.options import Options, Search
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.results import Found, write
@@ -57,19 +58,22 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
         planned.append(Planned(target, seeds, experiment.variants(config, dataset, options)))
         if is_uneven(dataset):
             uneven.add(target.task)
-    searched: dict[tuple[str, str, int], Recipes] = {}
+    variants = {variant.name: variant for each in planned for variant in each.variants}
     results: list[Result] = []
-    rows = list(dict.fromkeys(variant.name for each in planned for variant in each.variants))
+    searched: dict[tuple[str, str, int], Recipes] = {}
+    here = Measured(chosen, variants, results, searched, frozenset(uneven))
+    earlier = {f"--add {path}": read(path, experiment.name) for path in options.add}
+    together(here, earlier)  # refuses another experiment before anything is run
     columns = [_column(each.target, seed) for each in planned for seed in each.seeds]
     try:
-        with reporter.table(rows, columns):
+        with reporter.table(list(variants), columns):
             for result in _measured(grid, experiment, planned, options, searched):
                 results.append(result)
                 shown = percent(result.metrics["accuracy"]) if result.metrics else "failed"
                 reporter.fill(result.variant, _column_of(result), shown)
     finally:
         free_memory()  # one model serves all cells
-        found = _found(experiment, planned, results, searched, frozenset(uneven))
+        found = _found(experiment, together(here, earlier))
         if any(result.metrics is not None for result in results):
             write(found, folder, figure(found))
     return found
@@ -110,26 +114,17 @@ def _search(experiment: Experiment, options: Options) -> Search:
     return dataclasses.replace(options.search, enabled=options.search.enabled and (experiment.searches or asked))
 
 
-def _found(
-    experiment: Experiment,
-    planned: Sequence[Planned],
-    results: Sequence[Result],
-    searched: dict[tuple[str, str, int], Recipes],
-    uneven: frozenset[str],
-) -> Found:
+def _found(experiment: Experiment, measured: Measured) -> Found:
+    results = measured.results
     found = summaries(results)
     compared = comparisons(results, experiment.reference)
-    variants = {variant.name: variant for each in planned for variant in each.variants}
-    series = {name: variant.series or name for name, variant in variants.items()}
+    series = {name: variant.series or name for name, variant in measured.variants.items()}
     return Found(
+        **vars(measured),
         experiment=experiment,
-        targets=[each.target for each in planned],
-        variants=variants,
-        results=list(results),
-        searched=searched,
         summaries=found,
         comparisons=compared,
-        tables=tables(experiment, results, found, compared, series, uneven),
+        tables=tables(experiment, results, found, compared, series, measured.uneven),
         headline=verdict(found, compared) if experiment is COMPARE else "",
     )
 

@@ -13,6 +13,8 @@ from typing import Any, Literal
 from semievol.config import Config, changed
 from semievol.data import Dataset, digest, load, read_truth
 from semievol.executors import open_executor
+from semievol.experiments import outcomes
+from semievol.experiments.outcomes import Outcomes, Place
 from semievol.experiments.sharing import Shelf
 from semievol.experiments.targets import Target
 from semievol.experiments.variants import Variant
@@ -71,10 +73,13 @@ class Result:
     """How many are right, as in the run's metrics.json; `None` where there are none or their truth is not known."""
     failed_requests: int = 0
     """Requests of the run that were never answered; a test row among them counts as wrong."""
+    outcomes: Outcomes = dataclasses.field(default_factory=Outcomes, repr=False)
+    """Of the test rows; none where the cell failed."""
 
-    def answers_path(self) -> Path:
-        """The answers to the test rows."""
-        return RunDir(self.run).stage("evaluate").answers_path(self.model)
+    @property
+    def place(self) -> Place:
+        """What it is the result of."""
+        return self.task, self.base, self.variant, self.seed
 
 
 class Grid:
@@ -111,7 +116,8 @@ class Grid:
             dataset = dataclasses.replace(dataset, labeled=(*dataset.labeled, *answered))
         where = f"{cell.target.task}/seed-{cell.seed}/{cell.variant.name}"
         folder, config = self.run(where, config, dataset)
-        found = read_json(folder.stage("evaluate").metrics_path)
+        evaluated = folder.stage("evaluate")
+        found = read_json(evaluated.metrics_path)
         return Result(
             task=cell.target.task,
             base=cell.target.base,
@@ -125,6 +131,7 @@ class Grid:
             facts=_facts(folder),
             pseudo_labels=found.get("pseudo_labels"),
             failed_requests=sum(1 for _, stage in folder.stages() for _ in stage.failures()),
+            outcomes=outcomes.of_answers(evaluated.answers_path(cell.variant.model)),
         )
 
     def run(self, where: str, config: Config, dataset: Dataset) -> tuple[RunDir, Config]:

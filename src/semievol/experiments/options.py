@@ -55,6 +55,8 @@ class Options:
     instructions: str | None = None
     """A file with rephrased instructions, one a line (stability)."""
     search: Search = field(default_factory=Search)
+    add: tuple[Path, ...] = ()
+    """Folders with results of other calls, which stand in the same tables."""
     out: Path = Path("runs/experiments")
     config_folder: Path = Path("configs")
 
@@ -88,6 +90,7 @@ def from_arguments(given: Mapping[str, Any]) -> Options:
             folds=given["folds"],
             enabled=not given["no_search"],
         ),
+        add=tuple(map(Path, given["add"])),
         out=Path(given["out"]),
         config_folder=Path(given.get("configs", usual.config_folder)),
     )

@@ -3,7 +3,6 @@
 import csv
 import dataclasses
 import io
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from semievol import progress
 from semievol.errors import ConfigError, ExperimentError
+from semievol.experiments import measured
 from semievol.experiments.catalogue import Experiment
-from semievol.experiments.grid import Recipes, Result
+from semievol.experiments.grid import Result
+from semievol.experiments.measured import Measured
 from semievol.experiments.paper import SOURCE
 from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import Table
 from semievol.experiments.targets import Target
-from semievol.experiments.variants import Variant
 from semievol.files import write_text
 
 if TYPE_CHECKING:
@@ -25,16 +25,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class Found(Measured):
     """What an experiment found."""
 
     experiment: Experiment
-    targets: Sequence[Target]
-    variants: Mapping[str, Variant]
-    results: Sequence[Result]
-    """Of every cell, failed ones too."""
-    searched: Mapping[tuple[str, str, int], Recipes]
-    """(task, base, seed) -> the recipes that were found."""
     summaries: Sequence[Summary]
     comparisons: Sequence[Comparison]
     tables: Sequence[Table]
@@ -48,9 +42,14 @@ class Found:
 
 
 def write(found: Found, folder: Path, figure: "Figure") -> None:
-    """Writes results.json, results.csv, table.md, figure.png and figure.svg."""
+    """Writes results.json, outcomes.parquet, results.csv, table.md, figure.png and figure.svg."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "results.json", json.dumps(_json(found), indent=2, ensure_ascii=False) + "\n")
+    about = {"experiment": found.experiment.name, "paper": found.experiment.paper, "headline": found.headline}
+    told = {
+        "summaries": [dataclasses.asdict(summary) for summary in found.summaries],
+        "comparisons": [dataclasses.asdict(each) for each in found.comparisons],
+    }
+    measured.write(found, about, told, folder)
     write_text(folder / "results.csv", _csv(found.results))
     write_text(folder / "table.md", markdown(found))
     for kind in ("png", "svg"):
@@ -152,34 +151,6 @@ def _made_by(result: Result) -> str:
         f"SemiEvol {versions.get('semievol', '')}{commit}; {machine['processor'] or 'unknown processor'}, "
         f"{machine['cores']} cores, {machine['system']}."
     )
-
-
-def _json(found: Found) -> dict[str, Any]:
-    return {
-        "experiment": found.experiment.name,
-        "paper": found.experiment.paper,
-        "headline": found.headline,
-        "targets": [
-            {
-                "task": target.task,
-                "base": target.base,
-                "source": target.source,
-                "config": target.config.model_dump(mode="json"),
-            }
-            for target in found.targets
-        ],
-        "searches": [
-            {"task": task, "base": base, "seed": seed, **dataclasses.asdict(recipes)}
-            for (task, base, seed), recipes in found.searched.items()
-        ],
-        "variants": [
-            {"name": v.name, "model": v.model, "options": v.options, "series": v.series, "x": v.x}
-            for v in found.variants.values()
-        ],
-        "results": [dataclasses.asdict(result) for result in found.results],
-        "summaries": [dataclasses.asdict(summary) for summary in found.summaries],
-        "comparisons": [dataclasses.asdict(each) for each in found.comparisons],
-    }
 
 
 def _csv(results: Sequence[Result]) -> str:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from semievol import metrics
 from semievol.experiments.grid import Result
 from semievol.experiments.paper import reported
-from semievol.files import read_columns
 
 SURE = 0.05
 """Below this p-value a difference is called one."""
@@ -72,7 +71,7 @@ class Comparison:
     p: float
     """McNemar's exact test; with several seeds, its extension to rows that are answered once in each."""
     p_corrected: float
-    """After Holm, for all comparisons of the experiment."""
+    """After Holm, for all comparisons of the experiment; two of the same configs are one."""
 
     @property
     def settled(self) -> int:
@@ -98,16 +97,20 @@ def summaries(results: Iterable[Result]) -> list[Summary]:
 def comparisons(results: Sequence[Result], reference: str) -> list[Comparison]:
     """Each other method against the reference, where both were measured with the same seeds."""
     groups = _grouped(results)
-    found = []
+    found, made_from = [], []
     for (base, task, variant), group in groups.items():
         against = groups.get((base, task, reference))
         if variant == reference or against is None:
             continue
         seeds = sorted({r.seed for r in group} & {r.seed for r in against})
         if seeds:
-            found.append(_compared(*([r for r in each if r.seed in seeds] for each in (group, against))))
-    corrected = metrics.holm([each["p"] for each in found])
-    return [Comparison(**each, p_corrected=p) for each, p in zip(found, corrected, strict=True)]
+            pair = [[r for r in each if r.seed in seeds] for each in (group, against)]
+            found.append(_compared(*pair))
+            made_from.append(tuple((r.config_digest, r.model, r.outcomes.right) for each in pair for r in each))
+    # a sensitivity to n and to θ has the config's own n and θ in both
+    different = dict(zip(made_from, (each["p"] for each in found), strict=True))
+    corrected = dict(zip(different, metrics.holm(list(different.values())), strict=True))
+    return [Comparison(**each, p_corrected=corrected[made]) for each, made in zip(found, made_from, strict=True)]
 
 
 def _grouped(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:
@@ -142,7 +145,7 @@ def _summary(group: Sequence[Result]) -> Summary:
 
 
 def _most_frequent(result: Result) -> float:
-    truth = Counter(read_columns(result.answers_path(), ["truth"])["truth"].to_pylist())
+    truth = Counter(result.outcomes.truth)
     return max(truth.values()) / truth.total()
 
 
@@ -175,8 +178,7 @@ def _compared(group: Sequence[Result], against: Sequence[Result]) -> dict[str, A
 
 def _verdicts(result: Result) -> dict[str, bool]:
     """Test row -> whether it was answered right."""
-    table = read_columns(result.answers_path(), ["id", "right"])
-    return dict(zip(table["id"].to_pylist(), table["right"].to_pylist(), strict=True))
+    return dict(zip(result.outcomes.ids, result.outcomes.right, strict=True))
 
 
 def _matrix(verdicts: Sequence[dict[str, bool]], ids: Sequence[str]) -> npt.NDArray[np.float64]:

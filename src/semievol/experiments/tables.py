@@ -12,7 +12,6 @@ from rich.table import Table as RichTable
 from semievol.experiments.catalogue import Experiment
 from semievol.experiments.grid import Result
 from semievol.experiments.statistics import Comparison, Summary
-from semievol.files import read_columns
 from semievol.metrics import mean_and_deviation
 from semievol.report.table import percent
 
@@ -171,9 +170,8 @@ def mean_nlls(results: Sequence[Result]) -> dict[tuple[str, str, str], npt.NDArr
     """(base, task, variant) -> H of the answers to the test rows, of all seeds; those without H are left out."""
     found: dict[tuple[str, str, str], list[float]] = {}
     for result in results:
-        values = read_columns(result.answers_path(), ["mean_nll"])["mean_nll"].to_pylist()
         key = (result.base, result.task, result.variant)
-        found.setdefault(key, []).extend(value for value in values if value is not None)
+        found.setdefault(key, []).extend(value for value in result.outcomes.mean_nll if value is not None)
     return {key: np.array(values) for key, values in found.items() if values}
 
 

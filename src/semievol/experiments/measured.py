@@ -1,0 +1,153 @@
+"""What was measured: here, or in another call whose results are read back from its folder."""
+
+import dataclasses
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from semievol.config import Config
+from semievol.errors import ExperimentError
+from semievol.experiments import outcomes
+from semievol.experiments.grid import Recipes, Result
+from semievol.experiments.outcomes import Outcomes
+from semievol.experiments.targets import Target
+from semievol.experiments.variants import Variant
+from semievol.files import write_text
+from semievol.keys import differences
+
+RESULTS, OUTCOMES = "results.json", "outcomes.parquet"
+NO_MATTER = {"seed", "output", "costs"}
+"""Options in which seeds of a table may differ."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Cells with what they are cells of."""
+
+    targets: Sequence[Target]
+    variants: Mapping[str, Variant]
+    """By their names, in the order of the table's rows."""
+    results: Sequence[Result]
+    """Of every cell, failed ones too."""
+    searched: Mapping[tuple[str, str, int], Recipes]
+    """(task, base, seed) -> the recipes that were found."""
+    uneven: frozenset[str]
+    """The tasks whose classes are so uneven that macro-F1 belongs beside the accuracy."""
+
+
+def write(measured: Measured, about: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
+    """Writes results.json, with what it is about before and what was found behind the cells, and outcomes.parquet."""
+    outcomes.write(folder / OUTCOMES, {result.place: result.outcomes for result in measured.results})
+    everything = {**about, **_fields(measured), **found}
+    write_text(folder / RESULTS, json.dumps(everything, indent=2, ensure_ascii=False) + "\n")
+
+
+def read(folder: Path, experiment: str) -> Measured:
+    """What another call has left in its folder.
+
+    Raises:
+        ExperimentError: it has left nothing there, not all of it, or was another experiment.
+    """
+    missing = [name for name in (RESULTS, OUTCOMES) if not (folder / name).exists()]
+    if missing:
+        raise ExperimentError(f"--add {folder}: no {missing[0]} there; it takes the folder of an experiment's results")
+    fields = json.loads((folder / RESULTS).read_text(encoding="utf-8"))
+    if fields["experiment"] != experiment:
+        raise ExperimentError(f"--add {folder}: these are results of {fields['experiment']}, not of {experiment}")
+    rows = outcomes.read(folder / OUTCOMES)
+    results = [Result(**each) for each in fields["results"]]
+    return Measured(
+        targets=[
+            Target(each["task"], each["base"], Config.model_validate(each["config"]), each["source"])
+            for each in fields["targets"]
+        ],
+        variants={each["name"]: Variant(**each) for each in fields["variants"]},
+        results=[dataclasses.replace(each, outcomes=rows.get(each.place, Outcomes())) for each in results],
+        searched={_of_search(each): _recipes(each) for each in fields["searches"]},
+        uneven=frozenset(each["task"] for each in fields["targets"] if each["uneven"]),
+    )
+
+
+def together(here: Measured, earlier: Mapping[str, Measured]) -> Measured:
+    """Everything in one; of a cell that is in several the last one counts, and that of `here` before all.
+
+    Args:
+        earlier: by what messages call them.
+
+    Raises:
+        ExperimentError: the same task or method had other options there.
+    """
+    for where, each in earlier.items():
+        if different := list(_different(each, here)):
+            raise ExperimentError(f"{where}: not the same experiment as here: {'; '.join(different)}")
+    parts = [*earlier.values(), here]
+    targets = {(target.task, target.base): target for part in parts for target in part.targets}
+    widest_first = sorted(parts, key=lambda part: -len(part.variants))  # its order of rows stays
+    variants = {name: each for part in widest_first for name, each in part.variants.items()}
+    cells = {result.place: result for part in parts for result in part.results}
+    rows, columns = list(variants), list(targets)
+
+    def order(result: Result) -> tuple[int, int, int]:
+        return columns.index((result.task, result.base)), result.seed, rows.index(result.variant)
+
+    return Measured(
+        targets=list(targets.values()),
+        variants=variants,
+        results=sorted(cells.values(), key=order),
+        searched={place: recipes for part in parts for place, recipes in part.searched.items()},
+        uneven=frozenset().union(*(part.uneven for part in parts)),
+    )
+
+
+def _different(there: Measured, here: Measured) -> Iterator[str]:
+    """A line for each option in which what both have differs."""
+    targets = {(target.task, target.base): target for target in here.targets}
+    for each in there.targets:
+        if own := targets.get((each.task, each.base)):
+            old, new = (target.config.model_dump(mode="json", exclude=NO_MATTER) for target in (each, own))
+            yield from (f"{each.task}, {line}" for line in differences(old, new))
+    for name, variant in there.variants.items():
+        if name in here.variants:
+            old, new = (_plain(dataclasses.asdict(one)) for one in (variant, here.variants[name]))
+            yield from (f"{name}, {line}" for line in differences(old, new))
+
+
+def _fields(measured: Measured) -> dict[str, Any]:
+    return {
+        "targets": [
+            {
+                "task": target.task,
+                "base": target.base,
+                "source": target.source,
+                "uneven": target.task in measured.uneven,
+                "config": target.config.model_dump(mode="json"),
+            }
+            for target in measured.targets
+        ],
+        "searches": [
+            {"task": task, "base": base, "seed": seed, **dataclasses.asdict(recipes)}
+            for (task, base, seed), recipes in measured.searched.items()
+        ],
+        "variants": [dataclasses.asdict(variant) for variant in measured.variants.values()],
+        "results": [_of_result(result) for result in measured.results],
+    }
+
+
+def _of_result(result: Result) -> dict[str, Any]:
+    return {name: value for name, value in vars(result).items() if name != "outcomes"}
+
+
+def _of_search(fields: Mapping[str, Any]) -> tuple[str, str, int]:
+    return fields["task"], fields["base"], fields["seed"]
+
+
+def _recipes(fields: Mapping[str, Any]) -> Recipes:
+    return Recipes(fields["sft"], fields["evolve"], tuple(fields["tried"]), fields["folds"])
+
+
+def _plain(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON gives it back."""
+    plain: dict[str, Any] = json.loads(json.dumps(fields))
+    return plain

@@ -1,0 +1,55 @@
+"""What came of each test row of a cell: kept, so that seeds of several calls can be told together."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from semievol.files import iter_rows, read_columns, write_rows
+
+Place = tuple[str, str, str, int]
+"""(task, base, variant, seed) of a cell."""
+
+OF_ANSWERS = pa.schema([("id", pa.string()), ("truth", pa.string()), ("right", pa.bool_()), ("mean_nll", pa.float64())])
+SCHEMA = pa.schema(
+    [("task", pa.string()), ("base", pa.string()), ("variant", pa.string()), ("seed", pa.int64()), *OF_ANSWERS]
+)
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """The test rows of a cell, each (N,)."""
+
+    ids: tuple[str, ...] = ()
+    truth: tuple[str, ...] = ()
+    right: tuple[bool, ...] = ()
+    mean_nll: tuple[float | None, ...] = ()
+    """H of the model's own answer, in nats per token; `None` where the engine gives no log-probabilities."""
+
+
+def of_answers(path: Path) -> Outcomes:
+    """The outcomes of an answers file of a run's evaluation."""
+    table = read_columns(path, OF_ANSWERS.names)
+    return Outcomes(*(tuple(table[name].to_pylist()) for name in OF_ANSWERS.names))
+
+
+def write(path: Path, cells: Mapping[Place, Outcomes]) -> None:
+    """One Parquet file with a row for each test row of each cell; the same cells give the same bytes."""
+    write_rows(path, list(_rows(cells)), SCHEMA)
+
+
+def _rows(cells: Mapping[Place, Outcomes]) -> Iterator[dict[str, Any]]:
+    for place, each in cells.items():
+        for row in zip(each.ids, each.truth, each.right, each.mean_nll, strict=True):
+            yield dict(zip(SCHEMA.names, (*place, *row), strict=True))
+
+
+def read(path: Path) -> dict[Place, Outcomes]:
+    """What `write` has written."""
+    found: dict[Place, list[list[Any]]] = {}
+    for row in iter_rows(path, SCHEMA.names):
+        place = row["task"], row["base"], row["variant"], row["seed"]
+        found.setdefault(place, []).append([row[name] for name in OF_ANSWERS.names])
+    return {place: Outcomes(*zip(*rows, strict=True)) for place, rows in found.items()}
