@@ -30,10 +30,18 @@ the same config and the same data; the recipes of SFT and SemiEvol come out of t
 FINDINGS = """## What worked and what did not
 
 Against what the first column names, on the same test rows, in points. Better and worse are those whose 95 % interval
-leaves out zero and whose p is below 0.05 after Holm's correction for all comparisons of the experiment.
+leaves out zero and whose p is below 0.05 after Holm's correction for all comparisons of the experiment. "No row
+differs": both models have the same test rows right, for instance because the same pseudo-labels were kept.
 
 | against | better | worse | open |
 |---|---|---|---|"""
+EXAMPLES = """## What the retrieved examples do
+
+The base model answers test rows without and with the nearest labeled examples in its prompt (Table 1). The warm model
+answers unlabeled rows with them, in a crew whose pseudo-labels are then settled, and in the ablation without them.
+
+| task | base model, % right | with BM25's | with dense | pseudo-labels, % right | without examples |
+|---|---:|---:|---:|---:|---:|"""
 SIZES = """## Sizes
 
 The epochs are those of the config. A seed draws the rows (test rows too), the collaborators, the samples and the
@@ -90,7 +98,7 @@ def page(folder: Path) -> str:
     """The page about what is kept in a folder."""
     kept = read_kept(folder)
     made = (
-        [*_comparison(kept), *_findings(kept), *_sizes(kept), *_guessing(kept)]
+        [*_comparison(kept), *_findings(kept), *_examples(kept), *_sizes(kept), *_guessing(kept)]
         if kept
         else ["None of it has ended yet.\n"]
     )
@@ -132,7 +140,34 @@ def _findings(kept: Mapping[str, Kept]) -> Iterator[str]:
 
 
 def _named(one: Comparison) -> str:
-    return f"{one.one} ({signed(one.difference)})"
+    alike = "" if one.ahead or one.behind else ", no row differs"
+    return f"{one.one} ({signed(one.difference)}{alike})"
+
+
+def _examples(kept: Mapping[str, Kept]) -> Iterator[str]:
+    """For each task of the tables of methods, what answers are worth without and with examples."""
+    yield EXAMPLES
+    crews = _pseudo_labels(kept["ablation"]) if "ablation" in kept else {}
+    for each in kept.values():
+        if each.found["experiment"] == "table1":
+            shares = {(one["task"], one["variant"]): one["accuracy"] for one in each.found["summaries"]}
+            for task in dict.fromkeys(task for task, _ in shares):
+                base = (shares.get((task, method)) for method in ("vanilla", "RAG (BM25)", "RAG (dense)"))
+                warm = (crews.get((task, method)) for method in ("SemiEvol", "without in-context propagation"))
+                yield f"| {' | '.join([task, *map(percent, (*base, *warm))])} |"
+    yield ""
+
+
+def _pseudo_labels(kept: Kept) -> dict[tuple[str, str], float]:
+    """(task, method) -> the share of right ones among all pseudo-labels, of all seeds."""
+    counts: dict[tuple[str, str], list[dict[str, int]]] = {}
+    for each in kept.found["results"]:
+        if each["pseudo_labels"] is not None:
+            counts.setdefault((each["task"], each["variant"]), []).append(each["pseudo_labels"]["all"])
+    return {
+        place: sum(each["right"] for each in found) / sum(each["rows"] for each in found)
+        for place, found in counts.items()
+    }
 
 
 def _sizes(kept: Mapping[str, Kept]) -> Iterator[str]:

@@ -91,6 +91,25 @@ def test_only_what_is_sure_after_the_correction_is_called_better_or_worse(tmp_pa
     assert "| table1, fpb: SFT | SemiEvol (+5.0) | vanilla (-30.0) | released (+4.0) |" in page(tmp_path)
 
 
+def test_models_that_no_row_tells_apart_are_called_that(tmp_path: Path) -> None:
+    alike = dataclasses.replace(compared("SemiEvol", 0.0, 1.0, p=1.0), ahead=0, behind=0)
+    write_kept(tmp_path, "ablation", "ablation", [], [alike, compared("vanilla", 0.0, 1.0, p=1.0)])
+    assert "SemiEvol (+0.0, no row differs), vanilla (+0.0) |" in page(tmp_path)
+
+
+def test_the_page_says_what_retrieved_examples_do(tmp_path: Path) -> None:
+    rows = [summary("fpb", "vanilla", 0.25), summary("fpb", "RAG (BM25)", 0.2), summary("fpb", "RAG (dense)", 0.3)]
+    crews = [
+        {**result("fpb", variant, 0), "pseudo_labels": {"all": {"rows": 40, "right": right}}}
+        for variant, right in (("SemiEvol", 30), ("SemiEvol", 34), ("without in-context propagation", 36))
+    ]
+    write_kept(tmp_path, "table1", "table1", [], summaries=[*rows, summary("arc", "vanilla", 0.26)])
+    write_kept(tmp_path, "ablation", "ablation", crews)
+    made = page(tmp_path)
+    assert "| fpb | 25.0 | 20.0 | 30.0 | 80.0 | 90.0 |" in made
+    assert "| arc | 26.0 |" in made
+
+
 def test_the_page_reads_what_an_experiment_writes(tmp_path: Path) -> None:
     config = tmp_path / "topics.yaml"
     rows = {"labeled_rows": 12, "unlabeled_rows": 30, "test_rows": 20}
