@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semievol.config import Config
+from semievol.config import build
 from semievol.errors import ExperimentError
 from semievol.experiments import outcomes
 from semievol.experiments.grid import Recipes, Result
@@ -49,6 +49,7 @@ def read(folder: Path, experiment: str) -> Measured:
 
     Raises:
         ExperimentError: it has left nothing there, not all of it, or was another experiment.
+        ConfigError: it had options that this version does not have.
     """
     missing = [name for name in (RESULTS, OUTCOMES) if not (folder / name).exists()]
     if missing:
@@ -60,7 +61,7 @@ def read(folder: Path, experiment: str) -> Measured:
     results = [Result(**each) for each in fields["results"]]
     return Measured(
         targets=[
-            Target(each["task"], each["base"], Config.model_validate(each["config"]), each["source"])
+            Target(each["task"], each["base"], build(each["config"], source=f"{folder / RESULTS}"), each["source"])
             for each in fields["targets"]
         ],
         variants={each["name"]: Variant(**each) for each in fields["variants"]},
