@@ -73,7 +73,6 @@ class Kept:
     """results.json."""
     table: str
     """table.md."""
-
     can_grow: bool
     """Whether the outcome of each test row is kept too; without it, nothing can be added."""
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from semievol.errors import ExperimentError
 from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.grid import Result
 from semievol.experiments.options import Search
+from semievol.experiments.outcomes import read, write
 from semievol.experiments.results import Found, markdown
 
 METHODS = ("vanilla", "SFT", "SemiEvol")
@@ -62,8 +64,6 @@ def test_a_task_that_is_only_added_has_its_column(experiment, tmp_path: Path) ->
     path = kept / "results.json"
     path.write_text(path.read_text(encoding="utf-8").replace('"task": "topics"', '"task": "mail"'), encoding="utf-8")
     outcomes = kept / "outcomes.parquet"
-    from semievol.experiments.outcomes import read, write
-
     write(outcomes, {("mail", *place[1:]): each for place, each in read(outcomes).items()})
     found = experiment("table1", methods=METHODS, add=(kept,))
     assert found.tables[0].columns == ["", "mail", "topics"]
@@ -94,8 +94,6 @@ def test_a_folder_with_other_results_or_without_them_is_refused(experiment, tmp_
 
 
 def test_a_cell_that_failed_elsewhere_is_named_until_it_is_measured(experiment, tmp_path: Path, monkeypatch) -> None:
-    import sys
-
     monkeypatch.setitem(sys.modules, "semievol.retrieval.dense", None)
     experiment("table1", methods=("RAG (dense)", "SFT"), seeds=(1,))
     monkeypatch.undo()

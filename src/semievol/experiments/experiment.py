@@ -12,7 +12,7 @@ from semievol.experiments.catalogue import COMPARE, Experiment
 from semievol.experiments.compare import verdict
 from semievol.experiments.figures import figure, require_matplotlib
 from semievol.experiments.grid import Cell, Grid, Recipes, Result, failed
-from semievol.experiments.measured import Measured, read, together
+from semievol.experiments.measured import Measured, read, require_same, together
 from semievol.experiments.options import Options, Search
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.results import Found, write
@@ -63,7 +63,7 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
     searched: dict[tuple[str, str, int], Recipes] = {}
     here = Measured(chosen, variants, results, searched, frozenset(uneven))
     earlier = {f"--add {path}": read(path, experiment.name) for path in options.add}
-    together(here, earlier)  # refuses another experiment before anything is run
+    require_same(here, earlier)
     columns = [_column(each.target, seed) for each in planned for seed in each.seeds]
     try:
         with reporter.table(list(variants), columns):
@@ -73,7 +73,7 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
                 reporter.fill(result.variant, _column_of(result), shown)
     finally:
         free_memory()  # one model serves all cells
-        found = _found(experiment, together(here, earlier))
+        found = _found(experiment, together(here, earlier.values()))
         if any(result.metrics is not None for result in results):
             write(found, folder, figure(found))
     return found

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,8 @@ def read(folder: Path, experiment: str) -> Measured:
     )
 
 
-def together(here: Measured, earlier: Mapping[str, Measured]) -> Measured:
-    """Everything in one; of a cell that is in several the last one counts, and that of `here` before all.
+def require_same(here: Measured, earlier: Mapping[str, Measured]) -> None:
+    """Nothing, if all can stand in one table.
 
     Args:
         earlier: by what messages call them.
@@ -83,7 +83,11 @@ def together(here: Measured, earlier: Mapping[str, Measured]) -> Measured:
     for where, each in earlier.items():
         if different := list(_different(each, here)):
             raise ExperimentError(f"{where}: not the same experiment as here: {'; '.join(different)}")
-    parts = [*earlier.values(), here]
+
+
+def together(here: Measured, earlier: Iterable[Measured]) -> Measured:
+    """Everything in one; of a cell that is in several the last one counts, and that of `here` before all."""
+    parts = [*earlier, here]
     targets = {(target.task, target.base): target for part in parts for target in part.targets}
     widest_first = sorted(parts, key=lambda part: -len(part.variants))  # its order of rows stays
     variants = {name: each for part in widest_first for name, each in part.variants.items()}
