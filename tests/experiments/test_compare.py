@@ -61,6 +61,15 @@ def test_several_seeds_say_how_many_are_ahead() -> None:
     assert "with 3 seeds, ahead in 2 of them, on 200 test rows each" in verdict(BOTH, [three])
 
 
+def test_a_gain_that_hangs_on_the_draw_of_labels_says_so() -> None:
+    hangs = dataclasses.replace(pair(-0.01, 0.08, 0.001), seeds=(0, 1, 2), by_seed=(0.1, 0.02, -0.01))
+    said = verdict(BOTH, [hangs])
+    assert said.startswith("Whether SemiEvol is better than SFT here is open")
+    assert said.endswith("the interval counts other draws of labels too, and among them are some that say otherwise.")
+    for sure in (dataclasses.replace(hangs, low=0.01), dataclasses.replace(hangs, p=0.2)):
+        assert "draws of labels" not in verdict(BOTH, [sure])
+
+
 def methods_of(experiment: Experiment, kind: str = "label") -> dict[str, Variant]:
     config = build({"task": {"kind": kind, "labels": ["yes", "no"] if kind == "label" else []}})
     offered = experiment.variants(config, Dataset((), (), (), open_task(config.task, ())), Options())

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from semievol.experiments.statistics import Comparison, Summary
+from semievol.experiments.statistics import SURE, Comparison, Summary
 from semievol.experiments.tables import p_text, signed
 from semievol.experiments.variants import SEMIEVOL, SFT
 from semievol.report.table import percent
@@ -20,7 +20,17 @@ def verdict(found: Sequence[Summary], compared: Sequence[Comparison]) -> str:
         0: "Whether SemiEvol is better than SFT here is open",
     }[pair.settled]
     evolved, sft = by_name[SEMIEVOL.name], by_name[SFT.name]
-    return f"{said}: {_figures(evolved, sft, pair)}.{_chance(evolved, sft)}"
+    return f"{said}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)}"
+
+
+def _draws(compared: Comparison) -> str:
+    """Why a small p-value of several seeds does not settle it, where it does not; else empty."""
+    if compared.settled or compared.p >= SURE or len(compared.seeds) == 1:
+        return ""
+    return (
+        " The p-value is about these trained models alone; the interval counts other draws of labels too, and among "
+        "them are some that say otherwise."
+    )
 
 
 def _chance(evolved: Summary, sft: Summary) -> str:
