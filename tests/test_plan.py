@@ -7,7 +7,9 @@ import pytest
 from samples import topics_config
 from semievol.check import check
 from semievol.errors import DataError
-from semievol.plan import Step
+from semievol.pipeline import run
+from semievol.run_dir import RunDir
+from semievol.work import Step
 
 
 def steps(folder: Path, **sections: object) -> dict[str, Step]:
@@ -70,3 +72,39 @@ def test_what_a_service_charges_and_how_long_it_takes_is_told_by_its_prices_and_
     without = check(topics_config(tmp_path, **service)).plan
     assert without.dollars is None
     assert any("no price is known" in note for note in without.notes)
+
+
+def test_further_rounds_are_counted_on_the_rows_that_the_earlier_ones_leave(tmp_path: Path) -> None:
+    found = steps(tmp_path, rounds=3)
+    assert found["collaborate"].requests == (40 + 20 + 10) * 4
+    assert found["justify"].requests == (40 + 20 + 10) * 2
+    assert found["evolve"].requests == (12 + 20) + (12 + 30) + (12 + 35)
+    assert found["warmup"].requests == 12  # the evolved model is the next round's warm one
+    assert found["evaluate"].requests == 30 * 3
+    other = steps(tmp_path, rounds=3, evolve={"training": {"num_train_epochs": 5}})
+    assert other["warmup"].requests == 12 + 32 + 42  # else each round warms up on what it has
+
+
+def test_rounds_end_where_no_row_is_left(tmp_path: Path) -> None:
+    found = steps(tmp_path, rounds=3, select={"enabled": False})
+    assert found["collaborate"].requests == 40 * 4
+    assert found["evolve"].requests == 12 + 40
+
+
+def test_the_plan_of_rounds_is_what_the_run_does(tmp_path: Path) -> None:
+    config = topics_config(tmp_path, rounds=3, select={"per_answer": False}, evolve={"training": {"lora_r": 4}})
+    told = {step.stage: step for step in check(config).plan.steps}
+    run(config)
+    done = [(stage.name, stage.summary()) for _, stage in RunDir(config.output).stages()]
+    for name in ("warmup", "evolve"):
+        rows = sum(summary["rows"] for stage, summary in done if stage == name)
+        assert rows == pytest.approx(told[name].requests, rel=0.1)  # rows as sure as the last that is kept are kept too
+    asked = sum(summary["requests"] for stage, summary in done if stage == "collaborate")
+    assert asked == pytest.approx(told["collaborate"].requests, rel=0.1)
+
+
+def test_the_test_counts_the_models_that_there_are_and_the_examples_they_are_shown(tmp_path: Path) -> None:
+    plain = steps(tmp_path, data={"unlabeled": None})["evaluate"]
+    assert plain.requests == 30 * 2  # base and warm
+    shown = steps(tmp_path, data={"unlabeled": None}, evaluate={"examples": 2})["evaluate"]
+    assert shown.tokens == 3 * plain.tokens  # all prompts here are equally long

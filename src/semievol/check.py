@@ -9,7 +9,7 @@ from rich.table import Table
 from semievol.backends import NO_LIMIT
 from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
-from semievol.plan import Plan, make_plan
+from semievol.plan import Estimate, Plan, make_plan
 
 SHOWN_ANSWERS = 12
 """Answers in the histogram; free text has as many as rows."""
@@ -63,19 +63,19 @@ def show(console: Console, checked: Checked) -> None:
     show_plan(console, plan)
 
 
-def show_plan(console: Console, plan: Plan) -> None:
-    """Prints what the run will do."""
-    console.print(_plan_table(plan))
+def show_plan(console: Console, plan: Estimate, what: str = "the run") -> None:
+    """Prints what will be done."""
+    console.print(_plan_table(plan, what))
     for note in plan.notes:
         console.print(f"note: {note}", highlight=False, markup=False)
 
 
-def _plan_table(plan: Plan) -> Table:
+def _plan_table(plan: Estimate, what: str) -> Table:
     timed = plan.seconds is not None
     priced = any(step.dollars is not None for step in plan.steps)
     sums = [f"about {_minutes(plan.seconds)}"] if plan.seconds else []
     sums += [f"${plan.dollars:.2f}"] if plan.dollars is not None else []
-    title = f"What the run will do, at most{': ' if sums else ''}{', '.join(sums)}"
+    title = f"What {what} will do, at most{': ' if sums else ''}{', '.join(sums)}"
     table = Table("stage", "rows or requests", "prompt tokens", "steps", title=title, title_justify="left")
     for heading, shown in (("answer tokens", priced), ("time", timed), ("$", priced)):
         if shown:

@@ -14,6 +14,7 @@ from semievol.errors import SemiEvolError, Stopped
 if TYPE_CHECKING:
     from semievol.config import Config
     from semievol.experiments.catalogue import Experiment
+    from semievol.experiments.options import Options
     from semievol.progress import Reporter
 
 PAPER_EXPERIMENTS = (
@@ -147,6 +148,7 @@ def _takes_set(parser: argparse.ArgumentParser) -> None:
 
 
 def _takes_grid(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--plan", action="store_true", help="only say what it will do: requests, steps, time, dollars")
     parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED", help="the config's own if left out")
     parser.add_argument("--model", nargs="+", default=[], metavar="ID", help="other models, evaluated as they are")
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these rows of the table")
@@ -333,10 +335,21 @@ def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", fol
     from semievol.experiments.results import show
 
     options = from_arguments(vars(arguments))
+    if arguments.plan:
+        _plan_experiment(experiment, options)
+        return
     reporter = grid_reporter_for_terminal()
     with _session(str(folder), reporter):
         found = run_experiment(experiment, options, reporter, folder)
     show(found, folder)
+
+
+def _plan_experiment(experiment: "Experiment", options: "Options") -> None:
+    from semievol.check import show_plan
+    from semievol.experiments.estimate import estimate
+    from semievol.progress import console
+
+    show_plan(console(), estimate(experiment, options), "all runs together")
 
 
 def _config(arguments: argparse.Namespace) -> None:

@@ -164,16 +164,11 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
 
 
 def _warm(round_: Round, weights: dict[str, str]) -> Round:
-    """The round with M_warm ready.
-
-    From the second round on, M_warm is the last round's M_evol where that was trained as Eq. 1 would train it now:
-    from the base model, with the same recipe, on labeled ∪ selected.
-    """
+    """The round with M_warm ready; from the second round on that is the last round's M_evol where the two are one."""
     config, worker = round_.config, round_.worker
     if not config.warmup.enabled:
         return dataclasses.replace(round_, warm_digest="base")
-    same = config.evolve.start_from == "base" and config.evolve.include_labeled
-    if round_.number > 1 and same and config.recipe("warmup") == config.recipe("evolve"):
+    if round_.number > 1 and config.warm_is_evolved:
         worker.weights["warm"] = worker.weights["evolved"]
         return dataclasses.replace(round_, warm_digest=weights["evolved"])
     stage = warmup(round_)

@@ -1,12 +1,10 @@
 """What a run will do, before it does it: requests, tokens, steps, how long that takes and what services charge."""
 
 import dataclasses
-import math
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +14,11 @@ from semievol.config import Config
 from semievol.costs import Paid, without_price
 from semievol.data import Dataset
 from semievol.errors import DataError
-from semievol.prices import Price, dollars, price_of
+from semievol.prices import Price, price_of
 from semievol.records import Example, Request, Sampling
 from semievol.stages.collaborate import collaborators
 from semievol.training.hosted import open_provider
+from semievol.work import Prompts, Sizes, Step, by_stage, sum_of_all, work
 
 Lengths = npt.NDArray[np.int32]
 
@@ -31,29 +30,30 @@ ANSWER_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
-class Step:
-    """One stage's share of the work."""
+class Estimate:
+    """What is to be done, and what that takes."""
 
-    stage: str
-    requests: int
-    """Questions to a model; rows of training in a training stage."""
-    tokens: int
-    """Tokens that are read or trained on, all epochs together, padding aside."""
-    steps: int = 0
-    """Optimizer steps."""
-    answers: int = 0
-    """Tokens of answers: at most, or those that are trained on."""
-    seconds: float | None = None
-    """Estimated from a short measurement, or from a service's limits; `None` where there is no telling."""
-    dollars: float | None = None
-    """What services charge at most; `None` where nothing is paid or the price is not known."""
+    steps: tuple[Step, ...]
+    """Each stage's share of the work."""
+    notes: tuple[str, ...]
+    """What the figures rest on, and what a user should know before paying."""
+
+    @property
+    def seconds(self) -> float | None:
+        """The estimate for all of it, without the stages of which there is no telling."""
+        known = [step.seconds for step in self.steps if step.seconds is not None]
+        return sum(known) if known else None
+
+    @property
+    def dollars(self) -> float | None:
+        """What services charge for all of it at most; `None` where a price is missing or nothing is paid."""
+        return sum_of_all([step.dollars for step in self.steps])
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Estimate):
     """What `semievol check` prints."""
 
-    steps: tuple[Step, ...]
     prompt_tokens: tuple[int, int]
     """Median and longest plain prompt, in tokens."""
     with_examples: int
@@ -61,20 +61,6 @@ class Plan:
     no answer to that row."""
     limit: int
     """What prompt and response may be long together."""
-    notes: tuple[str, ...] = ()
-    """What the figures rest on, and what a user should know before paying."""
-
-    @property
-    def seconds(self) -> float | None:
-        """The estimate for the whole run, without the stages of which there is no telling."""
-        known = [step.seconds for step in self.steps if step.seconds is not None]
-        return sum(known) if known else None
-
-    @property
-    def dollars(self) -> float | None:
-        """What services charge for the whole run at most; `None` where a price is missing or nothing is paid."""
-        known = [step.dollars for step in self.steps if step.dollars is not None]
-        return sum(known) if known and len(known) == len(self.steps) else None
 
 
 def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Plan:
@@ -85,29 +71,50 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
     """
     backend = open_backend(config, {})
     try:
-        lengths = _check_lengths(config, dataset, backend)
-        paid = isinstance(backend, Paid)
-        price = price_of(config) if paid or config.training.kind == "hosted" else None
-        steps = _steps(config, dataset, lengths, _response_tokens(dataset, backend), price)
-        if paid:
-            steps = [dataclasses.replace(step, seconds=_service_seconds(config, step)) for step in steps]
-        elif measure and config.backend.kind != "fake":
-            rate = _rate(config, dataset, backend)
-            steps = [
-                dataclasses.replace(s, seconds=s.tokens * (TRAINING_COST if s.steps else 1.0) / rate) for s in steps
-            ]
+        lengths = prompt_lengths(config, dataset, backend)
+        price = price_at_services(config, backend)
+        steps = by_stage(list(work(config, sizes_of(lengths, dataset, backend), price)))
+        steps = timed(steps, config, backend, prompt_rate(config, dataset, backend) if measure else None)
         everything = np.sort(np.concatenate(list(lengths.values())))
         middle = int(everything[len(everything) // 2]) if len(everything) else 0
         longest = int(everything[-1]) if len(everything) else 0
         shown = max((one.examples for one in collaborators(config)), default=0)
         with_examples = int(lengths["unlabeled"].max(initial=0))
         with_examples += int(np.sort(lengths["labeled"])[-shown:].sum()) if shown else 0
-        notes = [*_criterion_note(config)]
-        if paid or config.training.kind == "hosted":
-            notes += _cost_notes(config, price, steps)
-        return Plan(tuple(steps), (middle, longest), with_examples, backend.max_length(), tuple(notes))
+        notes = tuple(notes_on(config, backend, price, steps))
+        return Plan(tuple(steps), notes, (middle, longest), with_examples, backend.max_length())
     finally:
         backend.close()
+
+
+def price_at_services(config: Config, backend: Backend) -> Price | None:
+    """What the run's model costs at services; `None` where none is asked, or no price is known."""
+    return price_of(config) if isinstance(backend, Paid) or config.training.kind == "hosted" else None
+
+
+def sizes_of(lengths: Mapping[str, Lengths], dataset: Dataset, backend: Backend) -> Sizes:
+    """The sizes of the data whose prompts have these lengths."""
+    splits = {name: Prompts(len(found), int(found.sum())) for name, found in lengths.items()}
+    return Sizes(**splits, response=_response_tokens(dataset, backend))
+
+
+def timed(steps: Sequence[Step], config: Config, backend: Backend, rate: float | None) -> list[Step]:
+    """The steps with their times: by a service's limits, or by an engine's prompt tokens a second."""
+    if isinstance(backend, Paid):
+        return [dataclasses.replace(step, seconds=_service_seconds(config, step)) for step in steps]
+    if rate is None:
+        return list(steps)
+    cost = {True: TRAINING_COST, False: 1.0}
+    return [dataclasses.replace(step, seconds=step.tokens * cost[step.steps > 0] / rate) for step in steps]
+
+
+def notes_on(config: Config, backend: Backend, price: Price | None, steps: Sequence[Step]) -> Iterator[str]:
+    """What the figures rest on, and what a user should know before paying."""
+    if config.rounds > 1:
+        yield "rounds after the first are counted as if each kept θ of its rows"
+    yield from _criterion_note(config)
+    if isinstance(backend, Paid) or config.training.kind == "hosted":
+        yield from _cost_notes(config, price, steps)
 
 
 def _criterion_note(config: Config) -> Iterator[str]:
@@ -119,8 +126,12 @@ def _criterion_note(config: Config) -> Iterator[str]:
             yield "rows are kept by H, or by agreement if the service gives no log-probabilities"
 
 
-def _check_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[str, Lengths]:
-    """Tokens of every plain prompt, by split, each (N,)."""
+def prompt_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[str, Lengths]:
+    """Tokens of every plain prompt, by split, each (N,).
+
+    Raises:
+        DataError: a prompt does not fit into the model with its response; names the row.
+    """
     limit, room = backend.max_length(), config.collaborate.max_tokens
 
     def tokens(name: str, example: Example) -> int:
@@ -147,68 +158,6 @@ def _response_tokens(dataset: Dataset, backend: Backend) -> float:
         answered = dataclasses.replace(asked, response=dataset.task.response(example))
         total += backend.prompt_tokens(answered) - backend.prompt_tokens(asked)
     return total / max(len(dataset.labeled), 1)
-
-
-def _steps(
-    config: Config, dataset: Dataset, lengths: dict[str, Lengths], response: float, price: Price | None
-) -> list[Step]:
-    """The stages' shares; `response` is the mean length of what is trained on, in tokens."""
-    labeled, unlabeled, test = (int(lengths[name].sum()) for name in ("labeled", "unlabeled", "test"))
-    rows, longest = len(dataset.unlabeled), config.collaborate.max_tokens
-    warm = "warm" if config.warmup.enabled else "base"
-    steps = []
-    if config.warmup.enabled:
-        steps.append(_training("warmup", config, len(dataset.labeled), labeled, response, price))
-    if rows:
-        crew = collaborators(config)
-        example = labeled / max(len(dataset.labeled), 1)
-        shares = [(one.weights, rows, round(unlabeled + rows * one.examples * example)) for one in crew]
-        steps.append(_asking("collaborate", shares, longest, price))
-        # At most: every row is asked again, and every answer is scored; a service scores by answering once more.
-        asks = 1 if config.justify.mode != "majority" and len(crew) > 1 else 0
-        shown = round(unlabeled + rows * len(crew) * response)
-        steps.append(_asking("justify", [(warm, rows, shown)] * asks + [(warm, rows, unlabeled)], longest, price))
-        kept = config.select.theta if config.select.enabled else 1.0
-        own = config.evolve.include_labeled
-        trained = round(rows * kept) + own * len(dataset.labeled)
-        steps.append(_training("evolve", config, trained, round(unlabeled * kept) + own * labeled, response, price))
-    if dataset.test:
-        groups = [(model, len(dataset.test), test) for model in config.evaluate.models]
-        steps.append(_asking("evaluate", groups, config.evaluate.max_tokens or longest, price))
-    return steps
-
-
-def _asking(stage: str, asked: Sequence[tuple[str, int, int]], longest: int, price: Price | None) -> Step:
-    """Requests: for each group the weights that answer, how many, and the tokens of their prompts."""
-    paid: list[float | None] = []
-    for weights, requests, tokens in asked:
-        per_input, per_output = price.answering(weights) if price else (None, None)
-        paid += [dollars(tokens, per_input), dollars(requests * longest, per_output)]
-    known = [each for each in paid if each is not None]
-    return Step(
-        stage,
-        requests=sum(requests for _, requests, _ in asked),
-        tokens=sum(tokens for _, _, tokens in asked),
-        answers=longest * sum(requests for _, requests, _ in asked),
-        dollars=sum(known) if len(known) == len(paid) and price else None,
-    )
-
-
-def _training(
-    stage: Literal["warmup", "evolve"], config: Config, rows: int, tokens: int, response: float, price: Price | None
-) -> Step:
-    recipe = config.recipe(stage)
-    batch = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
-    epochs = recipe.num_train_epochs
-    tokens, answers = tokens * epochs, round(rows * response) * epochs
-    return Step(
-        stage,
-        rows,
-        tokens,
-        steps=math.ceil(rows / batch) * epochs,
-        answers=answers,
-        dollars=dollars(tokens + answers, price.training) if price and recipe.kind == "hosted" else None,
-    )
 
 
 def _service_seconds(config: Config, step: Step) -> float | None:
@@ -246,8 +195,13 @@ def _cost_notes(config: Config, price: Price | None, steps: Sequence[Step]) -> I
             yield notice
 
 
-def _rate(config: Config, dataset: Dataset, backend: Backend) -> float:
-    """Prompt tokens a second of this engine on this machine, from two small batches of the user's prompts."""
+def prompt_rate(config: Config, dataset: Dataset, backend: Backend) -> float | None:
+    """Prompt tokens a second of this engine on this machine, from two small batches of the user's prompts.
+
+    `None` where that would be paid for, or says nothing.
+    """
+    if isinstance(backend, Paid) or config.backend.kind == "fake":
+        return None
     examples: Sequence[Example] = dataset.unlabeled or dataset.test or dataset.labeled
     sample = random.Random(0).sample(range(len(examples)), min(len(examples), 32))
     requests = [

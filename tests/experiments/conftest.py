@@ -9,11 +9,13 @@ import pytest
 import counting
 from samples import topics_config
 from semievol.config import dump
-from semievol.experiments.catalogue import COMPARE, EXPERIMENTS
+from semievol.experiments.catalogue import COMPARE, EXPERIMENTS, Experiment
+from semievol.experiments.estimate import estimate
 from semievol.experiments.experiment import run_experiment
 from semievol.experiments.options import Options
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.results import Found
+from semievol.plan import Estimate
 
 Runner = Callable[..., Found]
 
@@ -37,9 +39,25 @@ def experiment(tmp_path: Path) -> Runner:
     counting.forget()
 
     def run(name: str, reporter: GridReporter | None = None, sections: dict[str, Any] | None = None, **options: Any):
-        path = write_config(tmp_path, **(sections or {}))
-        given = Options(**{"configs": (str(path),), "out": tmp_path / "out", **options})
-        chosen = COMPARE if name == "compare" else EXPERIMENTS[name]
+        chosen, given = _called(tmp_path, name, sections, options)
         return run_experiment(chosen, given, reporter or GridReporter(), tmp_path / "out" / name)
 
     return run
+
+
+@pytest.fixture
+def estimated(tmp_path: Path) -> Callable[..., Estimate]:
+    """Estimates what the same call of `experiment` would do."""
+
+    def tell(name: str, sections: dict[str, Any] | None = None, **options: Any) -> Estimate:
+        return estimate(*_called(tmp_path, name, sections, options))
+
+    return tell
+
+
+def _called(
+    folder: Path, name: str, sections: dict[str, Any] | None, options: dict[str, Any]
+) -> tuple[Experiment, Options]:
+    path = write_config(folder, **(sections or {}))
+    given = Options(**{"configs": (str(path),), "out": folder / "out", **options})
+    return COMPARE if name == "compare" else EXPERIMENTS[name], given

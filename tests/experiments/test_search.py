@@ -103,14 +103,17 @@ def test_the_search_says_on_how_few_rows_it_rests(experiment, caplog: pytest.Log
     with caplog.at_level("INFO", "semievol"):
         found = experiment("compare", methods=METHODS)
     assert "topics/seed-0/search: 4 recipes for SemiEvol, compared on 2 of the 12 labeled rows" in caplog.text
+    assert "recipes win by luck on 2 rows; --folds 5 compares on all labeled rows" in caplog.text
     assert (
         "the best of a search on 2 held-out labeled rows: seed 0: SFT 2 epochs at 0.0001, SemiEvol 2 epochs at 0.0001."
         in markdown(found)
     )
 
 
-def test_with_folds_a_recipe_is_measured_on_all_labeled_rows(experiment) -> None:
-    found = experiment("compare", methods=METHODS, search=Search(epochs=(1,), folds=3))
+def test_with_folds_a_recipe_is_measured_on_all_labeled_rows(experiment, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "semievol"):
+        found = experiment("compare", methods=METHODS, search=Search(epochs=(1,), folds=3))
+    assert "win by luck" not in caplog.text
     (recipes,) = found.searched.values()
     assert {tried["rows"] for tried in recipes.tried} == {12}
     assert "the best of a search on 12 held-out labeled rows, by 3-fold cross-validation: seed 0:" in markdown(found)

@@ -249,6 +249,15 @@ class Config(Section):
         batches = self.backend.kind == "openai" and self.backend.service.mode == "batch"
         return max(self.executor.shard_rows, BATCH_ROWS if batches else 1)
 
+    @property
+    def warm_is_evolved(self) -> bool:
+        """Whether a round's M_evol is the M_warm that Eq. 1 would train for the next round.
+
+        It is where both are trained from the base model, with the same recipe, on labeled ∪ selected.
+        """
+        same_rows = self.evolve.start_from == "base" and self.evolve.include_labeled
+        return same_rows and self.recipe("warmup") == self.recipe("evolve")
+
     def _check_service(self) -> None:
         if self.model.name.startswith("pypi://"):
             raise ValueError("model.name: backend.kind is openai; name the model as the service does")

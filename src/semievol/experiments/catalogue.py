@@ -10,7 +10,7 @@ from semievol.config import Config
 from semievol.data import Dataset
 from semievol.errors import ConfigError
 from semievol.experiments import variants
-from semievol.experiments.options import Options
+from semievol.experiments.options import Options, Search
 from semievol.experiments.rephrasings import rephrasings
 from semievol.experiments.variants import SEMIEVOL, SFT, VANILLA, Variant
 
@@ -36,6 +36,11 @@ class Experiment:
     """What `Variant.x` is."""
     searches: bool = False
     """Whether recipes are searched without being asked for: where SFT and SemiEvol are held against each other."""
+
+    def search(self, options: Options) -> Search:
+        """The search for recipes that the options ask for, or that the experiment makes by itself."""
+        asked = bool(options.search.epochs or options.search.learning_rates)
+        return dataclasses.replace(options.search, enabled=options.search.enabled and (self.searches or asked))
 
 
 def _table1(config: Config, dataset: Dataset, options: Options) -> list[Variant]:

@@ -100,12 +100,8 @@ class Grid:
         self._datasets.move_to_end(wanted)
         return self._datasets[wanted]
 
-    def measure(self, cell: Cell, recipes: Recipes) -> Result:
-        """The figures of a cell.
-
-        Raises:
-            SemiEvolError: the run cannot be, or was stopped; what is finished is kept.
-        """
+    def made(self, cell: Cell, recipes: Recipes) -> tuple[Config, Dataset]:
+        """The config and the rows of a cell's run."""
         config = changed(
             cell.target.with_seed(cell.seed), trained_with(recipes, cell.variant), cell.variant.config_options()
         )
@@ -114,6 +110,15 @@ class Grid:
             known = read_truth(cell.target.with_seed(cell.seed), dataset.task)
             answered = tuple(example for example in known if example.answer is not None)
             dataset = dataclasses.replace(dataset, labeled=(*dataset.labeled, *answered))
+        return config, dataset
+
+    def measure(self, cell: Cell, recipes: Recipes) -> Result:
+        """The figures of a cell.
+
+        Raises:
+            SemiEvolError: the run cannot be, or was stopped; what is finished is kept.
+        """
+        config, dataset = self.made(cell, recipes)
         where = f"{cell.target.task}/seed-{cell.seed}/{cell.variant.name}"
         folder, config = self.run(where, config, dataset)
         evaluated = folder.stage("evaluate")

@@ -18,6 +18,9 @@ from semievol.experiments.variants import SEMIEVOL, SFT, Variant
 from semievol.files import read_json
 from semievol.records import Example
 
+FEW = 50
+"""On fewer held-out rows one right answer more or less decides between recipes."""
+
 Recipe = dict[str, Any]
 Stage = Literal["warmup", "evolve"]
 
@@ -34,12 +37,15 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
     dataset = grid.dataset(config)
     parts = splits(dataset.labeled, options, seed)
     where = f"{target.task}/seed-{seed}/search"
+    compared_on = sum(len(held_out) for _, held_out in parts)
+    if compared_on < FEW and compared_on < len(dataset.labeled):
+        grid.reporter.say(f"{where}: recipes win by luck on {compared_on} rows; --folds 5 compares on all labeled rows")
     tried: list[dict[str, Any]] = []
 
     def best(variant: Variant, stage: Stage, before: Mapping[str, Any]) -> Recipe:
         """The recipe with the highest accuracy on the held-out rows; of equals, the first."""
         recipes, accuracies = candidates(config, options, stage), []
-        compared = f"{sum(len(held_out) for _, held_out in parts)} of the {len(dataset.labeled)} labeled rows"
+        compared = f"{compared_on} of the {len(dataset.labeled)} labeled rows"
         grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {compared}")
         for recipe in recipes:
             tried_config = changed(config, before, {stage: {"training": recipe}}, variant.config_options())

@@ -1,0 +1,140 @@
+"""What a grid will do before it does it: the work of all its runs, of which what they share is counted once."""
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from semievol.backends import Backend, open_backend
+from semievol.config import Config, changed
+from semievol.data import Dataset, digest
+from semievol.experiments.catalogue import Experiment
+from semievol.experiments.grid import Cell, Grid, Recipes
+from semievol.experiments.options import Options, Search
+from semievol.experiments.planned import Planned, planned
+from semievol.experiments.search import candidates, splits
+from semievol.experiments.targets import short_name
+from semievol.experiments.variants import SEMIEVOL, SFT
+from semievol.plan import Estimate, notes_on, price_at_services, prompt_lengths, prompt_rate, sizes_of, timed
+from semievol.progress import Reporter
+from semievol.run_dir import STAGES
+from semievol.stages.collaborate import collaborators
+from semievol.work import Sizes, Step, by_stage, work
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """A run of the grid, as far as it is known beforehand."""
+
+    config: Config
+    dataset: Dataset
+    searches: bool = False
+
+
+def estimate(experiment: Experiment, options: Options) -> Estimate:
+    """The work of all runs at most, with times from a few seconds of the engine.
+
+    What is finished already is counted too. The recipes that a search will find are taken to be the longest.
+
+    Raises:
+        SemiEvolError: the experiment cannot be.
+    """
+    grid = Grid(options.out, Reporter())
+    steps: list[Step] = []
+    notes: dict[str, None] = {}
+    counted = searching = 0
+    for each in planned(experiment, options, grid):
+        runs = [run for seed in each.seeds for run in _runs(grid, each, seed, experiment.search(options))]
+        counted += len(runs)
+        searching += sum(run.searches for run in runs)
+        with closing(open_backend(runs[0].config, {})) as backend:
+            target_steps = list(_steps(each, runs, backend))
+            price = price_at_services(each.target.config, backend)
+            notes |= dict.fromkeys(notes_on(each.target.config, backend, price, target_steps))
+        steps += target_steps
+    shared = f"{counted} runs, {searching} of them for the search; what several share is counted once"
+    order = [*STAGES, ""]
+    steps.sort(key=lambda step: order.index(step.stage if step.stage in STAGES else ""))
+    return Estimate(tuple(by_stage(steps)), (shared, *notes))
+
+
+def _runs(grid: Grid, each: Planned, seed: int, search: Search) -> Iterator[PlannedRun]:
+    """The runs of one seed: those of the search, then those that count."""
+    config = each.target.with_seed(seed)
+    recipes = Recipes()
+    if search.enabled:
+        dataset = grid.dataset(config)
+        sft, evolve = candidates(config, search, "warmup"), candidates(config, search, "evolve")
+        recipes = Recipes(_longest(config, "warmup", sft), _longest(config, "evolve", evolve))
+        for rest, held_out in splits(dataset.labeled, search, seed):
+            tuned = dataclasses.replace(dataset, labeled=rest, test=held_out)
+            alone = dataclasses.replace(tuned, unlabeled=())
+            for recipe in sft:
+                tried = changed(config, {"warmup": {"training": recipe}}, SFT.config_options())
+                yield PlannedRun(tried, alone, searches=True)
+            for recipe in evolve:
+                both = {"warmup": {"training": recipes.sft}, "evolve": {"training": recipe}}
+                yield PlannedRun(changed(config, both, SEMIEVOL.config_options()), tuned, searches=True)
+    for variant in each.variants:
+        yield PlannedRun(*grid.made(Cell(each.target, seed, variant), recipes))
+
+
+def _longest(config: Config, stage: Literal["warmup", "evolve"], recipes: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    own = config.recipe(stage).num_train_epochs
+    return max(recipes, key=lambda recipe: recipe.get("num_train_epochs", own))
+
+
+def _steps(each: Planned, runs: Sequence[PlannedRun], backend: Backend) -> Iterator[Step]:
+    """The work of a target's runs without what an earlier one does."""
+    rate = prompt_rate(runs[0].config, runs[0].dataset, backend)
+    sizes: dict[str, Sizes] = {}
+    done: set[str] = set()
+    for run in runs:
+        config, dataset = run.config, run.dataset
+        rows = {name: digest(getattr(dataset, name)) for name in ("labeled", "unlabeled", "test")}
+        key = str(rows)
+        if key not in sizes:
+            sizes[key] = sizes_of(prompt_lengths(config, dataset, backend), dataset, backend)
+        own = config.model.name == each.target.config.model.name
+        for step in work(config, sizes[key], price_at_services(config, backend)):
+            identity = _identity(config, step, rows)
+            if identity not in done:
+                done.add(identity)
+                (step,) = timed([step], config, backend, rate if own else None)
+                yield step if own else dataclasses.replace(step, stage=f"evaluate {short_name(config.model.name)}")
+
+
+def _identity(config: Config, step: Step, rows: Mapping[str, str]) -> str:
+    """The same for steps of two runs that compute the same."""
+    parts: dict[str, Any] = {"step": (step.stage, step.part, step.round), **_dumped(config, "model", "task", "seed")}
+    if step.stage == "evaluate":
+        shown = ("retrieval",) if config.evaluate.examples else ()
+        parts |= {"test": rows["test"], **_dumped(config, *shown)}
+        parts["evaluate"] = config.evaluate.model_dump(include={"max_tokens", "examples", "instruction"})
+        parts["rounds"] = config.rounds if step.part == "evolved" else 1
+    made = {"base": "", "warm": "warmup", "evolved": "evolve"}.get(step.part, step.stage)
+    return repr(parts | _made_from(config, made if step.round == 1 else "evolve", rows))
+
+
+def _made_from(config: Config, stage: str, rows: Mapping[str, str]) -> dict[str, Any]:
+    """What a stage of the first round depends on, and the stages before it."""
+    if not stage:
+        return {}
+    recipe = config.recipe("warmup").model_dump() if config.warmup.enabled else None
+    found: dict[str, Any] = {"labeled": rows["labeled"], "warmup": recipe}
+    if stage == "warmup":
+        return found
+    asked = config.collaborate.model_dump(exclude={"n", "collaborators"})
+    found |= {"unlabeled": rows["unlabeled"], "collaborate": asked, **_dumped(config, "retrieval")}
+    if stage == "collaborate":
+        return found
+    found |= {"crew": [one.name for one in collaborators(config)], **_dumped(config, "justify")}
+    if stage == "justify":
+        return found
+    trained = {"recipe": config.recipe("evolve").model_dump(), "evolve": config.evolve.model_dump(exclude={"training"})}
+    return found | trained | _dumped(config, "select")
+
+
+def _dumped(config: Config, *sections: str) -> dict[str, Any]:
+    return config.model_dump(mode="json", include=set(sections))

@@ -1,0 +1,50 @@
+"""What an experiment is going to run: targets with their seeds and methods."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semievol.data import Dataset
+from semievol.experiments.catalogue import Experiment
+from semievol.experiments.grid import Grid
+from semievol.experiments.options import Options
+from semievol.experiments.targets import Target, targets
+from semievol.experiments.variants import Variant
+from semievol.plan import make_plan
+
+UNEVEN = 1.5
+"""Classes are uneven where the largest has so many times the rows that it would have among equal ones."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A target with the methods to be run on it."""
+
+    target: Target
+    seeds: Sequence[int]
+    variants: Sequence[Variant]
+    is_uneven: bool
+    """Whether the classes of its test rows are uneven, with the first seed."""
+
+
+def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planned]:
+    """The targets that the options name.
+
+    Raises:
+        SemiEvolError: the experiment cannot be run on one of them, or a prompt does not fit into its model.
+    """
+    found = []
+    for target in targets(options):
+        seeds = target.seeds(options)
+        config = target.with_seed(seeds[0])
+        dataset = grid.dataset(config)
+        make_plan(config, dataset)  # refuses prompts that do not fit into the model
+        found.append(Planned(target, seeds, experiment.variants(config, dataset, options), is_uneven(dataset)))
+    return found
+
+
+def is_uneven(dataset: Dataset) -> bool:
+    """Whether the classes of the test rows are uneven; not where answers are no closed set."""
+    classes = dataset.task.answers()
+    counts = Counter(example.answer for example in dataset.test)
+    return classes is not None and max(counts.values()) > UNEVEN * len(dataset.test) / len(classes)
