@@ -68,6 +68,24 @@ def test_another_model_has_a_line_of_its_own(estimated) -> None:
     assert stages(estimated("compare", methods=("SFT",)))["evaluate"] == found["evaluate"]
 
 
+def test_dollars_are_those_of_all_runs_together(estimated) -> None:
+    pytest.importorskip("openai")
+    prices = {"input": 1e6, "output": 1e6, "tuned_input": 1e6, "tuned_output": 1e6, "training": 1e6}
+    sections = {
+        "model": {"name": "mine"},
+        "backend": {"kind": "openai", "service": {"base_url": "http://localhost:1/v1"}},
+        "training": {"kind": "hosted"},
+        "costs": {"prices": prices},  # a dollar a token
+    }
+    one = estimated("entropy", sections)
+    assert one.dollars == sum(step.tokens + step.answers for step in one.steps)
+    limit = 1.5 * one.dollars
+    sections["costs"]["max_cost"] = limit
+    stops = f"costs.max_cost stops the run at ${limit:.2f}, which may be before it is done"
+    assert stops not in estimated("entropy", sections).notes
+    assert stops in estimated("entropy", sections, seeds=(0, 1)).notes
+
+
 def test_a_plan_computes_nothing(config_file: Path, tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     assert main(["compare", str(config_file), "--plan", "--out", str(out), "--methods", *OFFLINE]) == 0

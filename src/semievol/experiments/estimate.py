@@ -42,21 +42,21 @@ def estimate(experiment: Experiment, options: Options) -> Estimate:
     """
     grid = Grid(options.out, Reporter())
     steps: list[Step] = []
-    notes: dict[str, None] = {}
+    engines: list[tuple[Config, Backend]] = []
     counted = searching = 0
     for each in planned(experiment, options, grid):
         runs = [run for seed in each.seeds for run in _runs(grid, each, seed, experiment.search(options))]
         counted += len(runs)
         searching += sum(run.searches for run in runs)
-        with closing(open_backend(runs[0].config, {})) as backend:
-            target_steps = list(_steps(each, runs, backend))
-            price = price_at_services(each.target.config, backend)
-            notes |= dict.fromkeys(notes_on(each.target.config, backend, price, target_steps))
-        steps += target_steps
-    shared = f"{counted} runs, {searching} of them for the search; what several share is counted once"
+        with closing(open_backend(each.target.config, {})) as backend:
+            steps += _steps(each, runs, backend)
+        engines.append((each.target.config, backend))
+    notes = {f"{counted} runs, {searching} of them for the search; what several share is counted once": None}
+    for config, backend in engines:
+        notes |= dict.fromkeys(notes_on(config, backend, price_at_services(config, backend), steps))
     order = [*STAGES, ""]
     steps.sort(key=lambda step: order.index(step.stage if step.stage in STAGES else ""))
-    return Estimate(tuple(by_stage(steps)), (shared, *notes))
+    return Estimate(tuple(by_stage(steps)), tuple(notes))
 
 
 def _runs(grid: Grid, each: Planned, seed: int, search: Search) -> Iterator[PlannedRun]:
