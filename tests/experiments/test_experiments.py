@@ -120,6 +120,16 @@ def test_a_method_that_fails_is_named_with_its_reason_and_the_others_go_on(
     assert not again.failures
 
 
+def test_answers_that_nobody_can_read_are_told_where_the_table_is(experiment, tmp_path: Path, capsys) -> None:
+    found = experiment("compare", methods=("vanilla", "SFT"))  # the fake base model repeats a word of the prompt
+    show(found, tmp_path)
+    unread = {summary.variant: summary.no_answer for summary in found.summaries}
+    assert unread["vanilla"] > unread["SFT"] == 0
+    said = f"Responses without a readable answer count as wrong: {unread['vanilla']} of vanilla (topics)."
+    assert said in " ".join(capsys.readouterr().out.split())
+    assert f"- {said}" in (tmp_path / "out" / "compare" / "table.md").read_text(encoding="utf-8")
+
+
 def test_prompts_that_do_not_fit_are_refused_before_anything_is_run(experiment, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="do not fit"):
         experiment("entropy", sections={"model": {"max_length": 20}})

@@ -80,7 +80,7 @@ def page(out: Path) -> str:
 
 
 def show(found: Found, folder: Path) -> None:
-    """Prints the tables, the sentence, and where the results lie.
+    """Prints the tables, the sentence, what the figures have to be read with, and where the results lie.
 
     Raises:
         ExperimentError: cells could not be measured.
@@ -91,6 +91,8 @@ def show(found: Found, folder: Path) -> None:
         console.print()
     if found.headline:
         console.print(found.headline, highlight=False)
+    for line in _not_answered(found):
+        console.print(line, highlight=False, markup=False)
     console.print(f"results: {folder}", highlight=False, soft_wrap=True)
     if found.failures:
         names = ", ".join(f"{each.variant} ({each.error})" for each in found.failures)
@@ -114,15 +116,20 @@ def _provenance(found: Found) -> Iterator[str]:
         "- One seed: 95 % Wilson intervals. Several: mean and sample standard deviation. Differences: paired bootstrap "
         "over test rows and seeds; p by McNemar's exact test, or its extension to several seeds, and after Holm."
     )
-    unread = [f"{s.no_answer} of {s.variant} ({s.task})" for s in found.summaries if s.no_answer]
-    if unread:
-        yield f"- Responses without a readable answer count as wrong: {', '.join(unread)}."
-    lost = [f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests]
-    if lost:
-        yield f"- Requests that failed: {', '.join(lost)}. The same command asks again, where that may help."
+    yield from (f"- {line}" for line in _not_answered(found))
     for result in found.failures:
         yield f"- Not measured: {result.variant} on {result.task}, seed {result.seed}: {result.error}"
     yield "- results.csv names config digest, run folder, seed, versions and machine of every number.\n"
+
+
+def _not_answered(found: Found) -> Iterator[str]:
+    """Why a figure may be lower than what the model knows."""
+    unread = [f"{s.no_answer} of {s.variant} ({s.task})" for s in found.summaries if s.no_answer]
+    if unread:
+        yield f"Responses without a readable answer count as wrong: {', '.join(unread)}."
+    lost = [f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests]
+    if lost:
+        yield f"Requests that failed: {', '.join(lost)}. The same command asks again, where that may help."
 
 
 def _recipes(found: Found, target: Target) -> str:
