@@ -70,6 +70,26 @@ def test_a_task_that_is_only_added_has_its_column(experiment, tmp_path: Path) ->
     assert [each.task for each in found.comparisons] == ["mail", "mail", "topics", "topics"]
 
 
+def test_a_method_may_rest_on_its_tasks_config(experiment, tmp_path: Path) -> None:
+    methods = ("vanilla", "RAG (BM25)")
+    experiment("table1", methods=methods, sections={"retrieval": {"k": 1}}, search=Search(enabled=False))
+    (tmp_path / "topics.yaml").rename(tmp_path / "mail.yaml")
+    first = {"configs": (str(tmp_path / "mail.yaml"),), "methods": methods, "search": Search(enabled=False)}
+    experiment("table1", **first)
+    kept = moved(tmp_path / "out" / "table1", tmp_path / "kept")
+    found = experiment("table1", methods=methods, search=Search(enabled=False), add=(kept,))
+    shown = {task: named["RAG (BM25)"].options["evaluate"]["examples"] for (task, _), named in found.methods.items()}
+    assert shown == {"mail": 1, "topics": 3}
+    both = moved(tmp_path / "out" / "table1", tmp_path / "both")
+    again = experiment("table1", **first, seeds=(1,), add=(both,))
+    assert [(each.task, each.variant, each.seeds) for each in again.summaries] == [
+        ("mail", "vanilla", (0, 1)),
+        ("mail", "RAG (BM25)", (0, 1)),
+        ("topics", "vanilla", (0,)),
+        ("topics", "RAG (BM25)", (0,)),
+    ]
+
+
 def test_another_config_or_method_is_refused_before_anything_is_run(experiment, tmp_path: Path) -> None:
     experiment("continuous", sizes=(50,))
     kept = moved(tmp_path / "out" / "continuous", tmp_path / "kept")
@@ -77,7 +97,7 @@ def test_another_config_or_method_is_refused_before_anything_is_run(experiment, 
     with pytest.raises(ExperimentError, match=r"kept: not the same .*: topics, select\.theta: was 0\.5, is now 0\.3"):
         experiment("continuous", sections={"select": {"theta": 0.3}}, sizes=(50,), **elsewhere)
     fields = json.loads((kept / "results.json").read_text(encoding="utf-8"))
-    fields["variants"][1]["options"]["data"]["unlabeled_rows"] = 7
+    fields["targets"][0]["variants"][1]["options"]["data"]["unlabeled_rows"] = 7
     (kept / "results.json").write_text(json.dumps(fields), encoding="utf-8")
     with pytest.raises(ExperimentError, match=r"50 % unlabeled, options\.data\.unlabeled_rows: was 7, is now 6"):
         experiment("continuous", sizes=(50,), **elsewhere)

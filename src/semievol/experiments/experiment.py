@@ -32,16 +32,18 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
     require_matplotlib()
     grid = Grid(options.out, reporter)
     targets = planned(experiment, options, grid)
-    variants = {variant.name: variant for each in targets for variant in each.variants}
+    methods = {
+        (each.target.task, each.target.base): {variant.name: variant for variant in each.variants} for each in targets
+    }
     results: list[Result] = []
     searched: dict[tuple[str, str, int], Recipes] = {}
     uneven = frozenset(each.target.task for each in targets if each.is_uneven)
-    here = Measured([each.target for each in targets], variants, results, searched, uneven)
+    here = Measured([each.target for each in targets], methods, results, searched, uneven)
     earlier = {f"--add {path}": read(path, experiment.name) for path in options.add}
     require_same(here, earlier)
     columns = [_column(each.target, seed) for each in targets for seed in each.seeds]
     try:
-        with reporter.table(list(variants), columns):
+        with reporter.table(list(here.variants), columns):
             for result in _measured(grid, experiment.search(options), targets, searched):
                 results.append(result)
                 shown = percent(result.metrics["accuracy"]) if result.metrics else "failed"

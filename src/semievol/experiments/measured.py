@@ -27,14 +27,20 @@ class Measured:
     """Cells with what they are cells of."""
 
     targets: Sequence[Target]
-    variants: Mapping[str, Variant]
-    """By their names, in the order of the table's rows."""
+    methods: Mapping[tuple[str, str], Mapping[str, Variant]]
+    """(task, base) -> its methods by their names; their options may rest on the task's config."""
     results: Sequence[Result]
     """Of every cell, failed ones too."""
     searched: Mapping[tuple[str, str, int], Recipes]
     """(task, base, seed) -> the recipes that were found."""
     uneven: frozenset[str]
     """The tasks whose classes are so uneven that macro-F1 belongs beside the accuracy."""
+
+    @property
+    def variants(self) -> dict[str, Variant]:
+        """By their names, in the order of the table's rows: that of the target with most of them, then the others."""
+        widest_first = sorted(self.methods.values(), key=lambda methods: -len(methods))
+        return {name: each for methods in widest_first for name, each in methods.items()}
 
 
 def write(measured: Measured, about: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
@@ -64,7 +70,10 @@ def read(folder: Path, experiment: str) -> Measured:
             Target(each["task"], each["base"], build(each["config"], source=f"{folder / RESULTS}"), each["source"])
             for each in fields["targets"]
         ],
-        variants={each["name"]: Variant(**each) for each in fields["variants"]},
+        methods={
+            (each["task"], each["base"]): {one["name"]: Variant(**one) for one in each["variants"]}
+            for each in fields["targets"]
+        },
         results=[dataclasses.replace(each, outcomes=rows.get(each.place, Outcomes())) for each in results],
         searched={_of_search(each): _recipes(each) for each in fields["searches"]},
         uneven=frozenset(each["task"] for each in fields["targets"] if each["uneven"]),
@@ -89,17 +98,20 @@ def together(here: Measured, earlier: Iterable[Measured]) -> Measured:
     """Everything in one; of a cell that is in several the last one counts, and that of `here` before all."""
     parts = [*earlier, here]
     targets = {(target.task, target.base): target for part in parts for target in part.targets}
-    widest_first = sorted(parts, key=lambda part: -len(part.variants))  # its order of rows stays
-    variants = {name: each for part in widest_first for name, each in part.variants.items()}
+    methods: dict[tuple[str, str], dict[str, Variant]] = {}
+    for part in sorted(parts, key=lambda part: -len(part.variants)):  # the order of its rows stays
+        for target, named in part.methods.items():
+            methods.setdefault(target, {}).update(named)
     cells = {result.place: result for part in parts for result in part.results}
-    rows, columns = list(variants), list(targets)
+    columns = list(targets)
 
     def order(result: Result) -> tuple[int, int, int]:
+        rows = list(methods[result.task, result.base])
         return columns.index((result.task, result.base)), result.seed, rows.index(result.variant)
 
     return Measured(
         targets=list(targets.values()),
-        variants=variants,
+        methods=methods,
         results=sorted(cells.values(), key=order),
         searched={place: recipes for part in parts for place, recipes in part.searched.items()},
         uneven=frozenset().union(*(part.uneven for part in parts)),
@@ -113,10 +125,11 @@ def _different(there: Measured, here: Measured) -> Iterator[str]:
         if own := targets.get((each.task, each.base)):
             old, new = (target.config.model_dump(mode="json", exclude=NO_MATTER) for target in (each, own))
             yield from (f"{each.task}, {line}" for line in differences(old, new))
-    for name, variant in there.variants.items():
-        if name in here.variants:
-            old, new = (_plain(dataclasses.asdict(one)) for one in (variant, here.variants[name]))
-            yield from (f"{name}, {line}" for line in differences(old, new))
+    for target, methods in there.methods.items():
+        own_methods = here.methods.get(target, {})
+        for name in methods.keys() & own_methods.keys():
+            old, new = (_plain(dataclasses.asdict(one)) for one in (methods[name], own_methods[name]))
+            yield from (f"{target[0]}, {name}, {line}" for line in differences(old, new))
 
 
 def _fields(measured: Measured) -> dict[str, Any]:
@@ -128,6 +141,9 @@ def _fields(measured: Measured) -> dict[str, Any]:
                 "source": target.source,
                 "uneven": target.task in measured.uneven,
                 "config": target.config.model_dump(mode="json"),
+                "variants": [
+                    dataclasses.asdict(variant) for variant in measured.methods[target.task, target.base].values()
+                ],
             }
             for target in measured.targets
         ],
@@ -135,7 +151,6 @@ def _fields(measured: Measured) -> dict[str, Any]:
             {"task": task, "base": base, "seed": seed, **dataclasses.asdict(recipes)}
             for (task, base, seed), recipes in measured.searched.items()
         ],
-        "variants": [dataclasses.asdict(variant) for variant in measured.variants.values()],
         "results": [_of_result(result) for result in measured.results],
     }
 
