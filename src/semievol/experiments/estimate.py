@@ -7,15 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from semievol.backends import Backend, open_backend
-from semievol.config import Config, changed
+from semievol.config import Config
 from semievol.data import Dataset, digest
 from semievol.experiments.catalogue import Experiment
 from semievol.experiments.grid import Cell, Grid, Recipes
 from semievol.experiments.options import Options, Search
 from semievol.experiments.planned import Planned, planned
-from semievol.experiments.search import candidates, splits
+from semievol.experiments.search import candidates, splits, trial
 from semievol.experiments.targets import short_name
-from semievol.experiments.variants import SEMIEVOL, SFT
 from semievol.plan import Estimate, notes_on, price_at_services, prompt_lengths, prompt_rate, sizes_of, timed
 from semievol.progress import Reporter
 from semievol.run_dir import STAGES
@@ -67,15 +66,12 @@ def _runs(grid: Grid, each: Planned, seed: int, search: Search) -> Iterator[Plan
         dataset = grid.dataset(config)
         sft, evolve = candidates(config, search, "warmup"), candidates(config, search, "evolve")
         recipes = Recipes(_longest(config, "warmup", sft), _longest(config, "evolve", evolve))
-        for rest, held_out in splits(dataset.labeled, search, seed):
-            tuned = dataclasses.replace(dataset, labeled=rest, test=held_out)
-            alone = dataclasses.replace(tuned, unlabeled=())
+        warmup = {"warmup": {"training": recipes.sft}}
+        for split in splits(dataset.labeled, search, seed):
             for recipe in sft:
-                tried = changed(config, {"warmup": {"training": recipe}}, SFT.config_options())
-                yield PlannedRun(tried, alone, searches=True)
+                yield PlannedRun(*trial(config, dataset, split, "warmup", recipe, {}), searches=True)
             for recipe in evolve:
-                both = {"warmup": {"training": recipes.sft}, "evolve": {"training": recipe}}
-                yield PlannedRun(changed(config, both, SEMIEVOL.config_options()), tuned, searches=True)
+                yield PlannedRun(*trial(config, dataset, split, "evolve", recipe, warmup), searches=True)
     for variant in each.variants:
         yield PlannedRun(*grid.made(Cell(each.target, seed, variant), recipes))
 

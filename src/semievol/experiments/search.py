@@ -9,6 +9,7 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from semievol.config import Config, changed
+from semievol.data import Dataset
 from semievol.data.hashes import short_hash
 from semievol.errors import ConfigError
 from semievol.experiments.grid import Grid, Recipes
@@ -23,6 +24,8 @@ FEW = 50
 
 Recipe = dict[str, Any]
 Stage = Literal["warmup", "evolve"]
+Split = tuple[tuple[Example, ...], tuple[Example, ...]]
+"""The rows to train on, and those to compare recipes on."""
 
 
 def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
@@ -48,13 +51,11 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
         compared = f"{compared_on} of the {len(dataset.labeled)} labeled rows"
         grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {compared}")
         for recipe in recipes:
-            tried_config = changed(config, before, {stage: {"training": recipe}}, variant.config_options())
             name = ", ".join(f"{option} {value:g}" for option, value in recipe.items()) or "the config's"
             right = rows = 0
-            for rest, held_out in parts:
-                tuned = dataclasses.replace(dataset, labeled=rest, test=held_out)
-                tuned = tuned if stage == "evolve" else dataclasses.replace(tuned, unlabeled=())
-                folder, _ = grid.run(f"{where}/{variant.name} {name}", tried_config, tuned)
+            for split in parts:
+                made = trial(config, dataset, split, stage, recipe, before)
+                folder, _ = grid.run(f"{where}/{variant.name} {name}", *made)
                 found = read_json(folder.stage("evaluate").metrics_path)["models"][variant.model]
                 right, rows = right + found["right"], rows + found["rows"]
             accuracies.append(right / rows)
@@ -64,6 +65,17 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
     sft = best(SFT, "warmup", {})
     evolve = best(SEMIEVOL, "evolve", {"warmup": {"training": sft}})
     return Recipes(sft, evolve, tuple(tried), max(1, options.folds))
+
+
+def trial(
+    config: Config, dataset: Dataset, split: Split, stage: Stage, recipe: Recipe, before: Mapping[str, Any]
+) -> tuple[Config, Dataset]:
+    """The run that measures a stage's recipe on held-out rows: its config, after the changes of `before`, and rows."""
+    variant = SFT if stage == "warmup" else SEMIEVOL
+    rest, held_out = split
+    unlabeled = dataset.unlabeled if stage == "evolve" else ()
+    tuned = dataclasses.replace(dataset, labeled=rest, test=held_out, unlabeled=unlabeled)
+    return changed(config, before, {stage: {"training": recipe}}, variant.config_options()), tuned
 
 
 def candidates(config: Config, options: Search, stage: Stage) -> list[Recipe]:
@@ -86,10 +98,6 @@ def _combined(epochs: Sequence[int], rates: Sequence[float]) -> Iterator[Recipe]
         for rate in rates or (None,):
             recipe = {"num_train_epochs": count, "learning_rate": rate}
             yield {name: value for name, value in recipe.items() if value is not None}
-
-
-Split = tuple[tuple[Example, ...], tuple[Example, ...]]
-"""The rows to train on, and those to compare recipes on."""
 
 
 def splits(labeled: Sequence[Example], options: Search, seed: int) -> list[Split]:
