@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from semievol.backends import NO_LIMIT
 from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
 from semievol.plan import Estimate, Plan, make_plan
+from semievol.terminal import TextConsole
 
 SHOWN_ANSWERS = 12
 """Answers in the histogram; free text has as many as rows."""
@@ -39,7 +39,7 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
     return Checked(dataset, examine(dataset), make_plan(config, dataset, measure=measure))
 
 
-def show(console: Console, checked: Checked) -> None:
+def show(console: TextConsole, checked: Checked) -> None:
     """Prints what was found."""
     report, plan = checked.report, checked.plan
     data = Table("rows", "count", "words: median", "95 %", "longest", title="Data", title_justify="left")
@@ -48,26 +48,25 @@ def show(console: Console, checked: Checked) -> None:
         numbers = [f"{words[i]:.0f}" for i in (2, 4, 5)] if words else ["", "", ""]
         data.add_row(split, str(count), *numbers)
     console.print(data)
-    console.print(f"labeled answers: {_histogram(report)}", highlight=False, markup=False)
+    console.print(f"labeled answers: {_histogram(report)}")
     median, longest = plan.prompt_tokens
     limit = "" if plan.limit >= NO_LIMIT else f"; the model takes {plan.limit}"
-    console.print(f"prompts: {median} tokens in the middle, {longest} at most{limit}", highlight=False)
+    console.print(f"prompts: {median} tokens in the middle, {longest} at most{limit}")
     if plan.with_examples > plan.limit:
         console.print(
             f"note: with retrieved examples a prompt may reach {plan.with_examples} tokens; those that do not fit "
             "get no answer from that collaborator",
-            highlight=False,
         )
     for warning in report.warnings:
-        console.print(f"note: {warning}", highlight=False, markup=False)
+        console.print(f"note: {warning}")
     show_plan(console, plan)
 
 
-def show_plan(console: Console, plan: Estimate, what: str = "the run") -> None:
+def show_plan(console: TextConsole, plan: Estimate, what: str = "the run") -> None:
     """Prints what will be done."""
     console.print(_plan_table(plan, what))
     for note in plan.notes:
-        console.print(f"note: {note}", highlight=False, markup=False)
+        console.print(f"note: {note}")
 
 
 def _plan_table(plan: Estimate, what: str) -> Table:

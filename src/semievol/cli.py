@@ -50,23 +50,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         command: Callable[[argparse.Namespace], None] = arguments.command
         command(arguments)
     except Stopped as stopped:
-        print(f"semievol: {stopped}", file=sys.stderr)
+        _complain(str(stopped))
         return 130
     except KeyboardInterrupt:
-        print("semievol: stopped; finished answers are saved, the same command goes on from here", file=sys.stderr)
+        _complain("stopped; finished answers are saved, the same command goes on from here")
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # the reader of our output has gone; nothing is left to say
         return 1
     except SemiEvolError as error:
-        print(f"semievol: {error}", file=sys.stderr)
+        _complain(str(error))
         return 1
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        print("semievol: the disk is full; nothing finished is lost, the same command goes on", file=sys.stderr)
+        _complain("the disk is full; nothing finished is lost, the same command goes on")
         return 1
     return 0
+
+
+def _complain(line: str) -> None:
+    """Says on standard error what stood in the way; the line may quote the user's data."""
+    from semievol.terminal import visible
+
+    print(visible(f"semievol: {line}"), file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -220,31 +227,31 @@ def _init(arguments: argparse.Namespace) -> None:
 
 def _check(arguments: argparse.Namespace) -> None:
     from semievol.check import check, show
-    from semievol.progress import console
+    from semievol.terminal import TextConsole
 
-    show(console(), check(_load(arguments), measure=not arguments.no_timing))
+    show(TextConsole(), check(_load(arguments), measure=not arguments.no_timing))
 
 
 def _plan(arguments: argparse.Namespace) -> None:
     from semievol.check import show_plan
     from semievol.data import load
     from semievol.plan import make_plan
-    from semievol.progress import console
+    from semievol.terminal import TextConsole
 
     config = _load(arguments)
-    show_plan(console(), make_plan(config, load(config), measure=not arguments.no_timing))
+    show_plan(TextConsole(), make_plan(config, load(config), measure=not arguments.no_timing))
 
 
 def _run(arguments: argparse.Namespace) -> None:
     from semievol.check import check, show
-    from semievol.progress import console
     from semievol.report import finish, print_results
     from semievol.run_dir import RunDir
+    from semievol.terminal import TextConsole
 
     config = _load(arguments)
     with _session(config.output) as reporter:
         checked = check(config, measure=False, folder=RunDir(config.output).rows_path)
-        show(console(stderr=True), checked)
+        show(TextConsole(stderr=True), checked)
         from semievol.pipeline import run
 
         result = run(config, redo=arguments.redo, reporter=reporter, dataset=checked.dataset)
@@ -284,9 +291,10 @@ def _cancel(arguments: argparse.Namespace) -> None:
 def _print_failures(path: Path) -> None:
     from semievol.failures import failure_lines
     from semievol.run_dir import RunDir
+    from semievol.terminal import visible
 
     for line in failure_lines(RunDir(path)):
-        print(line, file=sys.stderr)
+        print(visible(line), file=sys.stderr)
 
 
 def _status(arguments: argparse.Namespace) -> None:
@@ -321,9 +329,10 @@ def _compare(arguments: argparse.Namespace) -> None:
 def _experiment(arguments: argparse.Namespace) -> None:
     from semievol.experiments.catalogue import EXPERIMENTS
     from semievol.experiments.results import page
+    from semievol.terminal import visible
 
     if arguments.name == "results":
-        print(page(Path(arguments.out)), end="")
+        print(visible(page(Path(arguments.out))), end="")
     else:
         _run_experiment(arguments, EXPERIMENTS[arguments.name], Path(arguments.out, arguments.name))
 
@@ -347,9 +356,9 @@ def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", fol
 def _plan_experiment(experiment: "Experiment", options: "Options") -> None:
     from semievol.check import show_plan
     from semievol.experiments.estimate import estimate
-    from semievol.progress import console
+    from semievol.terminal import TextConsole
 
-    show_plan(console(), estimate(experiment, options), "all runs together")
+    show_plan(TextConsole(), estimate(experiment, options), "all runs together")
 
 
 def _config(arguments: argparse.Namespace) -> None:

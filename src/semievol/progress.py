@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from semievol.terminal import TextConsole, visible
 
 logger = logging.getLogger("semievol")
 
@@ -86,7 +87,7 @@ class PlainReporter(Reporter):
     def say(self, line: str) -> None:
         """Prints the line and logs it."""
         super().say(line)
-        print(line, file=sys.stderr, flush=True)
+        print(visible(line), file=sys.stderr, flush=True)
 
     def _begin(self, title: str, total: int, unit: str, done: int) -> None:
         self._title, self._total, self._unit = title, total, unit
@@ -100,7 +101,7 @@ class RichReporter(Reporter):
     every = 0.1
     """Seconds between two movements of the bar; moving it costs more than an answer of a fast engine."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: TextConsole) -> None:
         self.console = console
         self._waiting, self._note, self._drawn = 0, "", 0.0
         self._bars: Progress | None = None
@@ -109,7 +110,7 @@ class RichReporter(Reporter):
     def advance(self, count: int = 1, note: str = "") -> None:
         """Moves the bar, a few times a second at most."""
         self._waiting += count
-        self._note = note or self._note
+        self._note = visible(note) or self._note
         now = time.monotonic()
         if now - self._drawn >= self.every:
             self._drawn = now
@@ -125,21 +126,21 @@ class RichReporter(Reporter):
     def say(self, line: str) -> None:
         """Prints the line above the bar and logs it."""
         super().say(line)
-        self.console.print(line, highlight=False, markup=False)
+        self.console.print(line)
 
     def _begin(self, title: str, total: int, unit: str, done: int) -> None:
         self._bars = Progress(
-            TextColumn("{task.description:<12}"),
+            TextColumn("{task.description:<12}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn(unit),
+            TextColumn(unit, markup=False),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=self.console,
         )
         self._bars.start()
-        self._bar = self._bars.add_task(title, total=total, completed=done, rate="", note="")
+        self._bar = self._bars.add_task(visible(title), total=total, completed=done, rate="", note="")
 
     def _end(self) -> None:
         if self._bars is not None:
@@ -155,23 +156,24 @@ def _clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def console(stderr: bool = False) -> Console:
-    """A console for tables; wide enough for a log file where there is no terminal."""
-    made = Console(stderr=stderr)
-    return made if made.is_terminal else Console(stderr=stderr, width=120)
-
-
 def reporter_for_terminal() -> Reporter:
     """Bars where standard error is a terminal, lines elsewhere."""
-    on_stderr = Console(stderr=True)
+    on_stderr = TextConsole(stderr=True)
     return RichReporter(on_stderr) if on_stderr.is_terminal else PlainReporter()
+
+
+class _TextFormatter(logging.Formatter):
+    """Lines that are safe to show on a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return visible(super().format(record))
 
 
 def log_to(path: Path) -> None:
     """Sends the log of this package, and warnings of the libraries, to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)
     logger.setLevel(logging.INFO)

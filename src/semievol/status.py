@@ -10,9 +10,9 @@ from rich.table import Table
 from semievol.costs import costs, in_words
 from semievol.errors import RunDirError
 from semievol.failures import failure_lines
-from semievol.progress import console
 from semievol.run_dir import STAGES, RunDir
 from semievol.stage_dir import StageDir
+from semievol.terminal import TextConsole
 
 
 def print_status(path: Path) -> None:
@@ -31,12 +31,12 @@ def print_status(path: Path) -> None:
     for name in STAGES:
         if not any(stage.name == name for _, stage in found):
             table.add_row("", name, "not begun", "")
-    shown = console()
+    shown = TextConsole()
     shown.print(table)
     if paid := in_words(costs(folder)):
-        shown.print(paid, highlight=False)
+        shown.print(paid)
     for line in [*failure_lines(folder), *_set_aside(found), *_waiting_batches(folder)]:
-        shown.print(line, highlight=False, markup=False)
+        shown.print(line)
 
 
 def _set_aside(stages: Sequence[tuple[int, StageDir]]) -> list[str]:

@@ -33,6 +33,29 @@ def test_equal_values_still_make_a_histogram(values):
     assert max(bar.kept_height for bar in chart.bars) == HEIGHT
 
 
+@pytest.mark.parametrize(
+    ("kept", "dropped", "tau"),
+    [
+        (np.full(3, 0.1, dtype=np.float32), [], 0.1),  # τ in double precision lies a hair above all H
+        (np.array([0.3, np.nextafter(np.float32(0.3), np.float32(1))], dtype=np.float32), [], 0.3),
+        (np.array([2.5e9], dtype=np.float32), [], 2.5e9),
+        ([0.2], [float("inf"), float("nan")], float("inf")),
+    ],
+)
+def test_what_is_alike_but_for_rounding_or_not_finite_still_makes_a_histogram(kept, dropped, tau):
+    chart = histogram(kept, dropped, tau)
+    assert max(bar.kept_height for bar in chart.bars) == HEIGHT
+    assert len({tick.label for tick in chart.x_ticks}) == len(chart.x_ticks)
+
+
+def test_without_a_finite_value_there_is_no_histogram():
+    assert histogram([float("nan")], [float("inf")], None) is None
+
+
+def test_no_range_has_one_tick():
+    assert ticks(2.0, 2.0) == [2.0]
+
+
 def test_the_curve_ends_at_full_coverage_with_the_accuracy_of_all_rows():
     curve = coverage([i / 100 for i in range(100)], [i < 60 for i in range(100)])
     assert curve.rows[-1] == (1.0, 0.6, 100)

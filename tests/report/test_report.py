@@ -1,3 +1,5 @@
+import pytest
+
 from semievol.report import finish, print_results
 
 
@@ -15,3 +17,27 @@ def test_the_printed_results_say_where_the_report_lies(make_run, capsys):
     printed = capsys.readouterr().out
     assert "SemiEvol" in printed
     assert str(folder.report_path) in printed
+
+
+@pytest.mark.parametrize(
+    ("file", "left_out"),
+    [
+        ("run.json", "versions and machine"),
+        ("evaluate/metrics.json", "the results"),
+        ("select/done.json", "the stages"),
+        ("select/pseudo_labels.parquet", "the pseudo-labels of round 1"),
+    ],
+)
+@pytest.mark.parametrize("content", ["", "[1, 2", '{"models": 7}\n', "\udcff"])
+def test_a_damaged_file_costs_one_part_of_the_page_and_not_the_page(make_run, capsys, file, left_out, content):
+    folder = make_run()
+    path = folder.path / file
+    path.write_bytes(content.encode(errors="surrogateescape"))
+    finish(folder.path)
+    page = folder.report_path.read_text(encoding="utf-8")
+    assert "The whole config" in page
+    assert folder.card_path.exists()
+    told = capsys.readouterr().err
+    if content != '{"models": 7}\n':  # which is JSON, and has nothing in it that some parts need
+        assert left_out in told
+        assert f"<li>{left_out}" in page

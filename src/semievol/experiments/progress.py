@@ -4,12 +4,13 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from semievol.progress import PlainReporter, Reporter
+from semievol.terminal import TextConsole, visible
 
 logger = logging.getLogger("semievol")
 
@@ -42,7 +43,7 @@ class PlainGridReporter(GridReporter, PlainReporter):
 class LiveGridReporter(GridReporter):
     """The table itself on a terminal, with the stage under way below it."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: TextConsole) -> None:
         self._console = console
         self._live: Live | None = None
         self._stage: tuple[str, int, str] | None = None
@@ -66,7 +67,7 @@ class LiveGridReporter(GridReporter):
     def say(self, line: str) -> None:
         """Prints the line above the table and logs it."""
         super().say(line)
-        self._console.print(line, highlight=False, markup=False)
+        self._console.print(line)
 
     def _begin(self, title: str, total: int, unit: str, done: int) -> None:
         self._stage, self._done, self._note = (title, total, unit), done, ""
@@ -81,10 +82,10 @@ class LiveGridReporter(GridReporter):
         if self._stage is None:
             return table
         title, total, unit = self._stage
-        return Group(table, Text(f"{title}: {self._done}/{total} {unit} {self._note}", style="dim"))
+        return Group(table, Text(visible(f"{title}: {self._done}/{total} {unit} {self._note}"), style="dim"))
 
 
 def grid_reporter_for_terminal() -> GridReporter:
     """The table where standard error is a terminal, lines elsewhere."""
-    console = Console(stderr=True)
+    console = TextConsole(stderr=True)
     return LiveGridReporter(console) if console.is_terminal else PlainGridReporter()

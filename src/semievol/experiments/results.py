@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from semievol import progress
 from semievol.errors import ConfigError, ExperimentError
 from semievol.experiments import measured
 from semievol.experiments.catalogue import Experiment
@@ -19,6 +18,7 @@ from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import Table
 from semievol.experiments.targets import Target
 from semievol.files import write_text
+from semievol.terminal import TextConsole
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,15 +85,15 @@ def show(found: Found, folder: Path) -> None:
     Raises:
         ExperimentError: cells could not be measured.
     """
-    console = progress.console()
+    console = TextConsole()
     for table in found.tables:
         console.print(table.rich())
         console.print()
     if found.headline:
-        console.print(found.headline, highlight=False)
+        console.print(found.headline)
     for line in _not_answered(found):
-        console.print(line, highlight=False, markup=False)
-    console.print(f"results: {folder}", highlight=False, soft_wrap=True)
+        console.print(line)
+    console.print(f"results: {folder}", soft_wrap=True)
     if found.failures:
         names = ", ".join(f"{each.variant} ({each.error})" for each in found.failures)
         raise ExperimentError(f"not measured: {names}; the same command tries them again")

@@ -1,10 +1,10 @@
 """What a run came to, for a person: a table, a page and a model card."""
 
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semievol.errors import SemiEvolError
 from semievol.run_dir import RunDir
 
 if TYPE_CHECKING:
@@ -14,26 +14,32 @@ if TYPE_CHECKING:
 def finish(path: Path, dataset: "Dataset | None" = None) -> None:
     """Writes report.html and the model card of the run in `path`, from whatever stages there are.
 
+    What cannot be drawn is left out, and said on standard error.
+
     Args:
         dataset: the run's rows, where they are loaded already; else they are read from their sources.
+
+    Raises:
+        ConfigError: there is no run in the folder.
     """
     from semievol.config import load as load_config
     from semievol.data import load
     from semievol.report.card import write_card
     from semievol.report.page import write_report
+    from semievol.terminal import visible
 
     folder = RunDir(path)
     if dataset is None:
-        # Read once for both. Where it cannot be read, the page says why.
-        with suppress(SemiEvolError):
+        # Read once for both. Where it cannot be read, for whatever reason, the page says why.
+        with suppress(Exception):
             dataset = load(load_config(folder.config_path), folder.rows_path)
-    write_report(folder, dataset)
-    write_card(folder, dataset)
+    for line in dict.fromkeys([*write_report(folder, dataset), *write_card(folder, dataset)]):
+        print(visible(f"semievol: left out of report and card: {line}"), file=sys.stderr)
 
 
 def print_results(path: Path) -> None:
     """Prints the table of results, and where the model, the report and the run lie."""
-    from semievol.progress import console
     from semievol.report.table import terminal
+    from semievol.terminal import TextConsole
 
-    console().print(terminal(RunDir(path)))
+    TextConsole().print(terminal(RunDir(path)))

@@ -14,24 +14,30 @@ from semievol.errors import SemiEvolError
 from semievol.files import write_text
 from semievol.records import Example
 from semievol.report.headline import headline, remarks
+from semievol.report.markdown import fenced
 from semievol.report.page import environment
+from semievol.report.parts import Parts
 from semievol.report.table import evolved_weights, markdown
 from semievol.run_dir import RunDir
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def write_card(folder: RunDir, dataset: Dataset | None = None) -> None:
+def write_card(folder: RunDir, dataset: Dataset | None = None) -> list[str]:
     """Writes the model card from whatever stages there are.
 
     Args:
         dataset: the run's rows, where they are loaded already; the prompt is shown only where they can be read.
 
+    Returns:
+        The parts that could not be made and why, a line each.
+
     Raises:
         ConfigError: there is no run in the folder.
     """
     config = load_config(folder.config_path)
-    evolved = evolved_weights(folder)
+    parts = Parts()
+    evolved = parts.make("the place of the model", lambda: evolved_weights(folder), None)
     content = (
         environment()
         .get_template("card.md")
@@ -44,15 +50,16 @@ def write_card(folder: RunDir, dataset: Dataset | None = None) -> None:
             recipe=config.recipe("evolve"),
             adapter=os.path.relpath(evolved.where, str(folder.path)) if evolved and not evolved.hosted else None,
             model=evolved.where if evolved and evolved.hosted else None,
-            version=_version(folder),
-            trained=_trained(folder),
-            headline=headline(folder),
-            remarks=remarks(folder),
-            table=markdown(folder),
-            prompt=_prompt(config, dataset),
+            version=parts.make("the version", lambda: _version(folder), ""),
+            trained=parts.make("the rows of the training", lambda: _trained(folder), None),
+            headline=parts.make("the headline", lambda: headline(folder), ""),
+            remarks=parts.make("the remarks", lambda: remarks(folder), []),
+            table=parts.make("the results", lambda: markdown(folder), ""),
+            prompt=parts.make("the prompt", lambda: _prompt(config, dataset), None),
         )
     )
     write_text(folder.card_path, content)
+    return parts.left_out
 
 
 def _front(config: Config) -> dict[str, Any]:
@@ -104,11 +111,14 @@ def _version(folder: RunDir) -> str:
 
 
 def _prompt(config: Config, dataset: Dataset | None) -> str | None:
-    """The chat that the model was trained on, with a stand-in for the row; `None` where the data is gone."""
+    """The chat that the model was trained on, with a stand-in for the row, as a fenced block of Markdown.
+
+    `None` where the data is gone.
+    """
     try:
         task = (dataset or load(config)).task
     except SemiEvolError:
         return None
     options = ("first option", "second option") if config.data.columns.options else ()
     messages = task.messages(Example("example", "YOUR TEXT", options=options))
-    return "\n\n".join(f"{message['role']}: {message['content']}" for message in messages)
+    return fenced("\n\n".join(f"{message['role']}: {message['content']}" for message in messages))

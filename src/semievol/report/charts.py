@@ -13,6 +13,8 @@ BINS = 32
 _SHOWN_SHARE = 0.99
 """The histogram ends at this quantile of H; its last bin holds the rest, or a few outliers would flatten it."""
 _MOST_POINTS = 200
+_NARROWEST = 1e-6
+"""A range narrower than this, next to its values, is one value: rounding alone makes it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +63,17 @@ class Curve:
 
 
 def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) -> Histogram | None:
-    """The histogram of H in nats per token; `None` without values."""
-    kept, dropped = _floats(kept), _floats(dropped)
+    """The histogram of H in nats per token; `None` without finite values, which are all that it counts."""
+    kept, dropped = _finite(kept), _finite(dropped)
     values = np.concatenate([kept, dropped])
     if not len(values):
         return None
     low = float(values.min())
     quantile = float(np.quantile(values, _SHOWN_SHARE, overwrite_input=True))  # its copy would be the largest array
     high = max(quantile, tau if tau is not None and math.isfinite(tau) else low)
-    high = float(values.dtype.type(high if high > low else low + 1.0))  # what is clipped to it lies in the last bin
+    if high - low <= _NARROWEST * max(1.0, abs(low)):
+        high = low + max(1.0, abs(low))
+    high = float(values.dtype.type(high))  # what is clipped to it lies in the last bin
     del values
     edges = np.linspace(low, high, BINS + 1)
     counts = [np.histogram(np.clip(each, low, high), edges)[0] for each in (kept, dropped)]
@@ -98,6 +102,12 @@ def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) ->
         tau=round(WIDTH * (tau - low) / (high - low), 2) if shows_tau and tau is not None else None,
         tau_label=f"τ = {tau:.3g}" if tau is not None else "",
     )
+
+
+def _finite(values: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
+    found = _floats(values)
+    finite: npt.NDArray[np.floating[Any]] = found[np.isfinite(found)]
+    return finite
 
 
 def _floats(values: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
@@ -144,7 +154,9 @@ def _nearest(ends: npt.NDArray[np.int64], rows: float) -> int:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from `low` to `high`."""
+    """About `count` round numbers from `low` to `high`; `low` alone where they do not differ."""
+    if not low < high:
+        return [low]
     raw = (high - low) / count
     unit = 10.0 ** math.floor(math.log10(raw))
     step = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= raw * 0.999)

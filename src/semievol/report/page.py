@@ -1,35 +1,46 @@
 """report.html: what a run did and what came of it, on one page that needs no network and no script."""
 
+from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
+from semievol.config import Config
 from semievol.config import load as load_config
 from semievol.costs import costs, in_words
 from semievol.data import Dataset
 from semievol.files import read_json, write_text
 from semievol.report import charts
 from semievol.report.headline import headline, remarks
-from semievol.report.pseudo import pseudo_labels
-from semievol.report.sources import read_sources
+from semievol.report.markdown import code, plain
+from semievol.report.parts import Parts
+from semievol.report.pseudo import PseudoLabels, pseudo_labels
+from semievol.report.sources import Sources, read_sources
 from semievol.report.stages import stage_facts
 from semievol.report.table import NAMES, between, evolved_weights, percent, results_table
 from semievol.run_dir import RunDir
 
 
-def write_report(folder: RunDir, dataset: Dataset | None = None) -> None:
+def write_report(folder: RunDir, dataset: Dataset | None = None) -> list[str]:
     """Writes report.html from whatever stages there are.
 
     Args:
         dataset: the run's rows, where they are loaded already; else they are read from their sources, and what
             needs them is left out where those are gone.
 
+    Returns:
+        The parts that could not be made and why, a line each; the page names them, too.
+
     Raises:
         ConfigError: there is no run in the folder.
-        RunDirError: a file of the run is damaged.
     """
-    write_text(folder.report_path, environment().get_template("report.html").render(_contents(folder, dataset)))
+    config = load_config(folder.config_path)
+    parts = Parts()
+    contents = _contents(folder, config, parts, dataset)
+    write_text(folder.report_path, environment().get_template("report.html").render(contents))
+    return parts.left_out
 
 
 def environment() -> Environment:
@@ -47,7 +58,8 @@ def environment() -> Environment:
     found.filters["seconds"] = seconds
     found.filters["figure"] = lambda value: "" if value is None else f"{value:.3g}"
     found.filters["between"] = between
-    found.filters["cell"] = markdown_cell
+    found.filters["plain"] = plain
+    found.filters["code"] = code
     return found
 
 
@@ -61,38 +73,51 @@ def seconds(value: float | None) -> str:
     return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
-def markdown_cell(value: object) -> str:
-    """A text that stays in its cell of a Markdown table, and is read as text."""
-    plain = " ".join(str(value).split())
-    return "".join(f"\\{char}" if char in "\\`*_[]<>|" else char for char in plain)
-
-
-def _contents(folder: RunDir, dataset: Dataset | None) -> dict[str, Any]:
+def _contents(folder: RunDir, config: Config, parts: Parts, dataset: Dataset | None) -> dict[str, Any]:
     """Everything that the template shows."""
-    config = load_config(folder.config_path)
-    sources = read_sources(config, dataset)
-    facts = folder.facts()
+    nothing = Sources((), (), {}, None, "see below")
+    sources = parts.make("the data", lambda: read_sources(config, dataset), nothing)
     return {
         "name": folder.path.resolve().name,
         "folder": str(folder.path),
-        "evolved": evolved_weights(folder),
-        "headline": headline(folder),
-        "remarks": remarks(folder),
-        "results": results_table(folder),
-        "stages": stage_facts(folder),
-        "selections": [
-            pseudo_labels(round_, stage, sources)
-            for round_, stage in folder.stages()
-            if stage.name == "select" and stage.is_done
-        ],
+        "evolved": parts.make("the place of the model", lambda: evolved_weights(folder), None),
+        "headline": parts.make("the headline", lambda: headline(folder), ""),
+        "remarks": parts.make("the remarks", lambda: remarks(folder), []),
+        "results": parts.make("the results", lambda: results_table(folder), []),
+        "stages": parts.make("the stages", lambda: stage_facts(folder), []),
+        "selections": list(_selections(folder, parts, sources)),
         "missing": sources.missing,
-        "categories": _categories(folder),
+        "categories": parts.make("the categories", lambda: _categories(folder), None),
         "config": config,
         "yaml": yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True),
-        "sessions": facts.get("sessions", []),
-        "costs": in_words(costs(folder)),
+        "sessions": parts.make("versions and machine", lambda: _sessions(folder), []),
+        "costs": parts.make("the costs", lambda: in_words(costs(folder)), ""),
+        "left_out": parts.left_out,
         "plot": {"width": charts.WIDTH, "height": charts.HEIGHT},
     }
+
+
+def _sessions(folder: RunDir) -> list[dict[str, Any]]:
+    """The processes that worked on the run, with every fact that the page shows."""
+    return [
+        {
+            "started": session["started"],
+            "seconds": session.get("seconds"),
+            "peak_memory_mb": session.get("peak_memory_mb"),
+            "machine": "{processor}, {cores} cores, {system}".format_map(session["machine"]),
+            "versions": {"Python": session["python"], **session["versions"]},
+        }
+        for session in folder.facts().get("sessions", [])
+    ]
+
+
+def _selections(folder: RunDir, parts: Parts, sources: Sources) -> Iterator[PseudoLabels]:
+    """What each round's selection says."""
+    for round_, stage in folder.stages():
+        if stage.name == "select" and stage.is_done:
+            made = partial(pseudo_labels, round_, stage, sources)
+            if found := parts.make(f"the pseudo-labels of round {round_}", made, None):
+                yield found
 
 
 def _categories(folder: RunDir) -> dict[str, Any] | None:

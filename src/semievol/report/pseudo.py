@@ -94,7 +94,7 @@ class _Columns:
     """NaN where there is none."""
     scored: npt.NDArray[np.bool_]
     """Whether there is an H."""
-    agreement: npt.NDArray[np.int8]
+    agreement: npt.NDArray[np.int32]
     """The position in `agreements`."""
     agreements: list[float]
     origin: npt.NDArray[np.int8]
@@ -140,7 +140,8 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
 
 
 def _columns(stage: StageDir, sources: Sources) -> _Columns:
-    kept, scored, origin, agreement, verdict = (array("b") for _ in range(5))
+    kept, scored, origin, verdict = (array("b") for _ in range(4))
+    agreement = array("i")  # shares of many collaborators' answers are more than fit into a byte
     h = array("f")
     origins: dict[str, int] = {}
     agreements: dict[float, int] = {}
@@ -156,7 +157,7 @@ def _columns(stage: StageDir, sources: Sources) -> _Columns:
         kept=np.frombuffer(kept, dtype=bool),
         h=np.frombuffer(h, dtype=np.float32),
         scored=np.frombuffer(scored, dtype=bool),
-        agreement=np.frombuffer(agreement, dtype=np.int8),
+        agreement=np.frombuffer(agreement, dtype=np.int32),
         agreements=list(agreements),
         origin=np.frombuffer(origin, dtype=np.int8),
         origins=list(origins),

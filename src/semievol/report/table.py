@@ -10,6 +10,7 @@ from rich.text import Text
 
 from semievol.files import read_json
 from semievol.run_dir import RunDir
+from semievol.terminal import visible
 
 NAMES: Mapping[str, str] = {
     "base": "vanilla",
@@ -92,7 +93,7 @@ def terminal(folder: RunDir) -> RenderableType:
             table.add_row(*cells, str(row.rows), style="bold" if row.key == "evolved" else "")
         parts.append(table)
     # Text, not markup, and in one line: a path may hold brackets, and is there to be copied.
-    parts += [Text(f"{what}: {where}", no_wrap=True, overflow="ignore") for what, where in _places(folder)]
+    parts += [Text(visible(f"{what}: {where}"), no_wrap=True, overflow="ignore") for what, where in _places(folder)]
     return Group(*parts)
 
 
