@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semievol.errors import SemiEvolError, Stopped
+from semievol.paths import expanded
 
 if TYPE_CHECKING:
     from semievol.config import Config
@@ -92,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     init = add("init", _init, "write a commented config for your own files")
-    init.add_argument("path", nargs="?", default="semievol.yaml", help="where to write it (semievol.yaml)")
+    init.add_argument("path", nargs="?", type=_path, default="semievol.yaml", help="where to write it (semievol.yaml)")
     init.add_argument("--force", action="store_true", help="overwrite a file that is there")
     for name, call, text in (
         ("check", _check, "look at the data and say what a run will do; nothing is trained"),
@@ -114,13 +115,15 @@ def _parser() -> argparse.ArgumentParser:
     _takes_redo(stage)
     _takes_max_cost(stage)
     cancel = add("cancel", _cancel, "end the fine-tuning job that the run waits for at a service")
-    _takes_config(cancel, "config file or run folder")
+    _takes_config(cancel)
     status = add("status", _status, "say how far a run has come")
-    _takes_config(status, "config file or run folder")
+    _takes_config(status)
     predict = add("predict", _predict, "answer new prompts with a run's model; JSON Lines with confidence come out")
-    _takes_config(predict, "config file or run folder")
-    predict.add_argument("--input", "-i", default="-", help="file of prompts, as in the config; - reads lines of stdin")
-    predict.add_argument("--output", "-o", default="-", help="JSON Lines file; - prints")
+    _takes_config(predict)
+    predict.add_argument(
+        "--input", "-i", type=_path, default="-", help="file of prompts, as in the config; - reads lines of stdin"
+    )
+    predict.add_argument("--output", "-o", type=_path, default="-", help="JSON Lines file; - prints")
     predict.add_argument("--model", choices=("base", "warm", "evolved"), default="evolved")
     compare = add("compare", _compare, "hold SemiEvol against SFT, RAG and others on the same rows")
     _takes_config(compare)
@@ -133,13 +136,21 @@ def _parser() -> argparse.ArgumentParser:
     _takes_grid(experiment)
     shown = add("config", _config, "show the resolved config, check it, or print its JSON schema")
     shown.add_argument("what", choices=("show", "check", "schema"))
-    shown.add_argument("config", nargs="?", help="config file; the defaults where it is left out")
+    shown.add_argument("config", nargs="?", type=_path, help="config file; the defaults where it is left out")
     _takes_set(shown)
     return parser
 
 
-def _takes_config(parser: argparse.ArgumentParser, help_: str = "config file") -> None:
-    parser.add_argument("config", help=help_)
+def _path(text: str) -> str:
+    """A path or address as `expanded` has it, for argparse."""
+    try:
+        return expanded(text)
+    except SemiEvolError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _takes_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=_path, help="config file or run folder")
     _takes_set(parser)
 
 
@@ -160,8 +171,12 @@ def _takes_grid(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", nargs="+", default=[], metavar="ID", help="other models, evaluated as they are")
     parser.add_argument("--methods", nargs="+", default=[], metavar="NAME", help="only these rows of the table")
     parser.add_argument("--sft-epochs", nargs="+", type=int, default=[], metavar="N", help="rows of SFT with N epochs")
-    parser.add_argument("--out", default="runs/experiments", help="where runs and results go (runs/experiments)")
-    parser.add_argument("--add", nargs="+", default=[], metavar="FOLDER", help="results of other calls, in one table")
+    parser.add_argument(
+        "--out", type=_path, default="runs/experiments", help="where runs and results go (runs/experiments)"
+    )
+    parser.add_argument(
+        "--add", nargs="+", type=_path, default=[], metavar="FOLDER", help="results of other calls, in one table"
+    )
     _takes_max_cost(parser, "all runs together")
     search = parser.add_argument_group("search for the recipes of SFT and SemiEvol, on held-out labeled rows")
     search.add_argument("--epochs", nargs="+", type=int, default=[], metavar="N", help="epochs to try")
@@ -174,9 +189,13 @@ def _takes_grid(parser: argparse.ArgumentParser) -> None:
 
 
 def _takes_experiment(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", nargs="+", default=[], metavar="FILE", help="your own data: config files")
+    parser.add_argument(
+        "--config", nargs="+", type=_path, default=[], metavar="FILE", help="your own data: config files"
+    )
     parser.add_argument("--tasks", nargs="+", default=[], metavar="TASK", help="tasks of the configs folder: mmlu, fpb")
-    parser.add_argument("--configs", default="configs", metavar="FOLDER", help="where their files lie (configs)")
+    parser.add_argument(
+        "--configs", type=_path, default="configs", metavar="FOLDER", help="where their files lie (configs)"
+    )
     parser.add_argument(
         "--base", nargs="+", default=[], metavar="MODEL", help="base models: smollm2, llama31, or any model id"
     )
@@ -186,7 +205,9 @@ def _takes_experiment(parser: argparse.ArgumentParser) -> None:
     some.add_argument("--theta", nargs="+", type=float, metavar="PERCENT", help="sensitivity: θ (10 30 50 80 100)")
     some.add_argument("--sizes", nargs="+", type=int, metavar="PERCENT", help="continuous: unlabeled of labeled rows")
     some.add_argument("--rounds", type=int, default=4, help="iterative: rounds at most (4)")
-    some.add_argument("--instructions", metavar="FILE", help="stability: rephrased instructions, one a line")
+    some.add_argument(
+        "--instructions", type=_path, metavar="FILE", help="stability: rephrased instructions, one a line"
+    )
 
 
 def _takes_redo(parser: argparse.ArgumentParser) -> None:
@@ -210,12 +231,10 @@ def _version() -> str:
 
 def _load(arguments: argparse.Namespace) -> "Config":
     from semievol import config
-    from semievol.addresses import path_of
 
-    path = path_of(arguments.config)
     limit = getattr(arguments, "max_cost", None)
     overrides = [*arguments.overrides, *([] if limit is None else [f"costs.max_cost={limit}"])]
-    return config.load(path / "config.yaml" if path.is_dir() else path, overrides)
+    return config.load(arguments.config, overrides)
 
 
 def _init(arguments: argparse.Namespace) -> None:

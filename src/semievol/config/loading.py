@@ -11,6 +11,10 @@ from semievol.addresses import path_of
 from semievol.config.options import Config
 from semievol.config.section import explain
 from semievol.errors import ConfigError
+from semievol.paths import expanded
+
+CONFIG, FACTS = "config.yaml", "run.json"
+"""In a run folder: the config as resolved; versions, machine, times and tokens."""
 
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -30,13 +34,23 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
-    """The config in a YAML file, with `section.option=value` overrides applied.
+    """The config in a YAML file or of a run folder, with `section.option=value` overrides applied.
+
+    A run that was moved or copied is where it lies now: its `output` is the folder that is named, whatever the config
+    in it says. That holds for the `config.yaml` of a run folder, too.
 
     Raises:
         ConfigError: the file cannot be read, or an option is unknown or impossible.
     """
+    place = path_of(expanded(path)) if isinstance(path, str) else path
+    folder = _run_folder(place)
+    path = place if folder is None else folder / CONFIG
     try:
-        text = path_of(path).read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        if folder is not None:
+            raise ConfigError(f"{folder}: no config file, and no run's folder: it has no {CONFIG}") from error
+        raise ConfigError(f"{path}: {error.strerror or error}") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -49,7 +63,16 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raw = {}
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected sections with options, found {type(raw).__name__}")
+    if folder is not None:
+        raw["output"] = str(folder)
     return build(raw, overrides, source=str(path))
+
+
+def _run_folder(place: Path) -> Path | None:
+    """The run folder that is named, itself or by its config; `None` where a config of the user's is named."""
+    if place.is_dir():
+        return place
+    return place.parent if place.name == CONFIG and (place.parent / FACTS).exists() else None
 
 
 def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "config") -> Config:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from semievol.config.backend import BackendConfig
 from semievol.config.costs import CostsConfig
@@ -10,6 +10,7 @@ from semievol.config.executor import ExecutorConfig
 from semievol.config.model import ModelConfig
 from semievol.config.section import Count, Section, Share, explain
 from semievol.config.training import TrainingConfig
+from semievol.paths import expanded
 
 
 class Columns(Section):
@@ -198,7 +199,8 @@ class Config(Section):
     preset: Literal["paper", "released"] = "paper"
     """Defaults that the rest of the file overrides: the paper's method, or what the authors' code does."""
     output: str = "runs/default"
-    """The run folder: a path, or an address such as `s3://bucket/runs/one`."""
+    """The run folder: a path, or an address such as `s3://bucket/runs/one`. `$NAME` and `~` are expanded. It is new,
+    empty, or a run's."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seeds the draw of rows and collaborators, sampling and training."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 1
@@ -217,6 +219,11 @@ class Config(Section):
     backend: BackendConfig = BackendConfig()
     executor: ExecutorConfig = ExecutorConfig()
     costs: CostsConfig = CostsConfig()
+
+    @field_validator("output")
+    @classmethod
+    def _is_expanded(cls, output: str) -> str:
+        return expanded(output)
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":

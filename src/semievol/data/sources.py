@@ -2,7 +2,6 @@
 
 import difflib
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,8 +10,7 @@ from semievol.data.files import open_file
 from semievol.data.hub import open_hub
 from semievol.data.table import Table
 from semievol.errors import DataError
-
-_VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
+from semievol.paths import unset_variables
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +49,7 @@ def resolve(option: str, candidates: str | tuple[str, ...]) -> Source:
         raise DataError(f"{option}: the list of sources is empty")
     tried = []
     for candidate in listed:
-        unset = [name for pair in _VARIABLE.findall(candidate) for name in pair if name and name not in os.environ]
-        if unset:
+        if unset := unset_variables(candidate):
             tried.append(f"{candidate} ({', '.join(unset)} is not set in the environment)")
             continue
         expanded = os.path.expandvars(candidate)

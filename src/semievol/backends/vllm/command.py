@@ -9,6 +9,7 @@ from typing import Any
 
 from semievol.config import Config
 from semievol.errors import BackendError
+from semievol.paths import expanded
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks for which vLLM makes room."""
@@ -48,7 +49,8 @@ def server_command(config: Config, model: str, dtype: str, weights: Mapping[str,
         **_lora_options(weights),
         **section.engine_options,
     }
-    return [*(section.command or _own_vllm()), model, *_flags(options)]
+    program, *words = section.command or _own_vllm()
+    return [expanded(program), *words, model, *_flags(options)]
 
 
 def lora_rank(folder: str) -> int:
