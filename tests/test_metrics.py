@@ -102,3 +102,58 @@ def test_holms_correction_of_four_p_values() -> None:
 
 def test_one_value_has_no_deviation() -> None:
     assert metrics.mean_and_deviation([0.5]) == (0.5, None)
+
+
+def samples(rng: np.random.Generator) -> tuple[list[str], list[str]]:
+    """Truth and answers of some rows, in which a class may be rare, missing or never said."""
+    classes = ["a", "b", "c", "d"][: rng.integers(2, 5)]
+    size = int(rng.integers(3, 40))
+    return [list(rng.choice(classes, size)) for _ in range(2)]
+
+
+def test_figures_are_those_of_scikit_learn() -> None:
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        truth, answers = samples(rng)
+        right = [one == other for one, other in zip(truth, answers, strict=True)]
+        assert metrics.accuracy(right)["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(truth, answers))
+        f1 = sklearn_metrics.f1_score(truth, answers, labels=sorted(set(truth)), average="macro", zero_division=0)
+        assert metrics.macro_f1(truth, answers) == pytest.approx(f1)
+        confidence = rng.integers(0, 6, len(right)) / 5  # with ties
+        found = metrics.auroc(confidence, right)
+        if len(set(right)) == 2:
+            assert found == pytest.approx(sklearn_metrics.roc_auc_score(right, confidence))
+        else:
+            assert found is None
+
+
+def test_intervals_and_tests_are_those_of_statsmodels_and_scipy() -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
+    multiple = pytest.importorskip("statsmodels.stats.multitest")
+    rng = np.random.default_rng(2)
+    for _ in range(200):
+        total = int(rng.integers(1, 2000))
+        right = int(rng.integers(0, total + 1))
+        expected = proportion.proportion_confint(right, total, method="wilson")
+        assert metrics.interval(right, total) == pytest.approx(expected, abs=1e-12)
+        ahead, behind = (int(each) for each in rng.integers(0, 60, 2))
+        table = [[5, ahead], [behind, 7]]
+        p = metrics.mcnemar(ahead, behind)
+        assert p == pytest.approx(contingency.mcnemar(table, exact=True).pvalue)
+        if ahead + behind:
+            assert p == pytest.approx(stats.binomtest(ahead, ahead + behind).pvalue)
+        p_values = list(rng.uniform(size=int(rng.integers(1, 12))) ** 3)
+        assert metrics.holm(p_values) == pytest.approx(multiple.multipletests(p_values, method="holm")[1])
+        values = list(rng.normal(size=int(rng.integers(2, 9))))
+        assert metrics.mean_and_deviation(values) == pytest.approx((np.mean(values), stats.tstd(values)))
+
+
+def test_the_bootstrap_of_a_paired_difference_is_scipys() -> None:
+    rng = np.random.default_rng(3)
+    one, other = rng.random(400) < 0.8, rng.random(400) < 0.7
+    gain = one.astype(float) - other
+    expected = stats.bootstrap((gain,), np.mean, n_resamples=10_000, method="percentile", rng=4).confidence_interval
+    found = metrics.difference_interval(one[None].astype(float), other[None].astype(float))
+    assert found == pytest.approx((expected.low, expected.high), abs=0.004)

@@ -143,7 +143,7 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
         round_ = _warm(round_, weights)
         if last < STAGES.index("collaborate"):
             return
-        if unlabeled:
+        if unlabeled and config.evolve.enabled:
             evolved = _propagate(round_, last, selections)
             if evolved is None:
                 return
@@ -153,13 +153,13 @@ def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, re
             if number < config.rounds:
                 labeled, unlabeled = _next(round_, selections[-1])
                 worker.learn(labeled)
-        if not unlabeled:
+        if not unlabeled or not config.evolve.enabled:
             break
     if last >= STAGES.index("evaluate") and dataset.test:
         if config.warmup.enabled:  # later rounds lent the name to newer weights
             worker.weights["warm"] = folder.stage("warmup").weights
         truth = read_answers(config, dataset.task) if config.evaluate.unlabeled_answers and selections else None
-        first = Round(1, config, folder, dataset.task, dataset.labeled, unlabeled, worker, reporter)
+        first = Round(1, config, folder, dataset.task, dataset.labeled, dataset.unlabeled, worker, reporter)
         evaluate(first, dataset.test, weights, selections, truth)
 
 

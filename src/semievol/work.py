@@ -70,7 +70,7 @@ def work(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
     for number in range(1, config.rounds + 1):
         if config.warmup.enabled and (number == 1 or not config.warm_is_evolved):
             yield _training("warmup", config, labeled, sizes.response, price, number)
-        if not unlabeled.rows:
+        if not unlabeled.rows or not config.evolve.enabled:
             break
         yield from _collaborating(config, labeled, unlabeled, price, number)
         yield _justifying(config, unlabeled, sizes.response, price, number)
@@ -133,7 +133,7 @@ def _justifying(config: Config, unlabeled: Prompts, response: float, price: Pric
 
 def _evaluating(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
     section = config.evaluate
-    there = {"base": True, "warm": config.warmup.enabled, "evolved": sizes.unlabeled.rows > 0}
+    there = {"base": True, "warm": config.warmup.enabled, "evolved": config.evolve.enabled and sizes.unlabeled.rows > 0}
     shown = section.examples * sizes.labeled.tokens / max(sizes.labeled.rows, 1)
     asked = Prompts(sizes.test.rows, round(sizes.test.tokens + sizes.test.rows * shown))
     for model in section.models:

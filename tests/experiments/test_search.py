@@ -52,21 +52,20 @@ def test_too_few_labeled_rows_say_what_to_do() -> None:
 def test_the_configs_own_recipe_comes_first_and_no_recipe_twice(tmp_path: Path) -> None:
     config = topics_config(tmp_path, training={"num_train_epochs": 2, "learning_rate": 1e-3})
     usual = candidates(config, Search(), "warmup")
-    assert usual == [{}, {"num_train_epochs": 1}, {"num_train_epochs": 4}, {"num_train_epochs": 6}]
+    assert usual == [{"num_train_epochs": count, "learning_rate": 1e-3} for count in (2, 1, 4, 6)]
     both = candidates(config, Search(epochs=(2, 3), learning_rates=(1e-3, 1e-4)), "warmup")
     assert len(both) == 4
-    assert {"num_train_epochs": 2, "learning_rate": 1e-3} not in both
+    assert both[0] == {"num_train_epochs": 2, "learning_rate": 1e-3}
 
 
 def test_evolution_may_choose_what_the_warm_up_may(tmp_path: Path) -> None:
-    config = topics_config(tmp_path, training={"num_train_epochs": 4})
-    own = changed(config, {"evolve": {"training": {"num_train_epochs": 2}}})
-
-    def epochs(stage) -> set[int]:
-        found = candidates(own, Search(), stage)
-        return {recipe.get("num_train_epochs", own.recipe(stage).num_train_epochs) for recipe in found}
-
-    assert epochs("warmup") == epochs("evolve") == {2, 4, 8, 12}
+    config = topics_config(tmp_path, training={"num_train_epochs": 4, "learning_rate": 1e-3})
+    own = changed(config, {"evolve": {"training": {"num_train_epochs": 3, "learning_rate": 1e-4}}})
+    for search in (Search(), Search(epochs=(5,)), Search(learning_rates=(1e-2,)), Search((5,), (1e-2,))):
+        warm, evolved = (candidates(own, search, stage) for stage in ("warmup", "evolve"))
+        assert warm[0] == {"num_train_epochs": 4, "learning_rate": 1e-3}
+        assert evolved[0] == {"num_train_epochs": 3, "learning_rate": 1e-4}
+        assert sorted(map(repr, warm)) == sorted(map(repr, evolved))
 
 
 def test_the_search_tries_the_same_recipes_for_both_and_takes_the_best(experiment, tmp_path: Path) -> None:

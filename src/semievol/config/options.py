@@ -163,6 +163,9 @@ class SelectConfig(Section):
 class EvolveConfig(Section):
     """Evolution (Eq. 9): training on labeled and selected rows."""
 
+    enabled: bool = True
+    """Off: nothing is answered or learned of the unlabeled rows; those of `evaluate.baselines` that learn from them
+    still do."""
     start_from: Literal["base", "warm"] = "base"
     """Whose weights are trained further."""
     include_labeled: bool = True
@@ -176,8 +179,10 @@ class EvaluateConfig(Section):
 
     models: tuple[Literal["base", "warm", "evolved"], ...] = ("base", "warm", "evolved")
     """Which models answer the test rows; `warm` is SFT on the labeled rows."""
-    baselines: tuple[Literal["logistic_regression"], ...] = ()
-    """Methods without a language model that are trained on the same labeled rows (label tasks)."""
+    baselines: tuple[Literal["logistic_regression", "self_trained_logistic_regression"], ...] = ()
+    """Methods without a language model that are trained on the same rows (label tasks): logistic regression over
+    sentence embeddings of the labeled prompts, and the same once more with its own surest answers to the unlabeled
+    ones, by the rule of `select`."""
     max_tokens: Count | None = None
     """Longest response; `collaborate.max_tokens` where it is not set."""
     examples: Annotated[int, Field(ge=0, le=32)] = 0

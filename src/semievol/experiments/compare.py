@@ -1,26 +1,36 @@
-"""Whether SemiEvol helps on the user's own data: one sentence."""
+"""Whether SemiEvol helps on the user's own data, and what is best there: a sentence each."""
 
 from collections.abc import Sequence
 
 from semievol.experiments.statistics import SURE, Comparison, Summary
 from semievol.experiments.tables import p_text, signed
-from semievol.experiments.variants import SEMIEVOL, SFT
+from semievol.experiments.variants import ORACLE, SEMIEVOL, SFT
 from semievol.report.table import percent
 
 
 def verdict(found: Sequence[Summary], compared: Sequence[Comparison]) -> str:
-    """Whether SemiEvol is better than SFT here, and how sure that is; empty where one of them was not measured."""
+    """Whether SemiEvol is better than SFT here, and how sure that is; and which method is best of all."""
     by_name = {summary.variant: summary for summary in found}
     pair = next((each for each in compared if each.one == SEMIEVOL.name), None)
     if pair is None:
-        return ""
+        return _best(found)
     said = {
         1: "SemiEvol is better than SFT here",
         -1: "SemiEvol is worse than SFT here",
         0: "Whether SemiEvol is better than SFT here is open",
     }[pair.settled]
     evolved, sft = by_name[SEMIEVOL.name], by_name[SFT.name]
-    return f"{said}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)}"
+    return f"{said}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)} {_best(found)}"
+
+
+def _best(found: Sequence[Summary]) -> str:
+    """Which method has the most test rows right, the ones that nobody could use aside; empty where it is alone."""
+    usable = [summary for summary in found if summary.variant != ORACLE.name]
+    if len(usable) < 2:
+        return ""
+    highest = max(usable, key=lambda summary: summary.accuracy)
+    best = [summary.variant for summary in usable if summary.accuracy == highest.accuracy]
+    return f"The best of the {len(usable)} methods is {' and '.join(best)}, at {percent(highest.accuracy)} %."
 
 
 def _draws(compared: Comparison) -> str:

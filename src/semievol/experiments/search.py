@@ -5,10 +5,10 @@ labeled rows.
 """
 
 import dataclasses
-from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Container, Mapping, Sequence
+from typing import Any, Literal, get_args
 
-from semievol.config import Config, changed
+from semievol.config import Config, TrainingConfig, changed
 from semievol.data import Dataset
 from semievol.data.hashes import short_hash
 from semievol.errors import ConfigError
@@ -51,7 +51,7 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
         compared = f"{compared_on} of the {len(dataset.labeled)} labeled rows"
         grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {compared}")
         for recipe in recipes:
-            name = ", ".join(f"{option} {value:g}" for option, value in recipe.items()) or "the config's"
+            name = ", ".join(f"{option} {value:g}" for option, value in recipe.items())
             right = rows = 0
             for split in parts:
                 made = trial(config, dataset, split, stage, recipe, before)
@@ -79,25 +79,29 @@ def trial(
 
 
 def candidates(config: Config, options: Search, stage: Stage) -> list[Recipe]:
-    """The recipes to try as changes of a stage's training options: its own, then every other combination."""
-    epochs: Sequence[int] = options.epochs
-    if not epochs and not options.learning_rates:
-        usual = config.recipe("warmup").num_train_epochs
+    """The recipes to try as changes of a stage's training options, its own first.
+
+    Both stages are offered the same ones, or the one with more choices would win by that alone: the recipes of both
+    in the config, then every other combination of the options' epochs and learning rates. Where the options name none,
+    the epochs are half, once, twice and three times those of the warm-up; where they name no learning rates, those of
+    the config.
+    """
+    own = {each: _searched(config.recipe(each)) for each in get_args(Stage)}
+    epochs: Sequence[int] = options.epochs or sorted({recipe["num_train_epochs"] for recipe in own.values()})
+    if not options.epochs and not options.learning_rates:
+        usual = own["warmup"]["num_train_epochs"]
         epochs = sorted({max(1, usual // 2), usual, 2 * usual, 3 * usual})
-    own = config.recipe(stage)
-    others = [
-        recipe
-        for recipe in _combined(epochs, options.learning_rates)
-        if any(getattr(own, name) != value for name, value in recipe.items())
-    ]
-    return [{}, *others]
+    rates = options.learning_rates or sorted({recipe["learning_rate"] for recipe in own.values()})
+    combined = [{"num_train_epochs": count, "learning_rate": rate} for count in epochs for rate in rates]
+    offered: list[Recipe] = []
+    for recipe in (own[stage], *own.values(), *combined):
+        if recipe not in offered:
+            offered.append(recipe)
+    return offered
 
 
-def _combined(epochs: Sequence[int], rates: Sequence[float]) -> Iterator[Recipe]:
-    for count in epochs or (None,):
-        for rate in rates or (None,):
-            recipe = {"num_train_epochs": count, "learning_rate": rate}
-            yield {name: value for name, value in recipe.items() if value is not None}
+def _searched(recipe: TrainingConfig) -> Recipe:
+    return recipe.model_dump(include={"num_train_epochs", "learning_rate"})
 
 
 def splits(labeled: Sequence[Example], options: Search, seed: int) -> list[Split]:

@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from semievol.config import PRESETS, Config
+from semievol.config import PRESETS, Config, SelectConfig
+from semievol.config.options import CollaborateConfig, EvolveConfig, JustifyConfig
 
-Model = Literal["base", "warm", "evolved", "logistic_regression"]
+Baseline = Literal["logistic_regression", "self_trained_logistic_regression"]
+Model = Literal["base", "warm", "evolved"] | Baseline
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Variant:
 
     def config_options(self) -> dict[str, Any]:
         """`options`, with nothing else measured than the one model."""
-        is_model = self.model != "logistic_regression"
+        is_model = self.model not in get_args(Baseline)
         measured = {"models": [self.model] if is_model else [], "baselines": [] if is_model else [self.model]}
         return {**self.options, "evaluate": {**self.options.get("evaluate", {}), **measured}}
 
@@ -42,24 +44,39 @@ VANILLA = Variant("vanilla", "base", _UNTRAINED)
 SFT = Variant("SFT", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}})
 SEMIEVOL = Variant("SemiEvol", "evolved")
 LOGISTIC_REGRESSION = Variant("logistic regression on embeddings", "logistic_regression", _UNTRAINED)
+SELF_TRAINED = Variant(
+    "self-trained logistic regression",
+    "self_trained_logistic_regression",
+    {"warmup": {"enabled": False}, "evolve": {"enabled": False, "start_from": "base"}},
+)
+"""It sees the unlabeled rows as SemiEvol does: what a language model adds shows beside it."""
 PSEUDO_LABEL_ALL = Variant(
     "pseudo-label everything",
     "evolved",
     {"collaborate": {"enabled": False}, "select": {"enabled": False}, "rounds": 1},
 )
 """Self-training at its simplest: the warm model answers greedily, and every answer is kept."""
-RELEASED = Variant(
-    "released recipe",
-    "evolved",
-    {
-        **PRESETS["released"],
+
+
+def _released() -> dict[str, Any]:
+    """The preset over the defaults of every option that says how the method goes; how long an answer may be, and the
+    recipe where the preset leaves it open, are the user's.
+    """
+    preset = PRESETS["released"]
+    method = {"enabled", "temperature", "top_p"}
+    return {
+        **preset,
         "preset": "released",
+        "rounds": 1,
         "warmup": {"enabled": True},
-        "justify": {"mode": "disagreements"},
-        "select": {**PRESETS["released"]["select"], "enabled": True, "per_answer": False, "min_agreement": 0.0},
-    },
-    evolve_recipe="own",
-)
+        "collaborate": CollaborateConfig().model_dump(mode="json", include=method) | preset["collaborate"],
+        "justify": JustifyConfig().model_dump(mode="json"),
+        "select": SelectConfig().model_dump(mode="json") | preset["select"],
+        "evolve": EvolveConfig().model_dump(mode="json", exclude={"training"}) | preset["evolve"],
+    }
+
+
+RELEASED = Variant("released recipe", "evolved", _released(), evolve_recipe="own")
 """What a config has beyond the authors' code is not taken over."""
 ORACLE = Variant(
     "oracle (all true answers)", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}}, truth=True

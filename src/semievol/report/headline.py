@@ -1,11 +1,18 @@
 """The result in a sentence that claims no more than the figures do."""
 
+from collections.abc import Mapping
+
 from semievol.failures import failure_lines
 from semievol.files import read_rows
 from semievol.metrics import mcnemar
 from semievol.report.table import Measured, percent, results_table
 from semievol.run_dir import STAGES, RunDir
 
+BASELINES: Mapping[str, str] = {
+    "logistic_regression": "trained on the same labeled rows",
+    "self_trained_logistic_regression": "trained on the same labeled rows and its own surest answers to the unlabeled",
+}
+"""A baseline of `metrics.json` -> what it was trained on."""
 SURE = 0.05
 """Below this p-value a difference is called one."""
 
@@ -30,13 +37,14 @@ def remarks(folder: RunDir) -> list[str]:
     """What belongs to the result and does not stand in the headline."""
     models = {row.key: row for row in results_table(folder) if row.kind == "model" and row.rows}
     lines = []
-    evolved, simple = models.get("evolved"), models.get("logistic_regression")
-    if evolved and simple and evolved.accuracy is not None and simple.accuracy is not None:
-        relation = "more" if simple.accuracy > evolved.accuracy else "no more"
-        lines.append(
-            f"Logistic regression on embeddings, trained on the same labeled rows, reaches {_share(simple)}: "
-            f"{relation} than SemiEvol."
-        )
+    evolved = models.get("evolved")
+    for key, trained in BASELINES.items():
+        simple = models.get(key)
+        if evolved and simple and evolved.accuracy is not None and simple.accuracy is not None:
+            relation = "more" if simple.accuracy > evolved.accuracy else "no more"
+            lines.append(
+                f"Logistic regression on embeddings, {trained}, reaches {_share(simple)}: {relation} than SemiEvol."
+            )
     unread = [f"{row.no_answer} of {row.name}" for row in models.values() if row.no_answer]
     if unread:
         lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")

@@ -17,6 +17,7 @@ NAMES: Mapping[str, str] = {
     "warm": "SFT (labeled only)",
     "evolved": "SemiEvol",
     "logistic_regression": "logistic regression on embeddings",
+    "self_trained_logistic_regression": "logistic regression on embeddings, self-trained",
 }
 """A model of `metrics.json` -> what a person calls it."""
 PSEUDO_NAMES: Mapping[str, str] = {"kept": "pseudo-labels, kept", "all": "pseudo-labels, all"}

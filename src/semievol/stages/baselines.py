@@ -1,34 +1,134 @@
-"""What a practitioner would try before a language model, on the same labeled rows."""
+"""What a practitioner would try before a language model: plain classifiers on the same rows."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from semievol.config import Config
 from semievol.errors import ConfigError
 from semievol.records import Example
+from semievol.stages.select import threshold
 
 Answers = list[tuple[str, float]]
 """For each test row the answer and its probability."""
+Vectors = npt.NDArray[Any]
+
+GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+"""The values of C, the inverse strength of the regularization, that cross-validation chooses from."""
+USUAL_C = 10.0
+MOST_FOLDS = 5
 
 
-def logistic_regression(config: Config, labeled: Sequence[Example], test: Sequence[Example]) -> Answers:
-    """Logistic regression over sentence embeddings of the prompts, C = 10.
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a baseline may learn from, and what it is to answer."""
+
+    labeled: Sequence[Example]
+    unlabeled: Sequence[Example]
+    test: Sequence[Example]
+
+
+def logistic_regression(config: Config, rows: Rows) -> Answers:
+    """Logistic regression over sentence embeddings of the labeled prompts, C = 10.
 
     Raises:
         ConfigError: the labeled rows hold one answer only.
     """
+    embed = _embedder(config)
+    model = _classifier(USUAL_C).fit(embed(rows.labeled), _truth(rows.labeled))
+    return _answers(model, embed(rows.test))
+
+
+def self_trained_logistic_regression(config: Config, rows: Rows) -> Answers:
+    """Logistic regression that also learns from the unlabeled rows, once, by the rule that SemiEvol selects with.
+
+    Trained on the labeled rows, it answers the unlabeled ones; those whose H, here -log p of the answer, is at most
+    the θ-quantile (Eq. 7; of all rows, or of each answer with `select.per_answer`) are joined to the labeled rows, and
+    it is trained again. Both times C is the best of a cross-validation on the labeled rows.
+
+    Raises:
+        ConfigError: the labeled rows hold one answer only.
+    """
+    embed = _embedder(config)
+    seen, truth = embed(rows.labeled), _truth(rows.labeled)
+    c = best_c(seen, truth, config.seed)
+    model = _classifier(c).fit(seen, truth)
+    if rows.unlabeled:
+        unseen = embed(rows.unlabeled)
+        answered = _answers(model, unseen)
+        kept = selected(answered, config)
+        seen = np.concatenate([seen, unseen[kept]])
+        truth = [*truth, *(answered[index][0] for index in kept)]
+        model = _classifier(c).fit(seen, truth)
+    return _answers(model, embed(rows.test))
+
+
+def selected(answered: Answers, config: Config) -> list[int]:
+    """The positions of the answers that are kept as pseudo-labels, by the θ and the groups of `select`; in order."""
+    if not config.select.enabled:
+        return list(range(len(answered)))
+    groups: dict[str, list[int]] = {}
+    for index, (answer, _) in enumerate(answered):
+        groups.setdefault(answer if config.select.per_answer else "", []).append(index)
+    kept = []
+    for members in groups.values():
+        h = [-math.log(max(answered[index][1], 1e-300)) for index in members]
+        tau = threshold(h, config.select.theta)
+        kept += [index for index, each in zip(members, h, strict=True) if each <= tau]
+    return sorted(kept)
+
+
+def best_c(vectors: Vectors, answers: Sequence[str], seed: int) -> float:
+    """The C with the highest accuracy in a stratified cross-validation, the smallest of equals.
+
+    `USUAL_C` where an answer has one row only, for a fold would leave it out of the training.
+    """
+    from sklearn.model_selection import GridSearchCV, StratifiedKFold
+
+    folds = min(MOST_FOLDS, int(np.unique(answers, return_counts=True)[1].min()))
+    if folds < 2:
+        return USUAL_C
+    search = GridSearchCV(
+        _classifier(USUAL_C),
+        {"C": GRID},
+        cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
+        refit=False,
+        error_score="raise",
+    )
+    return float(search.fit(vectors, answers).best_params_["C"])
+
+
+def _classifier(c: float) -> Any:
     from sklearn.linear_model import LogisticRegression
 
+    return LogisticRegression(C=c, max_iter=2000)
+
+
+def _embedder(config: Config) -> Callable[[Sequence[Example]], Vectors]:
     from semievol.retrieval.dense import Embedder
 
-    answers = [example.answer for example in labeled]
-    if len(set(answers)) < 2:
-        raise ConfigError("evaluate.baselines: logistic_regression needs two different answers in the labeled rows")
     embedder = Embedder(config.retrieval.embedder)
-    model = LogisticRegression(C=10.0, max_iter=2000).fit(embedder.embed([e.prompt for e in labeled]), answers)
-    shares = model.predict_proba(embedder.embed([e.prompt for e in test]))
-    return [(str(model.classes_[row.argmax()]), float(row.max())) for row in shares]
+    return lambda examples: embedder.embed([example.prompt for example in examples])
 
 
-BASELINES: Mapping[str, Callable[[Config, Sequence[Example], Sequence[Example]], Answers]] = {
-    "logistic_regression": logistic_regression
+def _truth(labeled: Sequence[Example]) -> list[str]:
+    answers = [str(example.answer) for example in labeled]
+    if len(set(answers)) < 2:
+        raise ConfigError("evaluate.baselines: logistic regression needs two different answers in the labeled rows")
+    return answers
+
+
+def _answers(model: Any, vectors: Vectors) -> Answers:
+    return [(str(model.classes_[row.argmax()]), float(row.max())) for row in model.predict_proba(vectors)]
+
+
+BASELINES: Mapping[str, Callable[[Config, Rows], Answers]] = {
+    "logistic_regression": logistic_regression,
+    "self_trained_logistic_regression": self_trained_logistic_regression,
 }
+READ_UNLABELED = frozenset({"self_trained_logistic_regression"})
+"""The baselines whose answers depend on the unlabeled rows and on the rule of selection."""

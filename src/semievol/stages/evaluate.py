@@ -17,7 +17,7 @@ from semievol.data import digest
 from semievol.files import iter_rows, write_rows, write_tables, write_text
 from semievol.records import Example, Request, Response, Sampling
 from semievol.stage_dir import StageDir
-from semievol.stages.baselines import BASELINES
+from semievol.stages.baselines import BASELINES, READ_UNLABELED, Rows
 from semievol.stages.collaborate import nearest_examples
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
@@ -68,6 +68,7 @@ def evaluate(
         truth=unlabeled_truth is not None,
         selections=[selection.digest for selection in selections],
         engine=round_.engine_key(),
+        **_learned_otherwise(round_),
         **_asked_otherwise(round_),
     )
     revision = selections[-1].revision if selections else 0
@@ -194,7 +195,7 @@ def _forget_changed(stage: StageDir, old: Mapping[str, Any], weights_digests: Ma
 
 def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[Example]) -> dict[str, Any]:
     with round_.reporter.stage(f"evaluate {name}", 1, "models"):
-        answers = BASELINES[name](round_.config, round_.labeled, test)
+        answers = BASELINES[name](round_.config, Rows(round_.labeled, round_.unlabeled, test))
         round_.reporter.advance()
     rows = [
         answer_row(round_.task, example, Response(example.id, answer, (math.log(p),), "stop", 0, 0))
@@ -202,6 +203,14 @@ def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[
     ]
     write_rows(stage.answers_path(name), rows, SCHEMA)
     return summarize(round_.task, rows)
+
+
+def _learned_otherwise(round_: Round) -> dict[str, Any]:
+    """The part of the key that says what baselines learn beside the labeled rows; empty where it is nothing."""
+    if READ_UNLABELED.isdisjoint(round_.config.evaluate.baselines):
+        return {}
+    selection = round_.config.select.model_dump(mode="json", include={"enabled", "theta", "per_answer"})
+    return {"learned": digest(round_.unlabeled), "rule": selection}
 
 
 def _asked_otherwise(round_: Round) -> dict[str, Any]:
