@@ -174,7 +174,7 @@ def test_two_processes_do_not_share_a_run_folder(tmp_path: Path) -> None:
 
 def test_an_output_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine", encoding="utf-8")
-    with pytest.raises(RunDirError, match="run: cannot be written: File exists"):
+    with pytest.raises(RunDirError, match="run: cannot be the run folder: Not a directory"):
         run(topics_config(tmp_path))
 
 

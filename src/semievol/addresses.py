@@ -80,6 +80,22 @@ def remove_folder(path: Path) -> None:
         path.fs.rm(path.path, recursive=True)  # type: ignore[attr-defined]
 
 
+def move_folder(source: Path, path: Path) -> None:
+    """Moves a folder and what of it is on this machine's disk: whole on a disk, file by file at an address.
+
+    Raises:
+        RunDirError: the address cannot be written.
+    """
+    here, there = on_disk(source), on_disk(path)
+    if here.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        here.rename(there)
+    if at_address(source):
+        with _in_one_line(path, "cannot be written"):
+            for file in sorted((each for each in source.rglob("*") if each.is_file()), key=str):
+                file.fs.mv(file.path, f"{path.path}/{_below(source, file)}")  # type: ignore[attr-defined]
+
+
 def same_bytes(file: Path, path: Path) -> bool:
     """Whether a file on a disk holds what lies at `path`."""
     if at_address(path):

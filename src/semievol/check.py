@@ -9,6 +9,7 @@ from semievol.backends import NO_LIMIT
 from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
 from semievol.plan import Estimate, Plan, make_plan
+from semievol.run_dir import RunDir
 from semievol.terminal import TextConsole
 
 SHOWN_ANSWERS = 12
@@ -35,6 +36,7 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
     Raises:
         SemiEvolError: the run cannot be; says why.
     """
+    RunDir(config.output).require_own()
     dataset = load(config, folder)
     return Checked(dataset, examine(dataset), make_plan(config, dataset, measure=measure))
 

@@ -268,6 +268,7 @@ def _run(arguments: argparse.Namespace) -> None:
     from semievol.terminal import TextConsole
 
     config = _load(arguments)
+    RunDir(config.output).claim()
     with _session(config.output) as reporter:
         checked = check(config, measure=False, folder=RunDir(config.output).rows_path)
         show(TextConsole(stderr=True), checked)
@@ -287,9 +288,11 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _stage(arguments: argparse.Namespace) -> None:
     from semievol.pipeline import run
     from semievol.report import finish, print_results
+    from semievol.run_dir import RunDir
     from semievol.status import print_status
 
     config = _load(arguments)
+    RunDir(config.output).claim()
     with _session(config.output) as reporter:
         result = run(config, until=arguments.name, redo=arguments.redo, reporter=reporter)
     finish(result.path)

@@ -7,24 +7,26 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from semievol.addresses import reaching, remove_folder
+from semievol.addresses import reaching
 from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
 from semievol.costs import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
-from semievol.errors import ConfigError
+from semievol.errors import ConfigError, RunDirError
 from semievol.executors import Executor, open_executor
 from semievol.files import iter_rows, read_json, write_text
 from semievol.local import free_memory
 from semievol.progress import Reporter
 from semievol.provenance import commit
 from semievol.records import Example
+from semievol.redo import made_anew, settle
 from semievol.run_dir import STAGES, RunDir
 from semievol.seams import implementation
 from semievol.stage_dir import StageDir
@@ -36,7 +38,6 @@ from semievol.stages.justify import justify
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
 from semievol.stages.worker import Shared, Worker
-from semievol.training.hosted.cancel import end_job
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ def run(
     Args:
         config: the whole run; `semievol.config.load` reads it from a file.
         until: the last stage to run.
-        redo: forget this stage and the later ones first.
+        redo: make this stage and the later ones anew; they stand as they were until the new ones have begun.
         reporter: told how far the run has come.
         dataset: the rows, where they are loaded already.
         shared: what this run has in common with others.
@@ -92,14 +93,17 @@ def run(
     for name in (until, redo):
         if name is not None and name not in STAGES:
             raise ConfigError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}")
+    if redo is not None and STAGES.index(redo) > STAGES.index(until):
+        raise ConfigError(f"--redo {redo}: the run is to end after {until}, before anything is made anew")
     reporter = reporter or Reporter()
     executor, output = open_executor(config), config.output
     if not executor.in_process and "://" not in output:  # a worker's own folder is another one
         config = config.model_copy(update={"output": str(Path(output).absolute())})
     folder = RunDir(config.output) if shared is None else shared.run_dir(config.output)
+    folder.claim()
     with reaching(folder.path), folder.lock(partial(setattr, reporter, "stopping", True)):
-        if redo is not None:
-            _forget(folder.stages_from(redo), config, reporter)
+        if line := settle(folder):
+            reporter.say(line)
         config = pinned(config, folder, executor, reporter)
         dataset = dataset or load(config, folder.rows_path)
         folder.forget_rows(
@@ -109,9 +113,12 @@ def run(
         worker = Worker(config, dataset.task, dataset.labeled, {}, reporter, budget, executor)
         worker.shared = shared
         session = _session_started(folder)
-        write_text(folder.config_path, dump(config.model_copy(update={"output": output})))
         try:
-            _rounds(config, folder, dataset, worker, reporter, until)
+            with (
+                made_anew(folder, redo, config, reporter),
+                _config_written(folder, config.model_copy(update={"output": output})),
+            ):
+                _rounds(config, folder, dataset, worker, reporter, until)
         finally:
             worker.close()
             if shared is None:  # else the other runs want the same model
@@ -122,12 +129,18 @@ def run(
     return result(folder)
 
 
-def _forget(stages: Iterable[StageDir], config: Config, reporter: Reporter) -> None:
-    """Removes what stages have made; jobs at a service that they wait for are ended."""
-    for stage in stages:
-        if line := end_job(config, stage, "the stage is made anew"):
-            reporter.say(line)
-        remove_folder(stage.path)
+@contextmanager
+def _config_written(folder: RunDir, config: Config) -> Iterator[None]:
+    """Writes the config; where the folder turns out to hold another one's results, it stays the one that it was."""
+    path = folder.config_path
+    before = path.read_text(encoding="utf-8") if path.exists() else None
+    write_text(path, dump(config))
+    try:
+        yield
+    except RunDirError:
+        if before is not None:
+            write_text(path, before)
+        raise
 
 
 def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, reporter: Reporter, until: str) -> None:

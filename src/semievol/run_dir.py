@@ -12,18 +12,26 @@ last). Files appear whole: they are written beside their place and renamed. Answ
 that was given up is in `part-00000.error.txt`. `jobs/` holds the batches that a service works on. `rows/` holds the
 user's rows as the stages read them, and can be made anew.
 
+`run.json` is the first file of a run, and the mark of its folder: one that is not empty and has no such mark belongs
+to somebody else, and is left alone. `before-redo/` holds stages that are made anew, until what takes their place has
+begun, see `redo`.
+
 The folder may be at an address such as `s3://bucket/run`; see `addresses` for what is on a disk then.
 """
 
 import json
 import os
+import re
+import shutil
 import socket
 from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from semievol.addresses import at_address, on_disk, path_of, upload
+from semievol.addresses import at_address, make_folder, on_disk, path_of, reaching, upload
+from semievol.config import CONFIG, FACTS
+from semievol.errors import RunDirError
 from semievol.files import read_json, write_text
 from semievol.locks import locked
 from semievol.stage_dir import StageDir
@@ -37,11 +45,68 @@ LEDGER = "costs.jsonl"
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
 
+OF_THE_SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db", ".gitkeep", "lost+found"})
+"""What file systems and their programs leave in a folder that is otherwise empty."""
+
+_ROWS = re.compile(r"[0-9a-f]{64}\.arrow|\.partial\..+|\.fetch-.+")
+"""What a run leaves in `rows/`."""
+
+
 class RunDir:
     """The folder of one run."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = path_of(path)
+
+    def claim(self) -> None:
+        """Makes the folder a run's where it is new or empty; does nothing where it is one.
+
+        Raises:
+            RunDirError: it is somebody else's, or cannot be written.
+        """
+        if self.is_run():
+            return
+        self.require_own()
+        try:
+            with reaching(self.path):
+                make_folder(self.path)
+                if at_address(self.path):
+                    self.write_facts({"sessions": []})
+                else:
+                    with suppress(FileExistsError), self.facts_path.open("x", encoding="utf-8") as handle:
+                        handle.write('{"sessions": []}\n')
+        except OSError as error:
+            raise RunDirError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+
+    def require_own(self) -> None:
+        """Does nothing where the folder is a run's, empty, or not there.
+
+        Raises:
+            RunDirError: it is somebody else's, or no folder.
+        """
+        if self.is_run():
+            return
+        try:
+            with reaching(self.path):
+                names = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
+        except OSError as error:
+            raise RunDirError(f"{self.path}: cannot be the run folder: {error.strerror or error}") from error
+        if others := [name for name in names if name and name not in OF_THE_SYSTEM and name != ".lock"]:
+            shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+            raise RunDirError(
+                f"{self.path}: holds {shown} and is no run's folder; set output to a folder that is new or empty, "
+                "so that a run removes and replaces nothing of yours"
+            )
+
+    def is_run(self) -> bool:
+        """Whether a run has made the folder."""
+        try:
+            content = self.facts_path.read_bytes()
+        except OSError:
+            content = None
+        if content is not None and _is_facts(content):
+            return True
+        return any((self.path / name / "key.json").exists() for name in STAGES)  # of which run.json was lost
 
     def lock(self, lost: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
         """Holds the folder for this process, and creates it.
@@ -66,11 +131,11 @@ class RunDir:
         found.append((1, self.stage("evaluate")))
         return [(r, stage) for r, stage in found if stage.path.exists()]
 
-    def stages_from(self, first: str) -> list[StageDir]:
-        """The folders of `first` and of every later stage, in all rounds."""
+    def stages_from(self, first: str) -> list[tuple[int, StageDir]]:
+        """The folders of `first` and of every later stage, in all rounds, each with its round."""
         index = STAGES.index(first)
         return [
-            stage
+            (round_, stage)
             for round_, stage in self.stages()
             if STAGES.index(stage.name) >= index or (round_ > 1 and first != "evaluate")
         ]
@@ -78,7 +143,7 @@ class RunDir:
     @property
     def config_path(self) -> Path:
         """The config as resolved."""
-        return self.path / "config.yaml"
+        return self.path / CONFIG
 
     @property
     def rows_path(self) -> Path:
@@ -86,11 +151,18 @@ class RunDir:
         return self.path / "rows"
 
     def forget_rows(self, kept: Collection[Path]) -> None:
-        """Removes stored examples but those `kept`: those of other data, and what a killed process left."""
+        """Removes stored examples but those `kept`: those of other data, and what a killed process left.
+
+        Files of other names are nobody's stored examples, and stay.
+        """
         names = {path.name for path in kept}
         for folder in {self.rows_path, on_disk(self.rows_path)}:
             for path in folder.glob("*"):
-                if path.name not in names:
+                if path.name in names or not _ROWS.fullmatch(path.name):
+                    continue
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
                     path.unlink(missing_ok=True)
 
     @property
@@ -117,7 +189,7 @@ class RunDir:
     @property
     def facts_path(self) -> Path:
         """Versions, machine, times and tokens."""
-        return self.path / "run.json"
+        return self.path / FACTS
 
     @property
     def costs_path(self) -> Path:
@@ -141,8 +213,20 @@ class RunDir:
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` holds; empty where there is none yet."""
-        return read_json(self.facts_path) if self.facts_path.exists() else {}
+        there = self.facts_path.exists() and self.facts_path.stat().st_size > 0  # else a killed process has begun it
+        return read_json(self.facts_path) if there else {}
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Replaces `run.json`."""
         write_text(self.facts_path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+
+
+def _is_facts(content: bytes) -> bool:
+    """Whether a file of this content is a run's `run.json`."""
+    if not content:  # a process was killed that had just made it
+        return True
+    try:
+        facts = json.loads(content)
+    except ValueError:
+        return False
+    return isinstance(facts, dict) and ("sessions" in facts or "dtype" in facts)

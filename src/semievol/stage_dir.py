@@ -120,7 +120,9 @@ class StageDir:
                 raise RunDirError(
                     f"{self.path} holds results made with other settings:\n  "
                     + "\n  ".join(fields)
-                    + f"\nAdd --redo {self.name} to make this stage and the later ones anew, or choose another output."
+                    + "\nTo keep these results, choose another output or take the old settings. "
+                    f"--redo {self.name} makes this stage and the later ones anew, and removes what they hold, "
+                    "answers that were paid for too."
                 )
             if fields:
                 (renew or self.empty)(old)

@@ -7,12 +7,14 @@ reference page all come from these classes. A section has the name of its stage 
 from semievol.config.backend import ServiceConfig
 from semievol.config.costs import CostsConfig, PriceConfig
 from semievol.config.executor import ExecutorConfig, RayConfig
-from semievol.config.loading import PRESETS, build, changed, dump, load, schema
+from semievol.config.loading import CONFIG, FACTS, PRESETS, build, changed, dump, load, schema
 from semievol.config.model import ModelConfig
 from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
 from semievol.config.training import LAUNCHER_OPTIONS, HostedConfig, TrainingConfig
 
 __all__ = [
+    "CONFIG",
+    "FACTS",
     "LAUNCHER_OPTIONS",
     "PRESETS",
     "Config",
