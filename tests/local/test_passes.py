@@ -9,9 +9,9 @@ pytest.importorskip("transformers")
 
 from semievol.config import ModelConfig  # noqa: E402
 from semievol.local.batches import Batch, tree  # noqa: E402
-from semievol.local.model import _takes_trees  # noqa: E402
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa: E402
 from semievol.local.tree import similar  # noqa: E402
+from semievol.local.ways import way_of  # noqa: E402
 from semievol.models import load_model  # noqa: E402
 from semievol.training.rows import Row  # noqa: E402
 
@@ -37,7 +37,7 @@ def passes(config: ModelConfig, way: str) -> tuple[Passes, Batch[Row]]:
     model = load_model(config)
     if way == "padded":
         return PaddedPasses(model, Work(), pad=0), tree(ROWS, share=False)
-    assert _takes_trees(model)
+    assert way_of(model, 256).name == "tree"
     return TreePasses(model, Work()), tree(ROWS)
 
 
@@ -128,7 +128,7 @@ def test_a_model_with_a_sliding_window_takes_no_trees(config: ModelConfig, windo
         MistralConfig(vocab_size=99, num_key_value_heads=2, sliding_window=window, **sizes)
     ).eval()
     usual = model.config._attn_implementation
-    assert not _takes_trees(model)
+    assert way_of(model, 4096).name == "padded"
     assert model.config._attn_implementation == usual
 
 
@@ -140,4 +140,4 @@ def test_a_model_with_soft_caps_takes_no_trees() -> None:
     model = Gemma2ForCausalLM(
         Gemma2Config(vocab_size=99, num_key_value_heads=2, head_dim=8, layer_types=layers, **sizes)
     ).eval()
-    assert not _takes_trees(model)
+    assert way_of(model, 4096).name == "padded"

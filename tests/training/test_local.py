@@ -157,7 +157,7 @@ def test_a_shared_beginning_is_computed_once_and_the_losses_stay(
     roots = watched_roots(monkeypatch)
     shared = train(model, tmp_path / "a", asked)
     assert min(roots) >= len("Name the topic: ")
-    monkeypatch.setattr("semievol.local.model._takes_trees", lambda model: False)
+    monkeypatch.setattr("semievol.local.ways._only_keys_and_values", lambda model: False)
     free_local_model()
     roots.clear()
     alone = train(model, tmp_path / "b", asked)

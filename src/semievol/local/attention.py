@@ -82,7 +82,7 @@ def stepwise(
     v = value.transpose(1, 2).flatten(0, 1)  # (B G, K, D)
     of_blocks = [_block(q, k, v, part) for part in parts]  # (B G, H / G, end - start, D) each
     found = torch.cat(of_blocks, dim=2) if len(parts) > 1 else of_blocks[0]
-    return found.view(batch, heads, queries, width).transpose(1, 2)
+    return found.view(batch, heads, queries, -1).transpose(1, 2)
 
 
 def fused(

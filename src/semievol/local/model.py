@@ -5,34 +5,22 @@ merged into it while it answers, which is twice as fast on a CPU as LoRA layers 
 """
 
 import gc
-import logging
 from pathlib import Path
 from typing import Any
 
 import torch
 from peft import PeftModel
 from peft.tuners.tuners_utils import BaseTunerLayer
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from semievol.config import ModelConfig
 from semievol.errors import ConfigError
-from semievol.local.batches import Batch
 from semievol.local.memory import keep_freed_memory
-from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work
-from semievol.local.tree import NAME
-from semievol.models import load_model, out_of_memory, quiet, resolve_dtype
+from semievol.local.passes import Passes, Work
+from semievol.local.ways import way_of
+from semievol.models import load_model, model_limit, out_of_memory, quiet, resolve_dtype
 
-_log = logging.getLogger(__name__)
-
-
-TOLERANCE = 0.25
-"""Standard deviations of the logits by which two ways of computing them may differ. Rounding to bfloat16 gives a few
-hundredths, another attention more than one."""
-
-
-Weights = list[tuple[torch.nn.Linear, torch.Tensor]]
-"""Layers, and weights for them."""
+Weights = list[tuple[torch.nn.Parameter, torch.Tensor]]
+"""Parameters, and values for them."""
 
 
 class LocalModel:
@@ -44,8 +32,7 @@ class LocalModel:
             keep_freed_memory()
         self.adapter: str | None = None
         """The folder of the merged adapter."""
-        self.shares = _takes_trees(self.model)
-        """Whether prompts may share their beginnings."""
+        self.way = way_of(self.model, model_limit(config))
         self._originals: Weights = []
         self._merged: tuple[str, Weights] | None = None
         """The adapter that was merged last, and the weights that it made; as much memory as while it is merged."""
@@ -84,13 +71,18 @@ class LocalModel:
         if self.adapter is not None and self.model.device.type == "cpu":  # an accelerator's memory is scarcer
             self._merged = self.adapter, _exchanged(self._originals)
         else:
-            for layer, original in self._originals:
-                layer.weight.data = original.to(layer.weight.device)
+            for parameter, original in self._originals:
+                parameter.data = original.to(parameter.device)
         self._originals, self.adapter = [], None
+
+    @property
+    def shares(self) -> bool:
+        """Whether prompts may share their beginnings."""
+        return self.way.shares
 
     def passes(self, model: Any, work: Work, pad: int) -> Passes:
         """Forward passes of this model, or of one that is wrapped around it."""
-        return TreePasses(model, work) if self.shares else PaddedPasses(model, work, pad)
+        return self.way.passes(model, work, pad)
 
 
 _held: dict[ModelConfig, LocalModel] = {}
@@ -114,47 +106,16 @@ def free_local_model() -> None:
         torch.cuda.empty_cache()
 
 
-def _takes_trees(model: Any) -> bool:
-    """Whether the model computes a tree of tokens as it computes its sequences one by one; sets it up, if it does.
-
-    It does not where a token sees more than keys and values of others by their places: sliding windows, recurrent
-    layers, soft caps. So the two ways are compared.
-    """
-    layers = DynamicCache(config=model.config.get_text_config()).layers
-    if not all(type(layer) is DynamicLayer for layer in layers):
-        return False
-    usual = model.config._attn_implementation
-    ids = [id_ % model.config.get_text_config().vocab_size for id_ in range(1000, 1012)]
-    batch: Batch[Any] = Batch(tuple(ids[:4]), [tuple(ids[4:6]), ()], [tuple(ids[6:9]), tuple(ids[9:])], [0, 1])
-    try:
-        with torch.inference_mode():
-            expected = [
-                model(torch.tensor([path], device=model.device), use_cache=False, logits_to_keep=1).logits[0, -1]
-                for path in (ids[:9], ids[:4] + ids[9:])
-            ]
-            model.set_attn_implementation(NAME)
-            found = TreePasses(model, Work()).prefill(batch, [1, 1])
-    except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        same, reason = False, str(error)
-    else:
-        off = (found - torch.stack(expected)).abs().max() / torch.stack(expected).std()
-        same, reason = bool(off < TOLERANCE), f"logits are off by {off:.2f} standard deviations"
-    if not same:
-        _log.info("%s shares no beginnings of prompts: %s", type(model).__name__, reason)
-        model.set_attn_implementation(usual)
-    return same
-
-
 def _exchanged(weights: Weights) -> Weights:
-    """Gives the layers these weights; returns those that they had."""
-    before = [(layer, layer.weight.data) for layer, _ in weights]
-    for layer, weight in weights:
-        layer.weight.data = weight
+    """Gives the parameters these values; returns those that they had."""
+    before = [(parameter, parameter.data) for parameter, _ in weights]
+    for parameter, value in weights:
+        parameter.data = value
     return before
 
 
 def merge_adapter(model: Any, folder: Path) -> tuple[Any, Weights]:
-    """The model with a LoRA adapter merged, and the layers that changed with their own weights.
+    """The model with a LoRA adapter merged, and the parameters that changed with their own values.
 
     Computed in float32 and rounded once. Subtracting the update again would leave rounding errors in the base, so
     its weights are kept; they wait in the host's memory, where an accelerator's is scarcer.
@@ -162,10 +123,11 @@ def merge_adapter(model: Any, folder: Path) -> tuple[Any, Weights]:
     wrapped = PeftModel.from_pretrained(model, str(folder))
     originals = []
     for layer in [module for module in wrapped.modules() if isinstance(module, BaseTunerLayer)]:
-        base = layer.get_base_layer()
-        original = base.weight.data
-        base.weight.data = original.to(torch.float32, copy=True)
+        name = getattr(layer, "parameter_name", "weight")  # experts are a layer's parameters, and no layers
+        parameter = getattr(layer.get_base_layer(), name)
+        original = parameter.data
+        parameter.data = original.to(torch.float32, copy=True)
         layer.merge()
-        base.weight.data = base.weight.data.to(original.dtype)
-        originals.append((base, original.to("cpu")))
+        parameter.data = parameter.data.to(original.dtype)
+        originals.append((parameter, original.to("cpu")))
     return wrapped.unload(), originals

@@ -125,7 +125,7 @@ class PaddedPasses:
     def select(self, rows: Sequence[int]) -> None:
         """See `Passes`."""
         index = torch.tensor(rows, device=self._mask.device)
-        self._cache.batch_select_indices(index)
+        self._cache.reorder_cache(index)  # other ways to select rows are missing for recurrent layers
         self._mask = self._mask[index]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:

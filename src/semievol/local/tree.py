@@ -208,11 +208,12 @@ def _registered(
     tree: Attention | None = None,
     sliding_window: int | None = None,
     softcap: float | None = None,
+    s_aux: torch.Tensor | None = None,
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers calls it: queries (1, H, N, D), keys and values (1, G, N, D), result (1, N, H, D)."""
-    if tree is None or dropout or sliding_window is not None or softcap is not None:
-        raise NotImplementedError("attention over a tree has no dropout, sliding window or soft cap")
+    if tree is None or dropout or sliding_window is not None or softcap is not None or s_aux is not None:
+        raise NotImplementedError("attention over a tree has no dropout, sliding window, soft cap or sinks")
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))  # (N, heads, D)
     layer: int = module.layer_idx  # type: ignore[assignment]

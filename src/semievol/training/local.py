@@ -12,6 +12,7 @@ from transformers import PrinterCallback, set_seed
 
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
+from semievol.local.borrowed import State
 from semievol.local.lora import fuse
 from semievol.local.model import LocalModel, free_local_model, local_model
 from semievol.local.passes import Work
@@ -22,6 +23,9 @@ from semievol.training.checkpoints import last_checkpoint, remove_checkpoints
 from semievol.training.distributed import agreed, rank, spread, trained_weights, workers
 from semievol.training.rows import Collator, tokenised
 from semievol.training.sft import AnswerTrainer, Watch, arguments
+
+UNADAPTED = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
+"""Model types whose `out_proj` PEFT refuses to adapt."""
 
 
 class LocalTrainer:
@@ -64,8 +68,21 @@ class LocalTrainer:
         base = model.model_copy(update={"device": "cpu"}) if recipe.fsdp else model
         watch = Watch(progress if rank() == 0 else silent, seed, keeps=not recipe.fsdp)
         advice = "lower training.per_device_train_batch_size or set training.gradient_checkpointing"
-        with quiet(), out_of_memory("training", advice), adapted_model(base, recipe, start_from) as (held, adapted):
+        with (
+            quiet(),
+            out_of_memory("training", advice),
+            adapted_model(base, recipe, start_from) as (
+                held,
+                adapted,
+                state,
+            ),
+        ):
             if recipe.fsdp:
+                if held.way.uneven:
+                    raise TrainingError(
+                        f"training.fsdp: {type(held.model).__name__} is computed in rows of one length, and workers "
+                        "would take different numbers of passes; set training.fsdp to false"
+                    )
                 spread(adapted, device)
             trainer = AnswerTrainer(
                 passes=lambda module: held.passes(module, self.work, tokenizer.pad_token_id),
@@ -77,6 +94,7 @@ class LocalTrainer:
                 callbacks=[watch],
             )
             trainer.remove_callback(PrinterCallback)
+            state.restore_pass()  # TRL has it compute losses of its own, of routers for instance
             trainer.train(resume_from_checkpoint=checkpoint)
             _save(adapted, out, model)
         tokens = recipe.num_train_epochs * sum(row.length for row in rows)
@@ -86,22 +104,24 @@ class LocalTrainer:
 @contextmanager
 def adapted_model(
     model: ModelConfig, recipe: TrainingConfig, start_from: str | None
-) -> Iterator[tuple[LocalModel, Any]]:
-    """The base model, and it with float32 LoRA weights, new ones or those of `start_from`.
+) -> Iterator[tuple[LocalModel, Any, State]]:
+    """The base model, it with float32 LoRA weights, new ones or those of `start_from`, and what it was before.
 
     The base is the one that answers, and afterwards it is as it was.
     """
     held = local_model(model)
     held.use(None)
     held.forget()
+    state = State(held.model)
     try:
         adapted = _with_adapter(held.model, recipe, start_from)
         fuse(adapted)
-        yield held, adapted
+        yield held, adapted, state
         if recipe.gradient_checkpointing or workers() > 1:
             free_local_model()  # its hooks are in the way of answering, and other processes may hold a part of it
         else:
-            held.model = adapted.unload().eval().requires_grad_(False)
+            held.model = adapted.unload()
+            state.restore()
     except BaseException:
         free_local_model()  # its layers may still be LoRA's
         raise
@@ -119,11 +139,25 @@ def _with_adapter(base: Any, recipe: TrainingConfig, start_from: str | None) -> 
         lora_alpha=recipe.lora_alpha,
         lora_dropout=recipe.lora_dropout,
         target_modules=modules if isinstance(modules, str) else list(modules),
+        exclude_modules=left_out(base) if modules == "all-linear" else None,
     )
     try:
         return get_peft_model(base, lora)
     except ValueError as error:
         raise TrainingError(f"training.lora_target_modules: {error}") from error
+
+
+def left_out(base: Any) -> str | None:
+    """A pattern of the names of linear layers that `all-linear` does not mean; `None` if it means all of them.
+
+    Those that see no text, and those whose weights Mamba's kernels take without their layer: PEFT refuses them.
+    """
+    parts = []
+    if base.config.get_text_config() is not base.config:
+        parts.append(r".*(vision|visual|image|audio|multi_modal|mm_proj).*")
+    if base.config.get_text_config().model_type in UNADAPTED:
+        parts.append(r".*\.out_proj")
+    return "|".join(parts) or None
 
 
 def _save(adapted: Any, out: Path, model: ModelConfig) -> None:

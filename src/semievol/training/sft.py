@@ -17,6 +17,7 @@ from trl import SFTConfig, SFTTrainer
 
 from semievol.config import TrainingConfig
 from semievol.errors import Stopped, TrainingError
+from semievol.local.borrowed import train_adapter_alone
 from semievol.local.passes import Passes, answer_logits
 from semievol.training import Progress
 from semievol.training.checkpoints import EVERY, load_weights, save_weights
@@ -107,6 +108,7 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         num_items_in_batch: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Mean over the answers' tokens of cross-entropy times the row's weight; those of all processes' rows."""
+        train_adapter_alone(model)
         logits = torch.cat(answer_logits(self._passes(model), inputs["batch"]))  # (answer tokens, V)
         answers, weights = inputs["labels"][1:], inputs["weights"]
         losses = cross_entropy(logits, answers, reduction="none")

@@ -1,0 +1,127 @@
+"""Every family of models through answers, scores and trainings, held against plain transformers and PEFT."""
+
+import gc
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from families import FAMILIES, Family, save_family
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
+from transformers import AutoModelForCausalLM, set_seed  # noqa: E402
+
+from semievol.backends.transformers import TransformersBackend  # noqa: E402
+from semievol.config import Config, ModelConfig, TrainingConfig, build  # noqa: E402
+from semievol.local.model import free_local_model, local_model  # noqa: E402
+from semievol.models import load_tokenizer  # noqa: E402
+from semievol.records import Message, Request, Sampling, TrainingExample  # noqa: E402
+from semievol.training.local import LocalTrainer, left_out  # noqa: E402
+from semievol.training.rows import Row, tokenised  # noqa: E402
+
+QUESTIONS = {"Topic: oil and gas": "fuel", "Topic: a goal": "sport", "Topic: rain": "wet", "x": "sky"}
+RECIPE = TrainingConfig(
+    num_train_epochs=3,
+    learning_rate=1e-2,
+    lr_scheduler_type="constant",
+    per_device_train_batch_size=len(QUESTIONS),
+    gradient_accumulation_steps=1,
+    lora_r=2,
+    lora_alpha=4,
+)
+CLOSE = 1e-4
+
+
+def message(question: str) -> tuple[Message, ...]:
+    return (Message(role="user", content=question),)
+
+
+EXAMPLES = [TrainingExample(q, message(q), answer) for q, answer in QUESTIONS.items()]
+
+
+def answers_of(config: Config, weights: dict[str, str], name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Greedy answers to all questions, and the scores of the given ones."""
+    backend = TransformersBackend(config, weights)
+    sampling = Sampling(temperature=0.0, max_tokens=6)
+    asked = [Request(q, message(q), name, sampling) for q in QUESTIONS]
+    given = [Request(q, message(q), name, response=answer) for q, answer in QUESTIONS.items()]
+    return {r.id: r for r in backend.generate(asked)}, {r.id: r for r in backend.generate(given)}
+
+
+def logprobs(model: Any, tokens: Sequence[int]) -> "torch.Tensor":
+    return model(torch.tensor([list(tokens)]), use_cache=False).logits[0].log_softmax(dim=-1)
+
+
+def assert_alike(config: Config, weights: dict[str, str], name: str, model: Any, rows: Sequence[Row]) -> None:
+    """Answers and scores of the engine are those of the plain model, which reads whole sequences alone."""
+    tokenizer = load_tokenizer(config.model)
+    told, scored = answers_of(config, weights, name)
+    with torch.no_grad():
+        for question, row in zip(QUESTIONS, rows, strict=True):
+            given = row.response[:-1]
+            found = logprobs(model, row.prompt + given)[-len(given) - 1 : -1]
+            expected = [float(found[place, token]) for place, token in enumerate(given)]
+            assert scored[question].logprobs == pytest.approx(expected, abs=CLOSE), question
+            sequence, own = list(row.prompt), told[question]
+            for logprob in own.logprobs:
+                last = logprobs(model, sequence)[-1]
+                assert logprob == pytest.approx(float(last.max()), abs=CLOSE), question
+                sequence.append(int(last.argmax()))
+            ids = sequence[len(row.prompt) :]
+            assert own.text == tokenizer.decode(ids, skip_special_tokens=True).strip()
+
+
+def plain_losses(base: Any, rows: Sequence[Row], seed: int) -> list[float]:
+    """Losses of plain PEFT with AdamW, the base as it answers."""
+    set_seed(seed)
+    lora = LoraConfig(
+        task_type="CAUSAL_LM", r=2, lora_alpha=4, target_modules="all-linear", exclude_modules=left_out(base)
+    )
+    model = get_peft_model(base, lora).eval()
+    optimizer = torch.optim.AdamW([w for w in model.parameters() if w.requires_grad], lr=1e-2, weight_decay=0.0)
+    losses = []
+    for _ in range(3):
+        found = [logprobs(model, r.prompt + r.response)[-len(r.response) - 1 : -1] for r in rows]
+        of_rows = [-p.gather(1, torch.tensor(r.response)[:, None]).sum() for p, r in zip(found, rows, strict=True)]
+        loss = sum(of_rows) / sum(len(row.response) for row in rows)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+    return losses
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _quick_collection() -> Iterator[None]:
+    """Trainer collects garbage before and after a training, and looks through all that the libraries have imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_a_family_answers_scores_and_trains_as_with_plain_libraries(family: Family, tmp_path: Path) -> None:
+    model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
+    config = build({"model": model.model_dump()})
+    rows = tokenised(load_tokenizer(model), EXAMPLES, 256)
+
+    def plain() -> Any:
+        return AutoModelForCausalLM.from_pretrained(model.name, dtype=torch.float32).eval().requires_grad_(False)
+
+    try:
+        assert local_model(model).way.name == family.way
+        assert_alike(config, {}, "base", plain(), rows)
+        warm = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "warm", 5)
+        assert warm.losses == pytest.approx(plain_losses(plain(), rows, 5), abs=CLOSE)
+        evolved = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "evolved", 5)
+        assert evolved.losses == warm.losses
+        adapted = PeftModel.from_pretrained(plain(), evolved.weights).eval()
+        assert_alike(config, {"evolved": evolved.weights}, "evolved", adapted, rows)
+    finally:
+        free_local_model()
