@@ -60,8 +60,17 @@ MAMBA = {
 STATES = {"state_size": 8, "num_heads": 8, "head_dim": 8, "n_groups": 1, "chunk_size": 8}
 SLIDING = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
 CONVOLVED = {"layer_types": ["conv", "full_attention"], "conv_L_cache": 3, "block_multiple_of": 8}
+VISION = {
+    "hidden_size": 16,
+    "intermediate_size": 16,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
+    "image_size": 8,
+    "patch_size": 4,
+}
 LONGROPE = {
     "max_position_embeddings": 512,
+    "original_max_position_embeddings": 60,
     "rope_parameters": {
         "rope_type": "longrope",
         "rope_theta": 10000.0,
@@ -93,6 +102,9 @@ FAMILIES = [
     Family("Gemma", "gemma", "tree"),
     Family("Gemma 2", "gemma2", "padded", {"sliding_window": 8, "query_pre_attn_scalar": 8}),
     Family("Gemma 3, text", "gemma3_text", "padded", {"query_pre_attn_scalar": 8, **SLIDING}),
+    Family(
+        "Gemma 3, with images", "gemma3", "padded", {"query_pre_attn_scalar": 8, **SLIDING, "vision_config": VISION}
+    ),
     Family("Phi-1, Phi-2", "phi", "tree"),
     Family("Phi-3, Phi-4", "phi3", "tree"),
     Family("Phi-3 with LongRoPE", "phi3", "tree", LONGROPE),
@@ -118,8 +130,9 @@ FAMILIES = [
     Family("gpt-oss", "gpt_oss", "padded", {**SLIDING, **EXPERTS}),
     Family("Granite-MoE", "granitemoe", "tree", EXPERTS),
     Family("OLMoE", "olmoe", "tree", EXPERTS),
-    Family("Qwen3.5", "qwen3_5_text", "padded", DELTA),
-    Family("Qwen3.5-MoE", "qwen3_5_moe_text", "padded", {**DELTA, **EXPERTS}),
+    Family("Qwen3.5, text", "qwen3_5_text", "padded", DELTA),
+    Family("Qwen3.5, with images", "qwen3_5", "padded", {**DELTA, "vision_config": VISION}),
+    Family("Qwen3.5-MoE, text", "qwen3_5_moe_text", "padded", {**DELTA, **EXPERTS}),
     Family("Qwen3-Next", "qwen3_next", "padded", {**DELTA, **EXPERTS}),
     Family("LFM2", "lfm2", "padded", CONVOLVED),
     Family(
@@ -158,6 +171,22 @@ FAMILIES = [
 ]
 
 
+def config_options(family: Family, **options: Any) -> dict[str, Any]:
+    """The options of a tiny model's config."""
+    given = {name: value for name, value in {**SIZES, **options, **family.options}.items() if value is not None}
+    if "vision_config" not in given:
+        return given
+    vision = given.pop("vision_config")
+    return {"text_config": given, "vision_config": vision, "mm_tokens_per_image": 4}
+
+
+def table() -> str:
+    """The rows of docs/models.md."""
+    rows = ["| family | `model_type` | batches |", "|---|---|---|"]
+    rows += [f"| {family.name} | `{family.model_type}` | {family.way} |" for family in FAMILIES]
+    return "\n".join(rows)
+
+
 def save_family(family: Family, folder: Path) -> str:
     """The folder of a tiny random model of the family."""
     import torch
@@ -165,9 +194,9 @@ def save_family(family: Family, folder: Path) -> str:
 
     tokenizer = tiny_tokenizer()
     ends = dict.fromkeys(("bos_token_id", "eos_token_id", "pad_token_id"), tokenizer.eos_token_id)
-    options = {"vocab_size": len(tokenizer), **SIZES, **ends, **family.options}
+    options = config_options(family, vocab_size=len(tokenizer), **ends)
     torch.manual_seed(0)
-    config = CONFIG_MAPPING[family.model_type](**{k: v for k, v in options.items() if v is not None})
+    config = CONFIG_MAPPING[family.model_type](**options)
     AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)

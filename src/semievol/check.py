@@ -8,6 +8,7 @@ from rich.table import Table
 from semievol.backends import NO_LIMIT
 from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
+from semievol.local.families import checked_model, is_local
 from semievol.plan import Estimate, Plan, make_plan
 from semievol.run_dir import RunDir
 from semievol.terminal import TextConsole
@@ -37,6 +38,8 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
         SemiEvolError: the run cannot be; says why.
     """
     RunDir(config.output).require_own()
+    if is_local(config):
+        checked_model(config.model)
     dataset = load(config, folder)
     return Checked(dataset, examine(dataset), make_plan(config, dataset, measure=measure))
 

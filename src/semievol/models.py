@@ -140,7 +140,7 @@ def load_model(config: ModelConfig) -> Any:
 
 def model_limit(config: ModelConfig) -> int:
     """The most tokens that prompt and response may have together: the model's limit, or less where the user says so."""
-    own = getattr(_described(config).get_text_config(), "max_position_embeddings", None)
+    own = getattr(model_description(config).get_text_config(), "max_position_embeddings", None)
     return min(limit for limit in (own, config.max_length, 2**31) if limit is not None)
 
 
@@ -151,13 +151,13 @@ def stop_tokens(config: ModelConfig, tokenizer: Any) -> frozenset[int]:
     try:
         generation = GenerationConfig.from_pretrained(resolve_model(config), revision=config.revision)
     except OSError:  # the model comes without one
-        generation = GenerationConfig.from_model_config(_described(config))
+        generation = GenerationConfig.from_model_config(model_description(config))
     own = generation.eos_token_id
     ends = [*(own if isinstance(own, list) else [own]), end_of_turn(tokenizer), tokenizer.eos_token_id]
     return frozenset(end for end in ends if end is not None)
 
 
-def _described(config: ModelConfig) -> Any:
+def model_description(config: ModelConfig) -> Any:
     """The model's own config."""
     from transformers import AutoConfig
 

@@ -23,6 +23,7 @@ from semievol.errors import ConfigError, RunDirError
 from semievol.executors import Executor, open_executor
 from semievol.files import iter_rows, read_json, write_text
 from semievol.local import free_memory
+from semievol.local.families import checked_model, is_local
 from semievol.progress import Reporter
 from semievol.provenance import commit
 from semievol.records import Example
@@ -104,6 +105,7 @@ def run(
     with reaching(folder.path), folder.lock(partial(setattr, reporter, "stopping", True)):
         if line := settle(folder):
             reporter.say(line)
+        _check_model(config, folder, executor, reporter)
         config = pinned(config, folder, executor, reporter)
         dataset = dataset or load(config, folder.rows_path)
         folder.forget_rows(
@@ -236,6 +238,16 @@ def pinned(config: Config, folder: RunDir, executor: Executor, reporter: Reporte
         folder.write_facts(facts)
     model = ModelConfig.model_validate({**config.model.model_dump(), "dtype": facts["dtype"]})
     return config.model_copy(update={"model": model})
+
+
+def _check_model(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> None:
+    """Looks once per folder whether the model can be used at all, where it will answer."""
+    if not is_local(config) or folder.facts().get("model_type") is not None:
+        return
+    if config.backend.kind == "transformers":
+        implementation("backend.kind", config.backend.kind, BACKENDS)  # says which extra is missing, if one is
+    (model_type,) = executor.map(checked_model, [config.model], reporter)
+    folder.write_facts({**folder.facts(), "model_type": model_type})
 
 
 def _session_started(folder: RunDir) -> dict[str, Any]:

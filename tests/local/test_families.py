@@ -17,7 +17,9 @@ from transformers import AutoModelForCausalLM, set_seed  # noqa: E402
 
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.config import Config, ModelConfig, TrainingConfig, build  # noqa: E402
+from semievol.local.batches import tree  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
+from semievol.local.passes import Work  # noqa: E402
 from semievol.models import load_tokenizer  # noqa: E402
 from semievol.records import Message, Request, Sampling, TrainingExample  # noqa: E402
 from semievol.training.local import LocalTrainer, left_out  # noqa: E402
@@ -123,5 +125,80 @@ def test_a_family_answers_scores_and_trains_as_with_plain_libraries(family: Fami
         assert evolved.losses == warm.losses
         adapted = PeftModel.from_pretrained(plain(), evolved.weights).eval()
         assert_alike(config, {"evolved": evolved.weights}, "evolved", adapted, rows)
+    finally:
+        free_local_model()
+
+
+def test_long_neighbours_change_no_row_of_a_longrope_model(tmp_path: Path) -> None:
+    """Rows on both sides of the length of the first training, and one that grows across it."""
+    (family,) = [family for family in FAMILIES if family.name == "Phi-3 with LongRoPE"]
+    model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
+    base = AutoModelForCausalLM.from_pretrained(model.name, dtype=torch.float32).eval()
+    boundary = base.config.rope_parameters["original_max_position_embeddings"]
+    way = local_model(model).way
+    assert way.boundary == boundary
+    ids = list(range(40, 90)) * 2
+    rows = [Row(tuple(ids[start : start + length]), (5, 6), 1.0) for start, length in enumerate((9, 80, boundary - 4))]
+    try:
+        batch = tree(rows, share=way.shares)
+        passes = way.passes(local_model(model).model, Work(), 0)
+        with torch.inference_mode():
+            wanted = [1] * len(batch.leaves)
+            found = [passes.prefill(batch, wanted, room=5)[batch.leaf_of_row]]
+            steps = [[30 + step] * len(rows) for step in range(4)]
+            found += [passes.step(tokens) for tokens in steps]
+            passes.select([2, 0])
+            last = passes.step([50, 50])
+        for index, row in enumerate(batch.rows):
+            for step, logits in enumerate(found):
+                sequence = [*row.prompt, *row.response, *(tokens[index] for tokens in steps[:step])]
+                expected = base(torch.tensor([sequence])).logits[0, -1]
+                torch.testing.assert_close(logits[index], expected, rtol=CLOSE, atol=CLOSE)
+        for place, index in enumerate((2, 0)):
+            sequence = [*batch.rows[index].prompt, *batch.rows[index].response, 30, 31, 32, 33, 50]
+            expected = base(torch.tensor([sequence])).logits[0, -1]
+            torch.testing.assert_close(last[place], expected, rtol=CLOSE, atol=CLOSE)
+    finally:
+        free_local_model()
+
+
+def everything(model: Any) -> dict[str, Any]:
+    """What a model is, beside the numbers that it computes."""
+    configs = [model.config, model.config.get_text_config(), model.generation_config]
+    return {
+        "configs": [config.to_dict() for config in configs],
+        "flags": [vars(config).get("_attn_implementation_internal") for config in configs],
+        "attributes": sorted(vars(model)),
+        "forward": (vars(model).get("forward"), type(model).forward),
+        "modules": [
+            (name, type(module), module.training, sorted(vars(module)), {k: len(v) for k, v in hooks(module)})
+            for name, module in model.named_modules()
+        ],
+        "weights": {name: (id(w), w.requires_grad, w.grad) for name, w in model.named_parameters()},
+    }
+
+
+def hooks(module: Any) -> list[tuple[str, Any]]:
+    return [(name, value) for name, value in vars(module).items() if name.endswith("_hooks")]
+
+
+@pytest.mark.parametrize("model_type", ["llama", "gpt2", "mixtral", "granitemoehybrid"])
+def test_the_base_is_the_same_before_and_after_two_trainings(model_type: str, tmp_path: Path) -> None:
+    family = next(family for family in FAMILIES if family.model_type == model_type)
+    model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
+    config = build({"model": model.model_dump()})
+    try:
+        told = answers_of(config, {}, "base")
+        base = local_model(model).model
+        before, numbers = everything(base), {name: tensor.clone() for name, tensor in base.state_dict().items()}
+        LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "first", 5)
+        LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "second", 6, str(tmp_path / "first"))
+        assert local_model(model).model is base
+        after = everything(base)
+        for what, state in before.items():
+            assert after[what] == state, what
+        for name, tensor in base.state_dict().items():
+            assert torch.equal(tensor, numbers[name]), name
+        assert answers_of(config, {}, "base") == told
     finally:
         free_local_model()

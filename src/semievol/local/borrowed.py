@@ -14,12 +14,15 @@ class State:
         self._model = model
         self._configs = [(config, _options(config)) for config in _configs(model)]
         self._forward = vars(model).get("forward")
+        self._attributes = set(vars(model))
         self._modes = {module: (module.training, _hooks(module)) for module in model.modules()}
         self._wanted = {weight: weight.requires_grad for weight in model.parameters()}
 
     def restore(self) -> None:
         """Gives the model all of it back."""
         self.restore_pass()
+        for name in set(vars(self._model)) - self._attributes:  # TRL's tags, for instance
+            delattr(self._model, name)
         for module, (training, hooks) in self._modes.items():
             module.training = training
             for name, own in hooks.items():

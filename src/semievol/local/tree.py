@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch.nn.functional import embedding
 from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from semievol.local.attention import Block, attention, bias, blocks
 from semievol.local.batches import Batch, Tokens
@@ -212,8 +213,13 @@ def _registered(
     **unused: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention as transformers calls it: queries (1, H, N, D), keys and values (1, G, N, D), result (1, N, H, D)."""
-    if tree is None or dropout or sliding_window is not None or softcap is not None or s_aux is not None:
+    if dropout or sliding_window is not None or softcap is not None or s_aux is not None:
         raise NotImplementedError("attention over a tree has no dropout, sliding window, soft cap or sinks")
+    if tree is None:
+        if attention_mask is not None or query.shape[2] not in (1, key.shape[2]):
+            raise NotImplementedError("attention over a tree takes other sequences in one piece or token by token")
+        found: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, None, scaling=scaling)
+        return found
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))  # (N, heads, D)
     layer: int = module.layer_idx  # type: ignore[assignment]

@@ -133,11 +133,11 @@ def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
 
 
 CODE_VERSION: Mapping[str, int] = {
-    "warmup": 1,
-    "collaborate": 1,
-    "justify": 2,
-    "select": 2,
-    "evolve": 1,
-    "evaluate": 1,
+    "warmup": 2,
+    "collaborate": 2,
+    "justify": 3,
+    "select": 3,
+    "evolve": 2,
+    "evaluate": 2,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""
