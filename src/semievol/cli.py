@@ -1,7 +1,6 @@
 """The program `semievol`: each command parses, makes one call and prints."""
 
 import argparse
-import errno
 import json
 import signal
 import sys
@@ -9,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semievol.errors import SemiEvolError, Stopped
+from semievol.errors import SemiEvolError, Stopped, refused_by_system
 from semievol.paths import expanded
 
 if TYPE_CHECKING:
@@ -62,10 +61,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SemiEvolError as error:
         _complain(str(error))
         return 1
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except Exception as error:
+        if (line := refused_by_system(error)) is None:
             raise
-        _complain("the disk is full; nothing finished is lost, the same command goes on")
+        _complain(line)
         return 1
     return 0
 

@@ -15,6 +15,22 @@
 Each message says what is wrong, where, and what to do.
 """
 
+import errno
+import os
+import re
+
+_REFUSED = {
+    "ENOSPC": "the disk is full",
+    "EDQUOT": "the disk is full for this user, whose quota is used up",
+    "EFBIG": "a file would be larger than is allowed here (ulimit -f)",
+    "EMFILE": "more files are open than is allowed here (ulimit -n)",
+    **dict.fromkeys(("EROFS", "EACCES", "EPERM", "EIO", "ENOTDIR", "EISDIR", "ENAMETOOLONG", "ELOOP", "ESTALE"), ""),
+}
+"""What a system refuses a program that is not at fault, in words where its own say too little."""
+
+_NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
+"""How libraries in Rust and C++ pass on what the system said."""
+
 
 class SemiEvolError(Exception):
     """Any error that is the user's to mend."""
@@ -63,3 +79,19 @@ class Stopped(SemiEvolError):
 def first_line(error: BaseException) -> str:
     """The first line of what an error of a library says; the name of its type where it says nothing."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
+
+
+def refused_by_system(error: Exception) -> str | None:
+    """What the system refused, in one line for a person; `None` where the error is another."""
+    number = getattr(error, "errno", None)
+    if number is None and (found := _NUMBER.search(str(error))):
+        number = int(found[1] or found[2])
+    full = ("PytorchStreamWriter failed", "database or disk is full")  # torch and SQLite pass on no number
+    if number is None and any(words in str(error) for words in full):
+        number = errno.ENOSPC
+    code = errno.errorcode.get(number) if isinstance(number, int) else None
+    if number is None or code not in _REFUSED:
+        return None
+    name = getattr(error, "filename", None)
+    what = _REFUSED[code] or os.strerror(number)
+    return f"{f'{name}: ' if name else ''}{what}; nothing finished is lost, the same command goes on"

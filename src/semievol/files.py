@@ -13,7 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semievol.addresses import at_address, upload
-from semievol.errors import RunDirError
+from semievol.errors import RunDirError, first_line
+
+STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
+
+_ADVICE = {
+    "run.json": "remove it; times, versions and the measured type of the weights are lost, and no result",
+    "done.json": "remove it; the stage is finished again from what lies beside it",
+    "metrics.json": "remove it; it is computed again from the answers beside it",
+    "job.json": "remove it; the training at the service is not found again, and another one is started and paid",
+}
+"""What to do about a file that is damaged, and what is lost by that."""
 
 ROW_GROUP = 4 * 1024 * 1024
 """Bytes in memory after which a row group of a Parquet file is written."""
@@ -39,14 +49,27 @@ def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> N
 
 @contextmanager
 def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
-    """A Parquet file; of one at an address only what is asked for is read."""
-    if at_address(path):
-        with path.open("rb") as handle, pq.ParquetFile(handle) as file:
-            yield file
-    else:
-        # What is read ahead would be held until the end, for all row groups: memory that grows with the rows.
-        with pq.ParquetFile(path, pre_buffer=False, buffer_size=64 * 1024) as file:
-            yield file
+    """A Parquet file of a run; of one at an address only what is asked for is read.
+
+    Raises:
+        RunDirError: it is gone or damaged, which may show only while it is read.
+    """
+    try:
+        if at_address(path):
+            with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+                yield file
+        else:
+            # What is read ahead would be held until the end, for all row groups: memory that grows with the rows.
+            with pq.ParquetFile(path, pre_buffer=False, buffer_size=64 * 1024) as file:
+                yield file
+    except FileNotFoundError as error:
+        raise damaged(path, "it is gone") from error
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise damaged(path, first_line(error)) from error
+    except OSError as error:
+        if error.errno is not None:  # the system's; Arrow has none for what it cannot read
+            raise
+        raise damaged(path, first_line(error)) from error
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -102,11 +125,31 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise damaged(path, "it is gone") from error
     except ValueError as error:
-        raise RunDirError(f"{path}: damaged: {error}; remove the stage's folder to make it anew") from error
+        raise damaged(path, first_line(error)) from error
     if not isinstance(content, dict):
-        raise RunDirError(f"{path}: damaged: not an object; remove the stage's folder to make it anew")
+        raise damaged(path, "not an object")
     return content
+
+
+def damaged(path: Path, why: str) -> RunDirError:
+    """The error of a run's file that cannot be used: what to do about it, and what that costs."""
+    place = path.as_posix().split("/")
+    stage = next((part for part in reversed(place[:-1]) if part in STAGES), None)
+    if (advice := _ADVICE.get(path.name)) is None and path.name.endswith(".failed.json"):
+        advice = "remove it; only the reasons of the failures are lost"
+    elif advice is None and stage == "evaluate" and path.suffix == ".parquet":
+        advice = "remove it and done.json there; that model answers the test rows again, and a service is paid again"
+    elif advice is None and path.name.startswith("part-"):
+        advice = "remove it and done.json there; its shard is asked again, and a service is paid for it again"
+    elif advice is None and stage is not None:
+        advice = (
+            f"--redo {stage} makes this stage and the later ones anew, and removes what they hold, "
+            "answers that were paid for too"
+        )
+    return RunDirError(f"{path}: damaged: {why}" + (f"; {advice}" if advice else ""))
 
 
 @contextmanager

@@ -2,12 +2,15 @@
 
 import dataclasses
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from semievol.records import Response
+
+logger = logging.getLogger(__name__)
 
 
 class Journal:
@@ -17,7 +20,7 @@ class Journal:
         self.path = path
 
     def read(self) -> dict[str, Response]:
-        """Finished responses by request id; a torn last line counts as not answered and is cut off.
+        """Finished responses by request id; a damaged line counts as not answered, and a torn last one is cut off.
 
         A request that failed is not finished, unless it would fail again.
         """
@@ -28,8 +31,11 @@ class Journal:
         if whole < len(data):
             with self.path.open("r+b") as handle:
                 handle.truncate(whole)
-        responses = (_response(json.loads(line)) for line in data[:whole].splitlines())
-        return {each.id: each for each in responses if each.finish != "error" or each.permanent}
+        responses = [_read(line) for line in data[:whole].splitlines()]
+        if damaged := responses.count(None):
+            logger.warning("%s: %d lines are damaged; these requests are asked again", self.path, damaged)
+        finished = (each for each in responses if each is not None)
+        return {each.id: each for each in finished if each.finish != "error" or each.permanent}
 
     @property
     def exists(self) -> bool:
@@ -42,7 +48,9 @@ class Journal:
         with self.path.open("ab", buffering=0) as handle:
 
             def write(response: Response) -> None:
-                handle.write(_line(response))
+                line = memoryview(_line(response))
+                while line:  # a disk that is nearly full takes a part, and says nothing
+                    line = line[handle.write(line) :]
 
             yield write
 
@@ -70,6 +78,14 @@ _encode = json.JSONEncoder(ensure_ascii=False).encode
 def _line(response: Response) -> bytes:
     # dataclasses.asdict would copy every value, at three times the cost of the line.
     return _encode({name: getattr(response, name) for name in _FIELDS}).encode() + b"\n"
+
+
+def _read(line: bytes) -> Response | None:
+    """The response in a line; `None` where it is damaged."""
+    try:
+        return _response(json.loads(line))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
 
 
 def _response(fields: dict[str, Any]) -> Response:

@@ -6,6 +6,7 @@ was killed is known when it is started again, and not elsewhere.
 """
 
 import json
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from typing import Any
 
 from semievol.addresses import at_address, on_disk, upload
 from semievol.files import write_text
+
+logger = logging.getLogger(__name__)
 
 EVERY = 10.0
 """Seconds between two uploads."""
@@ -64,8 +67,12 @@ def _own_entries(path: Path) -> Entries:
 
 
 def _entries(content: bytes) -> Iterator[dict[str, Any]]:
-    """The charges; a torn last line, of a process that was killed, is none."""
-    return (json.loads(line) for line in content.rpartition(b"\n")[0].splitlines())
+    """The charges; a torn line, of a process that was killed or had a full disk, is none."""
+    for line in content.rpartition(b"\n")[0].splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            logger.warning("a damaged line of the ledger is left out of the costs")
 
 
 def _compacted(entries: Entries) -> Entries:

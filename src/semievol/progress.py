@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
+from semievol.errors import RunDirError
 from semievol.terminal import TextConsole, visible
 
 logger = logging.getLogger("semievol")
@@ -169,10 +170,25 @@ class _TextFormatter(logging.Formatter):
         return visible(super().format(record))
 
 
+class _LogFile(logging.FileHandler):
+    """Writes what it can: a full disk ends a run in the words of what it computes, and not of its log."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handleError(record)
+
+
 def log_to(path: Path) -> None:
-    """Sends the log of this package, and warnings of the libraries, to a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path, encoding="utf-8")
+    """Sends the log of this package, and warnings of the libraries, to a file.
+
+    Raises:
+        RunDirError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(path, encoding="utf-8")
+    except OSError as error:
+        raise RunDirError(f"{path}: cannot be written: {error.strerror or error}") from error
     handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)

@@ -32,6 +32,7 @@ from typing import Any
 from semievol.addresses import at_address, make_folder, on_disk, path_of, reaching, upload
 from semievol.config import CONFIG, FACTS
 from semievol.errors import RunDirError
+from semievol.files import STAGES as STAGES
 from semievol.files import read_json, write_text
 from semievol.locks import locked
 from semievol.stage_dir import StageDir
@@ -41,8 +42,6 @@ PROCESS = "SEMIEVOL_PROCESS"
 
 LEDGER = "costs.jsonl"
 """What services charged, in a run folder on a disk."""
-
-STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
 
 OF_THE_SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db", ".gitkeep", "lost+found"})

@@ -7,6 +7,7 @@ machine that reads it.
 """
 
 import atexit
+import filecmp
 import functools
 import hashlib
 import json
@@ -89,7 +90,7 @@ def store(examples: Iterable[Example], folder: Path | None = None) -> StoredExam
                 writer.write_batch(_columns(batch))
                 rows += len(batch)
         name = f"{total.hexdigest()}.arrow"
-        if not (disk / name).exists():
+        if not _holds(disk / name, partial):
             with partial.open("rb") as handle:
                 os.fsync(handle.fileno())
             partial.replace(disk / name)
@@ -99,6 +100,11 @@ def store(examples: Iterable[Example], folder: Path | None = None) -> StoredExam
     if at_address(path) and not path.exists():
         upload(disk / name, path)
     return StoredExamples(path, range(rows), total.hexdigest())
+
+
+def _holds(file: Path, partial: Path) -> bool:
+    """Whether a file is there and is what it should be: a disk may have damaged it since."""
+    return file.exists() and filecmp.cmp(file, partial, shallow=False)
 
 
 def digest(examples: Iterable[Example]) -> str:

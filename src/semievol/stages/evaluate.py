@@ -72,7 +72,8 @@ def evaluate(
         **_asked_otherwise(round_),
     )
     revision = selections[-1].revision if selections else 0
-    if stage.begin(key, revision, reads_rows=True, renew=lambda old: _forget_changed(stage, old, weights_digests)):
+    left = stage.begin(key, revision, reads_rows=True, renew=lambda old: _forget_changed(stage, old, weights_digests))
+    if left or not stage.metrics_path.exists():
         round_ = _as_tested(round_)
         before = dataclasses.replace(round_.worker.usage)
         found: dict[str, dict[str, Any]] = {model: _measure(round_, stage, model, test) for model in models}

@@ -1,0 +1,207 @@
+"""Files of a run that a disk, a full one or a person has damaged: one line that names the file, or no harm."""
+
+import errno
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from samples import run_results, topics_config
+from semievol import run
+from semievol.cli import main
+from semievol.config import dump
+from semievol.errors import RunDirError, refused_by_system
+from semievol.journal import Journal
+from semievol.ledger import Ledger, read_ledger
+from semievol.records import Response
+from semievol.run_dir import RunDir
+
+
+@pytest.mark.parametrize(
+    ("place", "redo", "advice"),
+    [
+        ("collaborate/part-00001.parquet", "justify", "remove it and done.json there; its shard is asked again, and a"),
+        ("justify/part-00000.parquet", "select", "remove it and done.json there; its shard is asked again, and a serv"),
+        ("select/pseudo_labels.parquet", "evolve", "--redo select makes this stage and the later ones anew, and remov"),
+        ("collaborate/key.json", None, "--redo collaborate makes this stage and the later ones anew, and removes what"),
+        ("run.json", None, "remove it; times, versions and the measured type of the weights are lost, and no result"),
+        ("evaluate/metrics.json", None, "remove it; it is computed again from the answers beside it"),
+    ],
+)
+@pytest.mark.parametrize("damage", ["emptied", "truncated"])
+def test_a_damaged_file_is_named_with_what_to_do_and_the_advice_mends_it(
+    place: str, redo: str | None, advice: str, damage: str, tmp_path: Path
+) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    before = run_results(tmp_path / "run")
+    path = tmp_path / "run" / place
+    content = path.read_bytes()
+    path.write_bytes(b"{" if damage == "emptied" else content[: len(content) // 2])
+    with pytest.raises(RunDirError, match=f"{place}: damaged: ") as caught:
+        run(config, redo=redo)
+    assert advice in str(caught.value)
+    assert "\n" not in str(caught.value)
+    if advice.startswith("remove it"):
+        path.unlink()
+        if "done.json" in advice:
+            (path.parent / "done.json").unlink()
+        run(config, redo=redo)
+    else:
+        run(config, redo=path.parent.name)
+    assert run_results(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("place", ["evaluate/metrics.json", "evaluate/done.json", "collaborate/done.json"])
+def test_figures_that_are_gone_are_made_again_from_the_answers(place: str, tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    before = run_results(tmp_path / "run")
+    (tmp_path / "run" / place).unlink()
+    run(config)
+    assert run_results(tmp_path / "run") == before
+
+
+def test_stored_rows_that_a_disk_has_damaged_are_made_again(tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config, until="warmup")
+    stored = {path: path.read_bytes() for path in (tmp_path / "run/rows").iterdir()}
+    for path, content in stored.items():
+        path.write_bytes(content.replace(b"rain", b"pain") if b"rain" in content else b"")
+    run(config, until="warmup")
+    assert {path: path.read_bytes() for path in (tmp_path / "run/rows").iterdir()} == stored
+
+
+def test_a_damaged_line_of_a_journal_is_asked_again_and_the_others_stand(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    with journal.writer() as write:
+        for id_ in ("a", "b", "c", "d"):
+            write(Response(id_, "x", None, "stop", 1, 1))
+    lines = journal.path.read_bytes().splitlines(keepends=True)
+    lines[1] = lines[1].replace(b'"logprobs"', b'"logbrobs"')
+    lines[2] = lines[2][:20] + lines[2]  # a torn line that the next one was written behind
+    journal.path.write_bytes(b"".join(lines))
+    assert list(journal.read()) == ["a", "d"]
+
+
+def test_an_answer_that_is_written_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Nearly:
+        """A file on a disk that takes seven bytes at a time."""
+
+        def __init__(self, file) -> None:
+            self._file = file
+
+        def __enter__(self) -> "Nearly":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            self._file.close()
+
+        def write(self, data) -> int:
+            return self._file.write(data[:7])
+
+    opened = Path.open
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", lambda path, *how, **named: Nearly(opened(path, *how, **named)))
+        with journal.writer() as write:
+            write(Response("a", "ein längeres Wort", (-0.5,), "stop", 1, 1))
+    assert journal.read()["a"].text == "ein längeres Wort"
+
+
+def test_a_torn_line_of_a_ledger_costs_no_run(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "costs.jsonl")
+    entry = {"what": "answers", "weights": "base", "requests": 1, "input": 1, "output": 1, "dollars": 0.5}
+    ledger.add(entry)
+    with (tmp_path / "costs.jsonl").open("a", encoding="utf-8") as handle:
+        handle.write('{"what": "ans\n')
+    ledger.add(entry)
+    assert read_ledger(tmp_path / "costs.jsonl") == [entry, entry]
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full"),
+        (OSError(errno.EFBIG, "File too large"), r"a file would be larger than is allowed here \(ulimit -f\)"),
+        (PermissionError(errno.EACCES, "Permission denied", "a/b"), "a/b: Permission denied"),
+        (OSError(errno.EROFS, "Read-only file system", "a/b"), "a/b: Read-only file system"),
+        (RuntimeError("I/O error: No space left on device (os error 28)"), "the disk is full"),
+        (
+            RuntimeError("[enforce fail at inline_container.cc:603] . PytorchStreamWriter failed writing"),
+            "disk is full",
+        ),
+        (RuntimeError("database or disk is full"), "the disk is full"),
+    ],
+)
+def test_what_the_system_refuses_is_said_in_one_line(error: Exception, words: str) -> None:
+    line = refused_by_system(error)
+    assert line is not None
+    assert line.endswith("; nothing finished is lost, the same command goes on")
+    assert re.search(words, line)
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize("error", [ValueError("28"), FileNotFoundError(errno.ENOENT, "No such file"), KeyError(28)])
+def test_a_fault_of_the_program_is_none_of_the_systems(error: Exception) -> None:
+    assert refused_by_system(error) is None
+
+
+@pytest.mark.parametrize("limit", [200, 3_000, 20_000])
+def test_a_file_that_may_not_grow_ends_in_one_line_and_the_rest_goes_on(limit: int, tmp_path: Path) -> None:
+    config = tmp_path / "topics.yaml"
+    config.write_text(dump(topics_config(tmp_path)), encoding="utf-8")
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+
+    command = [sys.executable, "-m", "semievol.cli", "run", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=limited, env=os.environ)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "Logging error" not in done.stderr
+    assert "a file would be larger than is allowed here" in done.stderr.splitlines()[-1]
+    assert main(["run", str(config)]) == 0
+    run(topics_config(tmp_path, output=str(tmp_path / "other")))
+    assert run_results(tmp_path / "run") == run_results(tmp_path / "other")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_only_be_read_is_refused_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "topics.yaml"
+    config.write_text(dump(topics_config(tmp_path)), encoding="utf-8")
+    assert main(["run", str(config)]) == 0
+    folders = [path for path in (tmp_path / "run").rglob("*") if path.is_dir()]
+    try:
+        for path in [*folders, tmp_path / "run"]:
+            path.chmod(0o500)
+        for path in (tmp_path / "run/logs").iterdir():
+            path.chmod(0o400)
+        capsys.readouterr()
+        for command in (["run"], ["evaluate"], ["run", "--redo", "select"]):
+            assert main([command[0], str(config), *command[1:]]) == 1
+            assert capsys.readouterr().err.count("\n") == 1
+        assert main(["status", str(config)]) == 0
+    finally:
+        for path in [tmp_path / "run", *folders]:
+            path.chmod(0o700)
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "topics.yaml"
+    config.write_text(dump(topics_config(tmp_path)), encoding="utf-8")
+    folder = RunDir(tmp_path / "run")
+    folder.claim()
+    folder.log_path.parent.write_text("a file", encoding="utf-8")
+    assert main(["run", str(config)]) == 1
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"{folder.log_path}: cannot be written: " in said
+    assert json.loads(folder.facts_path.read_text()) == {"sessions": []}
