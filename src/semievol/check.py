@@ -10,6 +10,7 @@ from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
 from semievol.local.families import checked_model, is_local
 from semievol.plan import Estimate, Plan, make_plan
+from semievol.preflight import require_engine, require_ready
 from semievol.run_dir import RunDir
 from semievol.terminal import TextConsole
 
@@ -38,9 +39,11 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
         SemiEvolError: the run cannot be; says why.
     """
     RunDir(config.output).require_own()
+    require_engine(config)
     if is_local(config):
         checked_model(config.model)
     dataset = load(config, folder)
+    require_ready(config, dataset)
     return Checked(dataset, examine(dataset), make_plan(config, dataset, measure=measure))
 
 

@@ -24,6 +24,7 @@ from semievol.executors import Executor, open_executor
 from semievol.files import iter_rows, read_json, write_text
 from semievol.local import free_memory
 from semievol.local.families import checked_model, is_local
+from semievol.preflight import require_engine, require_ready
 from semievol.progress import Reporter
 from semievol.provenance import commit
 from semievol.records import Example
@@ -105,9 +106,11 @@ def run(
     with reaching(folder.path), folder.lock(partial(setattr, reporter, "stopping", True)):
         if line := settle(folder):
             reporter.say(line)
+        require_engine(config)
         _check_model(config, folder, executor, reporter)
         config = pinned(config, folder, executor, reporter)
         dataset = dataset or load(config, folder.rows_path)
+        require_ready(config, dataset, until)
         folder.forget_rows(
             [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
         )

@@ -50,6 +50,22 @@ def test_repeated_prompts_are_counted_whatever_their_case_and_whitespace():
     assert "1 labeled rows repeat a prompt" in report.warnings
 
 
+def test_rows_that_contradict_each_other_are_named():
+    rows = [Example("1", "One?", "A"), Example("2", " one?", "B"), Example("3", "one?", "A"), Example("4", "two?", "B")]
+    (warning,) = [line for line in examine(dataset(rows)).warnings if "different answer" in line]
+    assert warning == "1 labeled rows have the prompt of another and a different answer (1 and 2)"
+    assert not [line for line in examine(dataset(rows[2:])).warnings if "different" in line]
+    assert "1 test rows have the prompt of another" in " ".join(examine(dataset(test=rows)).warnings)
+
+
+def test_test_rows_of_one_answer_are_said_to_measure_nothing_else():
+    report = examine(dataset(test=["one", "two"], task=Closed()))
+    assert "all test rows have the answer 'A': a model that gives no other is right on all of them" in report.warnings
+    two = examine(dataset(test=["one", Example("2", "two", "B")], task=Closed()))
+    assert "no test row has the answer 'C', so nothing is measured of it" in two.warnings
+    assert not [line for line in examine(dataset(test=["one"])).warnings if "test row" in line]
+
+
 def test_prompts_in_two_splits_are_named():
     report = examine(dataset(["a", "b"], ["B", "c"], ["c", "d"]))
     assert [(each.splits, each.rows, each.pairs) for each in report.overlaps] == [

