@@ -214,6 +214,8 @@ def quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
+            # PEFT looks for experts among modules, finds them as parameters, and says that it found no modules.
+            warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys", RuntimeWarning)
             yield
     finally:
         if shown:

@@ -1,5 +1,6 @@
 """Every family of models through answers, scores and trainings, held against plain transformers and PEFT."""
 
+import dataclasses
 import gc
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,11 +14,13 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from peft import LoraConfig, PeftModel, get_peft_model  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 from transformers import AutoModelForCausalLM, set_seed  # noqa: E402
 
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.config import Config, ModelConfig, TrainingConfig, build  # noqa: E402
 from semievol.local.batches import tree  # noqa: E402
+from semievol.local.borrowed import train_adapter_alone  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.local.passes import Work  # noqa: E402
 from semievol.models import load_tokenizer  # noqa: E402
@@ -104,6 +107,7 @@ def _quick_collection() -> Iterator[None]:
     gc.collect()
     gc.freeze()
     yield
+    free_local_model()
     gc.unfreeze()
 
 
@@ -202,3 +206,53 @@ def test_the_base_is_the_same_before_and_after_two_trainings(model_type: str, tm
         assert answers_of(config, {}, "base") == told
     finally:
         free_local_model()
+
+
+@pytest.mark.parametrize("model_type", ["gpt2", "opt", "qwen3_5_text"])
+def test_recomputed_activations_bring_no_dropout_back(model_type: str, tmp_path: Path) -> None:
+    family = next(family for family in FAMILIES if family.model_type == model_type)
+    model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
+    recomputed = RECIPE.model_copy(update={"gradient_checkpointing": True})
+    kept = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "kept", 5)
+    assert LocalTrainer().train(model, EXAMPLES, recomputed, tmp_path / "anew", 5).losses == pytest.approx(
+        kept.losses, abs=CLOSE
+    )
+
+
+def test_the_adapters_own_dropout_is_on_and_the_bases_is_off(tmp_path: Path) -> None:
+    family = next(family for family in FAMILIES if family.model_type == "gpt2")
+    base = AutoModelForCausalLM.from_pretrained(save_family(family, tmp_path / "model"))
+    lora = LoraConfig(task_type="CAUSAL_LM", lora_dropout=0.5, target_modules="all-linear")
+    model = get_peft_model(base, lora).train()
+    train_adapter_alone(model)
+    dropouts = {
+        name: module.training for name, module in model.named_modules() if "drop" in type(module).__name__.lower()
+    }
+    assert {"lora_dropout" in name for name in dropouts} == {True, False}
+    assert all(training == ("lora_dropout" in name) for name, training in dropouts.items())
+
+
+def test_only_what_reads_text_gets_an_update(tmp_path: Path) -> None:
+    family = next(family for family in FAMILIES if family.model_type == "gemma3")
+    model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
+    trained = LocalTrainer().train(model, EXAMPLES[:1], RECIPE, tmp_path / "out", 5)
+    names = list(load_file(Path(trained.weights) / "adapter_model.safetensors"))
+    assert names
+    assert not [name for name in names if "vision" in name]
+
+
+@pytest.mark.parametrize("model_type", ["mixtral", "granitemoehybrid"])
+def test_a_config_that_asks_for_router_losses_changes_nothing(model_type: str, tmp_path: Path) -> None:
+    family = next(family for family in FAMILIES if family.model_type == model_type)
+    asking = dataclasses.replace(family, options={**family.options, "output_router_logits": True})
+    model = ModelConfig(name=save_family(asking, tmp_path / "model"), dtype="float32", device="cpu")
+    assert local_model(model).way.name == family.way
+    assert LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "out", 5).steps == 3
+
+
+def test_a_training_draws_the_same_numbers_whether_or_not_it_loads_the_model(tmp_path: Path) -> None:
+    family = next(family for family in FAMILIES if family.model_type == "qwen3_5_text")
+    model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
+    free_local_model()
+    loading = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "loading", 5)
+    assert LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "loaded", 5).losses == loading.losses

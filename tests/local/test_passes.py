@@ -9,6 +9,7 @@ pytest.importorskip("transformers")
 
 from semievol.config import ModelConfig  # noqa: E402
 from semievol.local.batches import Batch, tree  # noqa: E402
+from semievol.local.even import EvenPasses, Interface  # noqa: E402
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa: E402
 from semievol.local.tree import similar  # noqa: E402
 from semievol.local.ways import way_of  # noqa: E402
@@ -37,6 +38,10 @@ def passes(config: ModelConfig, way: str) -> tuple[Passes, Batch[Row]]:
     model = load_model(config)
     if way == "padded":
         return PaddedPasses(model, Work(), pad=0), tree(ROWS, share=False)
+    if way == "even":
+        return EvenPasses(model, Work(), Interface.of(model)), tree(ROWS)
+    if way == "anew":
+        return EvenPasses(model, Work(), Interface(keeps=False, cache=None)), tree(ROWS, share=False)
     assert way_of(model, 256).name == "tree"
     return TreePasses(model, Work()), tree(ROWS)
 
@@ -55,7 +60,7 @@ def _block_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.usefixtures("_block_sizes")
-@pytest.mark.parametrize("way", ["tree", "padded"])
+@pytest.mark.parametrize("way", ["tree", "padded", "even", "anew"])
 def test_the_logits_are_those_of_each_sequence_alone(config: ModelConfig, way: str) -> None:
     computed, batch = passes(config, way)
     wanted = [min(len(leaf), 2) for leaf in batch.leaves]
@@ -66,7 +71,7 @@ def test_the_logits_are_those_of_each_sequence_alone(config: ModelConfig, way: s
 
 
 @pytest.mark.usefixtures("_block_sizes")
-@pytest.mark.parametrize("way", ["tree", "padded"])
+@pytest.mark.parametrize("way", ["tree", "padded", "even", "anew"])
 def test_rows_go_on_as_each_would_alone(config: ModelConfig, way: str) -> None:
     computed, batch = passes(config, way)
     with torch.inference_mode():

@@ -28,6 +28,9 @@ class LocalModel:
 
     def __init__(self, config: ModelConfig) -> None:
         self.model: Any = load_model(config)
+        text = self.model.config.get_text_config()
+        if getattr(text, "output_router_logits", False):  # for a loss that balances experts, which is no part of ours
+            text.output_router_logits = False
         if self.model.device.type == "cpu":
             keep_freed_memory()
         self.adapter: str | None = None

@@ -62,7 +62,6 @@ class LocalTrainer:
                 f"set CUDA_VISIBLE_DEVICES={device[5:]} and model.device cuda"
             )
         seed %= 2**32  # the most that numpy's global generator takes
-        set_seed(seed)  # LoRA's own weights are drawn next
         model = model.model_copy(update={"dtype": agreed(resolve_dtype(model))})
         # What does not fit one GPU is loaded into the host's memory, and spread from there.
         base = model.model_copy(update={"device": "cpu"}) if recipe.fsdp else model
@@ -71,7 +70,7 @@ class LocalTrainer:
         with (
             quiet(),
             out_of_memory("training", advice),
-            adapted_model(base, recipe, start_from) as (
+            adapted_model(base, recipe, seed, start_from) as (
                 held,
                 adapted,
                 state,
@@ -103,7 +102,7 @@ class LocalTrainer:
 
 @contextmanager
 def adapted_model(
-    model: ModelConfig, recipe: TrainingConfig, start_from: str | None
+    model: ModelConfig, recipe: TrainingConfig, seed: int, start_from: str | None
 ) -> Iterator[tuple[LocalModel, Any, State]]:
     """The base model, it with float32 LoRA weights, new ones or those of `start_from`, and what it was before.
 
@@ -113,6 +112,7 @@ def adapted_model(
     held.use(None)
     held.forget()
     state = State(held.model)
+    set_seed(seed)  # LoRA's own weights are drawn next; loading some models draws numbers too
     try:
         adapted = _with_adapter(held.model, recipe, start_from)
         fuse(adapted)
