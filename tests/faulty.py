@@ -1,8 +1,11 @@
 """A fake engine and trainer that count what they are asked and kill their process on demand."""
 
+import dataclasses
+import math
 import os
 import signal
 import time
+import zlib
 from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 
@@ -73,3 +76,12 @@ class SlowBackend(FakeBackend):
         for response in super().generate(requests, finished, stop):
             time.sleep(0 if "QUICK" in os.environ else 0.05)
             yield response
+
+
+class WrongLogprobs(FakeBackend):
+    """An engine of which every fifth answer has a log-probability that is none."""
+
+    def _answer(self, request: Request) -> Response:
+        said = super()._answer(request)
+        wrong = {0: math.nan, 1: math.inf}.get(zlib.crc32(request.id.encode()) % 10)
+        return said if wrong is None else dataclasses.replace(said, logprobs=(wrong, *(said.logprobs or ())))

@@ -10,8 +10,10 @@ import pytest
 import semievol
 from samples import topics_config, write_topics
 from semievol.errors import ConfigError, RunDirError, Stopped, TrainingError
+from semievol.files import read_rows
 from semievol.pipeline import run
 from semievol.progress import Reporter
+from semievol.report import finish
 from semievol.run_dir import RunDir
 
 
@@ -213,3 +215,15 @@ def test_a_later_round_retrieves_from_the_rows_that_were_selected_too(tmp_path: 
     }
     assert any(reference.startswith("unlabeled-") for reference in shown)
     assert any(reference.startswith("labeled-") for reference in shown)
+
+
+def test_log_probabilities_that_are_none_cost_their_rows_and_not_the_selection(tmp_path: Path) -> None:
+    config = topics_config(tmp_path, backend={"kind": "faulty:WrongLogprobs"})
+    result = run(config)
+    rows = read_rows(RunDir(result.path).stage("select").rows_path)
+    unknown = [row for row in rows if row["mean_nll"] is None]
+    assert unknown
+    assert not any(row["kept"] for row in unknown)
+    assert sum(row["kept"] for row in rows) >= len(rows) // 3
+    finish(result.path)
+    assert "How sure the model is" in RunDir(result.path).report_path.read_text(encoding="utf-8")

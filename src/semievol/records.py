@@ -1,5 +1,6 @@
 """What flows through the stages: examples in, responses of models, pseudo-labels out."""
 
+import math
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -60,6 +61,15 @@ class Request:
     """A given response: nothing is generated, its token log-probabilities are computed."""
 
 
+ROUNDING = 1e-2
+"""Nats by which rounding may carry a log-probability above 0."""
+
+
+def possible(logprob: float) -> bool:
+    """Whether a number can be the log-probability of a token that was said: finite, and at most 0 but for rounding."""
+    return math.isfinite(logprob) and logprob <= ROUNDING
+
+
 @dataclass(frozen=True, slots=True)
 class Response:
     """What a model said to one request."""
@@ -68,7 +78,7 @@ class Response:
     text: str
     logprobs: tuple[float, ...] | None
     """log P of each token of `text` under the unmodified distribution (temperature 1), without the
-    end-of-turn token; `None` where the engine gives none."""
+    end-of-turn token; `None` where the engine gives none, or one that is no log-probability (see `possible`)."""
     finish: Literal["stop", "length", "scored", "error"]
     prompt_tokens: int
     completion_tokens: int
@@ -76,6 +86,10 @@ class Response:
     """Why there is no answer, where `finish` is `error`."""
     permanent: bool = False
     """An error that would come again, such as a prompt that is too long: the request is not asked again."""
+
+    def __post_init__(self) -> None:
+        if self.logprobs is not None and not all(map(possible, self.logprobs)):
+            object.__setattr__(self, "logprobs", None)
 
     @property
     def mean_nll(self) -> float | None:

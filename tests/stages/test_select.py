@@ -1,5 +1,6 @@
 """Selection against thresholds worked out by hand."""
 
+import math
 from typing import Any
 
 import pyarrow as pa
@@ -142,3 +143,24 @@ def test_agreement_has_one_tau_for_each_answer_where_that_is_asked_for() -> None
 
 def test_no_rows_are_no_error() -> None:
     assert decided([]) == []
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, 0.5])
+def test_what_is_no_log_probability_makes_h_unknown_whatever_engine_said_it(wrong: float) -> None:
+    response = Response("r", "two tokens", (-0.5, wrong), "stop", 3, 2)
+    assert response.logprobs is None
+    assert response.mean_nll is None
+
+
+def test_rounding_above_certainty_is_certainty() -> None:
+    assert Response("r", "sure", (1e-6, -1e-6), "stop", 3, 2).mean_nll == 0.0
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf, -0.5])
+def test_a_row_whose_h_is_no_h_is_dropped_and_the_others_are_selected_as_without_it(wrong: float) -> None:
+    rows = [row(0.4), row(0.1), row(wrong), row(0.3)]
+    unknown = [row(0.4), row(0.1), row(None), row(0.3)]
+    assert decided(rows, theta=0.5) == decided(unknown, theta=0.5)
+    assert sum(kept(rows, theta=0.5)) == 2
+    with pytest.raises(BackendError, match="needs log-probabilities"):
+        decided([row(wrong), row(wrong)], criterion="nll")

@@ -16,6 +16,7 @@ import pyarrow as pa
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
 from semievol.files import write_tables
+from semievol.records import possible
 from semievol.stage_dir import StageDir
 from semievol.stages.context import Round
 from semievol.stages.justify import SCHEMA as JUSTIFIED
@@ -72,7 +73,7 @@ def _criterion(round_: Round, justified: StageDir) -> Literal["nll", "agreement"
     answered = False
     for table in justified.tables(["answer", "mean_nll"]):
         for answer, h in _values(table, "answer", "mean_nll"):
-            if answer is not None and h is not None:
+            if answer is not None and _known(h):
                 return "nll"
             answered = answered or answer is not None
     if not answered:
@@ -119,7 +120,12 @@ def _score(agreement: float, h: float | None, config: SelectConfig) -> float:
     """What is compared with τ; lower is surer."""
     if config.criterion == "agreement":
         return 1 - agreement
-    return math.inf if h is None else h
+    return h if h is not None and _known(h) else math.inf
+
+
+def _known(h: float | None) -> bool:
+    """Whether it is a mean of negative log-probabilities; tables of earlier versions may hold other numbers."""
+    return h is not None and possible(-h)
 
 
 def decide(table: pa.Table, config: SelectConfig, taus: Thresholds) -> list[tuple[bool, str]]:
@@ -153,8 +159,8 @@ def _decide(
     if config.criterion == "agreement":
         kept = 1 - agreement <= tau
         return kept, f"agreement {agreement:.2f} {'>=' if kept else '<'} {1 - tau:.2f}"
-    if h is None:
-        return False, f"H {h_from or 'unknown'}"
+    if h is None or not _known(h):
+        return False, f"H {h_from if h is None and h_from else 'unknown'}"
     return h <= tau, f"H {h:.6g} {'<=' if h <= tau else '>'} tau {tau:.6g}"
 
 
