@@ -4,7 +4,7 @@ import copy
 from typing import Any
 
 import torch
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.lora import LoraLayer
 
 
 class State:
@@ -68,13 +68,13 @@ def train_adapter_alone(model: torch.nn.Module) -> None:
     Its dropout, the noise of its routers and its kernels for training would make the model that learns another than
     the one that answers. Layers that recompute their activations have to be in training mode to do so.
     """
+    dropouts: list[torch.nn.Module] = []
     for module in model.modules():
-        module.training = bool(getattr(module, "gradient_checkpointing", False))
-        if module.training:
-            for name, value in vars(module).items():
-                if "dropout" in name and isinstance(value, float):
-                    setattr(module, name, 0.0)
-    for module in [module for module in model.modules() if isinstance(module, BaseTunerLayer)]:
-        base = module.get_base_layer()
-        for part in set(module.modules()) - set(base.modules()):
-            part.training = True
+        own = vars(module)  # a module's own way to set and get attributes takes as long as a small forward pass
+        own["training"] = bool(own.get("gradient_checkpointing"))
+        if own["training"]:
+            own.update({name: 0.0 for name, value in own.items() if "dropout" in name and isinstance(value, float)})
+        if isinstance(module, LoraLayer):
+            dropouts.extend(module.lora_dropout.values())
+    for dropout in dropouts:
+        vars(dropout)["training"] = True
