@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from samples import run_results, topics_config
@@ -16,6 +17,7 @@ from semievol import run
 from semievol.cli import main
 from semievol.config import dump
 from semievol.errors import RunDirError, refused_by_system
+from semievol.files import iter_rows, write_rows
 from semievol.journal import Journal
 from semievol.ledger import Ledger, read_ledger
 from semievol.records import Response
@@ -87,6 +89,43 @@ def test_a_damaged_line_of_a_journal_is_asked_again_and_the_others_stand(tmp_pat
     lines[2] = lines[2][:20] + lines[2]  # a torn line that the next one was written behind
     journal.path.write_bytes(b"".join(lines))
     assert list(journal.read()) == ["a", "d"]
+
+
+def test_any_bit_of_a_journal_may_turn_and_no_other_answer_comes_of_it(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    answers = {id_: Response(id_, 'a, "crc": 1}', (-0.25, -1.5), "stop", 12, 2) for id_ in ("a", "b")}
+    with journal.writer() as write:
+        for response in answers.values():
+            write(response)
+    whole = journal.path.read_bytes()
+    assert journal.read() == answers
+    for at in range(len(whole)):
+        journal.path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        assert journal.read().items() <= answers.items()
+
+
+def test_a_journal_of_an_older_version_is_read(tmp_path: Path) -> None:
+    old = b'{"id": "a", "text": "x", "logprobs": [-0.5], "finish": "stop", "prompt_tokens": 1, "completion_tokens": 1}'
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    journal.path.write_bytes(old + b"\n")
+    assert journal.read() == {"a": Response("a", "x", (-0.5,), "stop", 1, 1)}
+
+
+def test_a_bit_that_turns_in_a_runs_answers_is_noticed(tmp_path: Path) -> None:
+    schema = pa.schema([("id", pa.string()), ("answer", pa.string())])
+    rows = [{"id": f"row-{number}", "answer": str(number % 7)} for number in range(500)]
+    path = tmp_path / "part-00000.parquet"
+    write_rows(path, rows, schema)
+    whole = path.read_bytes()
+    data = whole[: -int.from_bytes(whole[-8:-4], "little") - 8]  # what comes before the footer
+    noticed = 0
+    for at in range(4, len(data), 7):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            assert list(iter_rows(path, ["id", "answer"])) == rows
+        except RunDirError:
+            noticed += 1
+    assert noticed > len(data) / 7 * 0.8
 
 
 def test_an_answer_that_is_written_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,9 @@
 """Whose folder the output is: a run removes and replaces nothing that it has not made."""
 
+import os
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,12 +98,17 @@ def test_files_beside_the_stored_rows_stay(tmp_path: Path) -> None:
     mine = [rows / "notes.txt", rows / "mine.arrow", rows / "sub/labeled.csv"]
     for path in mine:
         path.write_text("mine", encoding="utf-8")
-    (rows / ".partial.host.1").write_text("of a killed process", encoding="utf-8")
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    killed, going = (rows / f".partial.{socket.gethostname()}.{pid}" for pid in (ended.pid, os.getppid()))
+    for path in (killed, going):
+        path.write_text("of a process", encoding="utf-8")
     stored = set(rows.glob("*.arrow")) - set(mine)
     write_topics(tmp_path / "test.csv", 20, seed=1)
     run(topics_config(tmp_path), until="warmup")
     assert all(path.read_text(encoding="utf-8") == "mine" for path in mine)
-    assert not (rows / ".partial.host.1").exists()
+    assert not killed.exists()
+    assert going.exists()
     now = set(rows.glob("*.arrow")) - set(mine)
     assert len(now) == len(stored) == 2
     assert now != stored  # other test rows took the place of the old ones

@@ -1,6 +1,7 @@
 """Memory does not grow with the unlabeled rows: a run holds some shards of them."""
 
 import pickle
+import socket
 from collections import Counter
 from pathlib import Path
 
@@ -56,8 +57,8 @@ def test_rows_of_other_data_and_of_killed_processes_are_removed(tmp_path: Path) 
     run(config, until="warmup")
     rows = tmp_path / "run" / "rows"
     current = set(rows.iterdir())
-    (rows / ".partial.1").write_bytes(b"torn")
-    (rows / "other.arrow").write_bytes(b"")
+    (rows / f".partial.{socket.gethostname()}.{2**22 + 1}").write_bytes(b"torn")  # more than a process' number can be
+    (rows / f"{'0' * 64}.arrow").write_bytes(b"")
     run(config, until="warmup")
     assert set(rows.iterdir()) == current
     assert len(current) == 2  # unlabeled and test

@@ -210,7 +210,11 @@ def _takes_experiment(parser: argparse.ArgumentParser) -> None:
 
 
 def _takes_redo(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--redo", choices=STAGE_NAMES, help="make this stage and the later ones anew")
+    parser.add_argument(
+        "--redo",
+        choices=STAGE_NAMES,
+        help="make this stage and the later ones anew; what they hold goes when that has begun",
+    )
 
 
 def _takes_max_cost(parser: argparse.ArgumentParser, what: str = "the run") -> None:

@@ -36,7 +36,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema)
 
 def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
     """Writes tables as one Parquet file that appears whole, holding no more of them than a row group."""
-    with _whole(path) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as writer:
+    with _whole(path) as beside, _writer(beside, schema) as writer:
         group, size = [schema.empty_table()], 0
         for table in tables:
             group.append(table)
@@ -45,6 +45,10 @@ def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> N
                 writer.write_table(pa.concat_tables(group))
                 group, size = [schema.empty_table()], 0
         writer.write_table(pa.concat_tables(group))
+
+
+def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+    return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
 
 
 @contextmanager
@@ -56,11 +60,10 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """
     try:
         if at_address(path):
-            with path.open("rb") as handle, pq.ParquetFile(handle) as file:
+            with path.open("rb") as handle, pq.ParquetFile(handle, page_checksum_verification=True) as file:
                 yield file
         else:
-            # What is read ahead would be held until the end, for all row groups: memory that grows with the rows.
-            with pq.ParquetFile(path, pre_buffer=False, buffer_size=64 * 1024) as file:
+            with _local_file(path) as file:
                 yield file
     except FileNotFoundError as error:
         raise damaged(path, "it is gone") from error
@@ -70,6 +73,11 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         if error.errno is not None:  # the system's; Arrow has none for what it cannot read
             raise
         raise damaged(path, first_line(error)) from error
+
+
+def _local_file(path: Path) -> pq.ParquetFile:
+    # What is read ahead would be held until the end, for all row groups: memory that grows with the rows.
+    return pq.ParquetFile(path, pre_buffer=False, buffer_size=64 * 1024, page_checksum_verification=True)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -82,6 +90,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file with these columns, few in memory at a time."""
     with open_parquet(path) as file:
+        if missing := set(columns) - set(file.schema_arrow.names):
+            raise damaged(path, f"it has no column {min(missing)}")
         for batch in file.iter_batches(batch_size=1024, columns=list(columns), use_threads=False):
             yield from batch.to_pylist()
 

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import logging
+import zlib
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,18 +73,25 @@ class Journal:
 
 
 _FIELDS = tuple(field.name for field in dataclasses.fields(Response))
+_SUM = b', "crc": '
+"""Before the CRC-32 of a line's other fields, its last one; in a text the quotation marks would be escaped."""
 _encode = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def _line(response: Response) -> bytes:
     # dataclasses.asdict would copy every value, at three times the cost of the line.
-    return _encode({name: getattr(response, name) for name in _FIELDS}).encode() + b"\n"
+    content = _encode({name: getattr(response, name) for name in _FIELDS}).encode()
+    return content[:-1] + _SUM + b"%d}\n" % zlib.crc32(content)
 
 
 def _read(line: bytes) -> Response | None:
-    """The response in a line; `None` where it is damaged."""
+    """The response in a line; `None` where it is damaged. A line of an older version has no sum."""
+    content, has_sum, end = line.rpartition(_SUM)
     try:
-        return _response(json.loads(line))
+        if not has_sum:
+            return _response(json.loads(line))
+        content += b"}"
+        return _response(json.loads(content)) if int(end.removesuffix(b"}")) == zlib.crc32(content) else None
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -144,12 +144,15 @@ class AddressLock:
 
 def _is_gone(holder: dict[str, Any]) -> bool:
     """Whether the process that holds a lock has given no sign of life for long, or does not exist on this machine."""
-    if time.time() - holder["time"] > STALE:
-        return True
-    if holder["host"] != socket.gethostname():
+    return time.time() - holder["time"] > STALE or process_is_gone(holder["host"], holder["pid"])
+
+
+def process_is_gone(host: str, pid: int) -> bool:
+    """Whether a process does not exist on this machine; no for one on another machine, of which nobody here knows."""
+    if host != socket.gethostname():
         return False
     try:
-        os.kill(holder["pid"], 0)
+        os.kill(pid, 0)
     except ProcessLookupError:
         return True
     except OSError:  # it is another user's

@@ -34,7 +34,7 @@ from semievol.config import CONFIG, FACTS
 from semievol.errors import RunDirError
 from semievol.files import STAGES as STAGES
 from semievol.files import read_json, write_text
-from semievol.locks import locked
+from semievol.locks import locked, process_is_gone
 from semievol.stage_dir import StageDir
 
 PROCESS = "SEMIEVOL_PROCESS"
@@ -44,11 +44,14 @@ LEDGER = "costs.jsonl"
 """What services charged, in a run folder on a disk."""
 
 
-OF_THE_SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db", ".gitkeep", "lost+found"})
+OF_THE_SYSTEM = frozenset({".DS_Store", "desktop.ini", "Thumbs.db", ".gitignore", ".gitkeep", "lost+found"})
 """What file systems and their programs leave in a folder that is otherwise empty."""
 
 _ROWS = re.compile(r"[0-9a-f]{64}\.arrow|\.partial\..+|\.fetch-.+")
 """What a run leaves in `rows/`."""
+
+_PARTIAL = re.compile(r"\.partial\.(?P<host>.+)\.(?P<pid>\d+)")
+"""What a process is writing there."""
 
 
 class RunDir:
@@ -99,13 +102,14 @@ class RunDir:
 
     def is_run(self) -> bool:
         """Whether a run has made the folder."""
-        try:
-            content = self.facts_path.read_bytes()
-        except OSError:
-            content = None
-        if content is not None and _is_facts(content):
-            return True
-        return any((self.path / name / "key.json").exists() for name in STAGES)  # of which run.json was lost
+        with reaching(self.path):
+            try:
+                content = self.facts_path.read_bytes()
+            except OSError:
+                content = None
+            if content is not None and _is_facts(content):
+                return True
+            return any((self.path / name / "key.json").exists() for name in STAGES)  # of which run.json was lost
 
     def lock(self, lost: Callable[[], None] = lambda: None) -> AbstractContextManager[None]:
         """Holds the folder for this process, and creates it.
@@ -159,6 +163,8 @@ class RunDir:
             for path in folder.glob("*"):
                 if path.name in names or not _ROWS.fullmatch(path.name):
                     continue
+                if (of := _PARTIAL.fullmatch(path.name)) and not process_is_gone(of["host"], int(of["pid"])):
+                    continue  # it is being written, by a process that will find this one in the folder
                 if path.is_dir():
                     shutil.rmtree(path)
                 else:

@@ -176,7 +176,9 @@ def test_a_batch_of_another_account_is_not_paid_for_again(service: Service, conf
     looks = iter([False] * 5)
     list(open_backend(config, {}).generate(requests(3), stop=lambda: next(looks, True)))
     service.batches.made.clear()
-    with pytest.raises(BackendError, match=r"does not know the batch batch_1, in which 3 requests wait.*Remove "):
+    with pytest.raises(
+        BackendError, match=r"does not know the batch batch_1, in which 3 requests wait.*remove .*pay for them again"
+    ):
         answers(config, requests(3))
 
 

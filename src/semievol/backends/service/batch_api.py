@@ -95,7 +95,8 @@ class BatchAPI:
         except openai.NotFoundError as error:
             raise BackendError(
                 f"{address(self._service)} does not know the batch {id_}, in which {len(job.lines)} requests wait; "
-                f"is it the same account? Remove {job.path} to send them again"
+                f"is it the same account and address? If it is, they are lost: remove {job.path} to send them again, "
+                "and to pay for them again"
             ) from error
         counts = found.request_counts
         line = f"{found.status}, {counts.completed} of {counts.total} requests done" if counts else found.status

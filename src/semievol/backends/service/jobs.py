@@ -167,7 +167,8 @@ class Jobs:
         if state.status == "failed" and (state.is_hopeless or turned_away > self._service.max_retries):
             raise BackendError(
                 f"{address(self._service)}: the batch was refused: {state.reason or 'no reason'}; "
-                "finished answers are saved; backend.service.mode: realtime does without batches"
+                "finished answers are saved; backend.service.mode: realtime does without batches, and asks and pays a "
+                "second time for what other batches are working on"
             )
 
     def _mark(self, request: Request) -> str:

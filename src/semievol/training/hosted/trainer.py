@@ -175,7 +175,7 @@ def _unhappy(provider: Provider, job: Job) -> str:
     """Why there is no tuned model, and what to do."""
     name = provider.rules.name
     if job.state == "cancelled":
-        return f"the job {job.id} was cancelled at {name}; the same command starts a new one"
+        return f"the job {job.id} was cancelled at {name}; the same command starts a new one, which is paid too"
     if job.state == "succeeded":
         return f"the job {job.id} succeeded at {name} and names no model; look there what became of it"
     return (
