@@ -1,6 +1,7 @@
 """`--redo`: what is made anew, and that nothing is lost before the new has begun."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,14 @@ from samples import topics_config
 from semievol import run
 from semievol.addresses import path_of
 from semievol.backends.fake import FakeBackend
-from semievol.config import Config, build
+from semievol.config import Config, build, dump
 from semievol.errors import BudgetError, ConfigError, DataError, RunDirError, Stopped
 from semievol.files import write_text
 from semievol.progress import Reporter
 from semievol.records import Response
 from semievol.redo import ASIDE, made_anew, settle
 from semievol.run_dir import RunDir
+from semievol.status import print_status
 from semievol.training.fake import FakeTrainer
 
 
@@ -43,16 +45,28 @@ class Diverges(FakeTrainer):
         raise KeyboardInterrupt
 
 
+def config_in(folder: Path) -> Config:
+    return topics_config(folder, rounds=2, backend={"kind": f"{__name__}:Fails"})
+
+
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return topics_config(tmp_path, rounds=2, backend={"kind": f"{__name__}:Fails"})
+    return config_in(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run, for copies."""
+    folder = tmp_path_factory.mktemp("once")
+    Fails.alive = -1
+    return run(config_in(folder)).path
 
 
 @pytest.fixture
-def finished(config: Config, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+def finished(config: Config, once: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
     """The files of a finished run, the engine is gone since."""
-    monkeypatch.setattr(Fails, "alive", -1)
-    run(config)
+    shutil.copytree(once, config.output)
+    Path(config.output, "config.yaml").write_text(dump(config), encoding="utf-8")
     monkeypatch.setattr(Fails, "alive", 0)
     return files(Path(config.output))
 
@@ -213,3 +227,32 @@ def test_a_redo_that_is_killed_at_any_moment_leaves_the_old_or_the_new(
             break
         moment += 1
     assert moment > 12
+
+
+def test_what_was_set_aside_goes_when_the_first_new_stage_is_done(config: Config, finished: dict[str, bytes]) -> None:
+    folder = RunDir(config.output)
+
+    class Looks(Reporter):
+        def __init__(self) -> None:
+            self.seen: dict[str, bool] = {}
+
+        def _begin(self, title: str, total: int, unit: str, done: int) -> None:
+            self.seen.setdefault(title.partition(" ")[0], (folder.path / ASIDE / "evolve").exists())
+
+    looks, Fails.alive = Looks(), -1
+    run(config, until="evolve", redo="collaborate", reporter=looks)
+    assert looks.seen["collaborate"]
+    assert not looks.seen["justify"]
+    assert not looks.seen["evolve"]
+
+
+def test_status_says_what_waits_to_be_replaced(
+    config: Config, finished: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path(config.output)
+    (folder / ASIDE).mkdir()
+    (folder / "evolve").rename(folder / ASIDE / "evolve")
+    print_status(folder)
+    assert "before-redo/ has what --redo makes anew: evolve; they are removed once" in capsys.readouterr().out
+    run(config)
+    assert files(folder) == finished

@@ -21,21 +21,21 @@ from semievol.costs import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError, RunDirError
 from semievol.executors import Executor, open_executor
-from semievol.files import iter_rows, read_json, write_text
+from semievol.files import read_json, write_text
 from semievol.local import free_memory
 from semievol.local.families import checked_model, is_local
 from semievol.preflight import require_engine, require_ready
 from semievol.progress import Reporter
 from semievol.provenance import commit
 from semievol.records import Example
-from semievol.redo import made_anew, settle
+from semievol.redo import made_anew, remove_replaced, settle
 from semievol.run_dir import STAGES, RunDir
 from semievol.seams import implementation
 from semievol.stage_dir import StageDir
 from semievol.stages.collaborate import collaborate
 from semievol.stages.context import Round
 from semievol.stages.evaluate import evaluate
-from semievol.stages.evolve import evolve, labeled_and_selected
+from semievol.stages.evolve import decisions, evolve, labeled_and_selected
 from semievol.stages.justify import justify
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
@@ -189,7 +189,7 @@ def _warm(round_: Round, weights: dict[str, str]) -> Round:
     if round_.number > 1 and config.warm_is_evolved:
         worker.weights["warm"] = worker.weights["evolved"]
         return dataclasses.replace(round_, warm_digest=weights["evolved"])
-    stage = warmup(round_)
+    stage = _done(round_, warmup(round_))
     worker.weights["warm"] = stage.weights
     if round_.number == 1:
         weights["warm"] = stage.digest
@@ -198,22 +198,27 @@ def _warm(round_: Round, weights: dict[str, str]) -> Round:
 
 def _propagate(round_: Round, last: int, selections: list[StageDir]) -> StageDir | None:
     """Stages two to five; `None` where the run was to end before evolution."""
-    collaborated = collaborate(round_)
+    collaborated = _done(round_, collaborate(round_))
     if last < STAGES.index("justify"):
         return None
-    justified = justify(round_, collaborated)
+    justified = _done(round_, justify(round_, collaborated))
     if last < STAGES.index("select"):
         return None
-    selections.append(select(round_, justified))
+    selections.append(_done(round_, select(round_, justified)))
     if last < STAGES.index("evolve"):
         return None
-    return evolve(round_, selections[-1])
+    return _done(round_, evolve(round_, selections[-1]))
+
+
+def _done(round_: Round, stage: StageDir) -> StageDir:
+    """The stage; where it took the place of an old one, all that was set aside with that goes."""
+    remove_replaced(round_.run)
+    return stage
 
 
 def _next(round_: Round, selection: StageDir) -> tuple[Sequence[Example], Sequence[Example]]:
     """Labeled ∪ selected, and the rejected rows."""
-    kept = (row["kept"] for row in iter_rows(selection.rows_path, ["kept"]))
-    rejected = (example for example, taken in zip(round_.unlabeled, kept, strict=True) if not taken)
+    rejected = (example for example, row in decisions(round_, selection, ["kept"]) if not row["kept"])
     return labeled_and_selected(round_, selection), store(rejected, round_.run.rows_path)
 
 

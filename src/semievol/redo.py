@@ -56,12 +56,10 @@ def settle(folder: RunDir) -> str | None:
     aside = RunDir(folder.path / ASIDE)
     if not aside.path.exists():
         return None
+    if remove_replaced(folder):
+        return None
     old = aside.stages()
-    is_moving = _moving(folder).exists()
-    if not is_moving:
-        if _begun(folder).exists() or any(_has_begun(folder.stage(each.name, round_)) for round_, each in old):
-            _remove(folder)
-            return None
+    if not _moving(folder).exists():
         for round_, each in old:
             remove_folder(folder.stage(each.name, round_).path)  # it holds no more than its key
     if old:
@@ -71,6 +69,18 @@ def settle(folder: RunDir) -> str | None:
     remove_folder(aside.path)
     names = ", ".join(each.name if round_ == 1 else f"{each.name} of round {round_}" for round_, each in old)
     return f"nothing was made anew; as they were before --redo: {names}" if old else None
+
+
+def remove_replaced(folder: RunDir) -> bool:
+    """Whether the new stages have begun; then the old ones are removed."""
+    aside = RunDir(folder.path / ASIDE)
+    if not aside.path.exists() or _moving(folder).exists():
+        return False
+    twins = (folder.stage(old.name, round_) for round_, old in aside.stages())
+    if not _begun(folder).exists() and not any(map(_has_begun, twins)):
+        return False
+    _remove(folder)
+    return True
 
 
 def _set_aside(folder: RunDir, stages: list[tuple[int, StageDir]]) -> None:

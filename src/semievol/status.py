@@ -10,6 +10,7 @@ from rich.table import Table
 from semievol.costs import costs, in_words
 from semievol.errors import RunDirError
 from semievol.failures import failure_lines
+from semievol.redo import ASIDE
 from semievol.run_dir import STAGES, RunDir
 from semievol.stage_dir import StageDir
 from semievol.terminal import TextConsole
@@ -35,7 +36,7 @@ def print_status(path: Path) -> None:
     shown.print(table)
     if paid := in_words(costs(folder)):
         shown.print(paid)
-    for line in [*failure_lines(folder), *_set_aside(found), *_waiting_batches(folder)]:
+    for line in [*failure_lines(folder), *_set_aside(found), *_to_be_replaced(folder), *_waiting_batches(folder)]:
         shown.print(line)
 
 
@@ -45,6 +46,12 @@ def _set_aside(stages: Sequence[tuple[int, StageDir]]) -> list[str]:
         for _, stage in stages
         for path in stage.errors()
     ]
+
+
+def _to_be_replaced(folder: RunDir) -> list[str]:
+    old = [stage.name for _, stage in RunDir(folder.path / ASIDE).stages()]
+    made = f"{ASIDE}/ has what --redo makes anew: {', '.join(old)}; they are removed once the new ones have begun"
+    return [f"{made}, and come back where a run ends before that"] if old else []
 
 
 def _waiting_batches(folder: RunDir) -> list[str]:

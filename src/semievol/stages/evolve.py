@@ -1,12 +1,13 @@
 """Evolution (Eq. 9): M_evol = FT(M_base, D_labeled ∪ D_selected)."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
+from typing import Any
 
 from semievol.data import StoredExamples, store
 from semievol.errors import TrainingError
-from semievol.files import iter_rows
+from semievol.files import damaged, iter_rows
 from semievol.records import Example
 from semievol.stage_dir import StageDir
 from semievol.stages.context import Round
@@ -45,8 +46,21 @@ def labeled_and_selected(round_: Round, selection: StageDir) -> StoredExamples:
 
 
 def _pseudo_labeled(round_: Round, selection: StageDir) -> Iterator[Example]:
-    decided = iter_rows(selection.rows_path, ["answer", "response", "kept"])
-    for example, row in zip(round_.unlabeled, decided, strict=True):
+    for example, row in decisions(round_, selection, ["answer", "response", "kept"]):
         if row["kept"]:
             response = row["response"] if round_.has_solutions else None
             yield dataclasses.replace(example, answer=row["answer"], response=response)
+
+
+def decisions(
+    round_: Round, selection: StageDir, columns: Sequence[str]
+) -> Iterator[tuple[Example, Mapping[str, Any]]]:
+    """Each unlabeled row with what the selection says of it.
+
+    Raises:
+        RunDirError: it says so of more or fewer rows.
+    """
+    try:
+        yield from zip(round_.unlabeled, iter_rows(selection.rows_path, columns), strict=True)
+    except ValueError as error:
+        raise damaged(selection.rows_path, "it has more or fewer rows than there are unlabeled ones") from error
