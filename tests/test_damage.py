@@ -58,6 +58,35 @@ def test_a_damaged_file_is_named_with_what_to_do_and_the_advice_mends_it(
     assert run_results(tmp_path / "run") == before
 
 
+@pytest.mark.parametrize("damage", ["gone", "other"])
+@pytest.mark.parametrize(
+    ("stage", "redo", "sections"),
+    [
+        ("evolve", "evaluate", {}),
+        ("warmup", "collaborate", {}),
+        ("warmup", "evolve", {"evolve": {"start_from": "warm"}, "evaluate": {"models": ["base"]}}),
+    ],
+)
+def test_weights_that_are_not_those_of_the_training_do_not_answer(
+    stage: str, redo: str, sections: dict, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = topics_config(tmp_path, **sections)
+    run(config)
+    before = run_results(tmp_path / "run")
+    path = tmp_path / "run" / stage / "adapter/votes.json"
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "other":
+        path.write_bytes(content.replace(b"money", b"sport"))
+    with pytest.raises(RunDirError, match=f"{stage}/adapter/votes.json: damaged: it is .*--redo {stage} makes"):
+        run(config, redo=redo)
+    model = {"evolve": "evolved", "warmup": "warm"}[stage]
+    assert main(["predict", str(tmp_path / "run"), "--input", str(tmp_path / "test.csv"), "--model", model]) == 1
+    assert "damaged" in capsys.readouterr().err
+    run(config, redo=stage)
+    assert run_results(tmp_path / "run") == before
+
+
 @pytest.mark.parametrize("place", ["evaluate/metrics.json", "evaluate/done.json", "collaborate/done.json"])
 def test_figures_that_are_gone_are_made_again_from_the_answers(place: str, tmp_path: Path) -> None:
     config = topics_config(tmp_path)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from semievol.addresses import at_address, make_folder, move, on_disk, remove_folder, same_bytes
 from semievol.errors import RunDirError
-from semievol.files import open_parquet, read_json, read_rows, write_tables, write_text
+from semievol.files import damaged, open_parquet, read_json, read_rows, write_tables, write_text
 from semievol.journal import Journal
 from semievol.keys import INPUTS, differences, key_text, without_revision
 from semievol.records import Response
@@ -74,6 +74,26 @@ class StageDir:
     def weights(self) -> str:
         """Where a finished training's weights lie: a folder, or the name of a model at a service."""
         return str(self.summary().get("model") or self.adapter_path)
+
+    def weight_sums(self) -> dict[str, str]:
+        """The SHA-256 of each file of the weights on a disk, by its place below `adapter_path`."""
+        if at_address(self.path):
+            return {}
+        files = sorted(path for path in self.adapter_path.rglob("*") if path.is_file())
+        return {path.relative_to(self.adapter_path).as_posix(): _sum(path) for path in files}
+
+    def check_weights(self) -> None:
+        """Does nothing where the weights are those that the training left, as far as that is known.
+
+        Raises:
+            RunDirError: a file of theirs is gone, or another one.
+        """
+        for name, left in self.summary().get("weights", {}).items():
+            path = self.adapter_path / name
+            if not path.exists():
+                raise damaged(path, "it is gone")
+            if _sum(path) != left:
+                raise damaged(path, "it is not what the training has left")
 
     @property
     def rows_path(self) -> Path:
@@ -288,6 +308,22 @@ class StageDir:
                 yield file.read(columns, use_threads=False)  # shards are small
 
 
+def _sum(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def _numbers(paths: Iterable[Path]) -> set[int]:
     """The shards that files are named after."""
     return {int(path.stem.removeprefix("part-")) for path in paths}
+
+
+def check_weights(where: str) -> None:
+    """Does nothing where the weights that a stage left on a disk are as it left them; other weights are not looked at.
+
+    Raises:
+        RunDirError: a file of theirs is gone, or another one.
+    """
+    folder = Path(where)
+    if "://" not in where and folder.name == "adapter" and (stage := StageDir(folder.parent)).is_done:
+        stage.check_weights()

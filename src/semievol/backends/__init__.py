@@ -8,6 +8,7 @@ from semievol.config import Config
 from semievol.costs import Budget, Paid
 from semievol.records import Request, Response
 from semievol.seams import Table, implementation
+from semievol.stage_dir import check_weights
 
 BACKENDS: Table = {
     "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),
@@ -69,7 +70,12 @@ def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | No
     """The backend that `config.backend.kind` names; one that has to be paid is given the budget.
 
     Weights at an address are fetched to the disk of the machine that answers.
+
+    Raises:
+        RunDirError: weights are not what their training has left.
     """
+    for where in weights.values():
+        check_weights(where)
     here = {name: weights_on_disk(where) for name, where in weights.items()}
     backend: Backend = implementation("backend.kind", config.backend.kind, BACKENDS)(config, here)
     if isinstance(backend, Paid) and budget is not None:

@@ -12,7 +12,7 @@ from semievol.config import LAUNCHER_OPTIONS, TrainingConfig
 from semievol.errors import Stopped
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
-from semievol.stage_dir import StageDir
+from semievol.stage_dir import StageDir, check_weights
 from semievol.stages.context import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer
@@ -91,7 +91,9 @@ def train(
     config = round_.config
     started = time.monotonic()
     out = stage.training_folder(hosted=recipe.kind == "hosted")
-    start_from = None if start_from is None else weights_on_disk(start_from)
+    if start_from is not None:
+        check_weights(start_from)
+        start_from = weights_on_disk(start_from)
     trainer = open_trainer(recipe, round_.budget)
     with StepProgress(round_.reporter, title, len(rows)) as progress:
         trained = trainer.train(config.model, rows, recipe, out, config.seed, start_from, progress)
@@ -103,9 +105,15 @@ def train(
             "tokens": trained.tokens,
             "losses": [round(loss, 5) for loss in trained.losses],
             "seconds": round(time.monotonic() - started, 1),
-            **({} if trained.weights == str(out) else {"model": trained.weights}),
+            **(_left(stage) if trained.weights == str(out) else {"model": trained.weights}),
         }
     )
+
+
+def _left(stage: StageDir) -> dict[str, Any]:
+    """By what the weights are known again, where they lie on a disk."""
+    sums = stage.weight_sums()
+    return {"weights": sums} if sums else {}
 
 
 def forget(round_: Round, stage: StageDir, old_key: Mapping[str, Any]) -> None:
