@@ -1,7 +1,6 @@
 """The transformers backend on a tiny random model, and once on the real one."""
 
 import dataclasses
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,9 @@ pytest.importorskip("peft")
 
 import semievol.local.model  # noqa: E402
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
+from semievol.local.adapter import Adapter  # noqa: E402
 from semievol.local.batches import batches  # noqa: E402
-from semievol.local.model import free_local_model, local_model, merge_adapter  # noqa: E402
+from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.models import (  # noqa: E402
     end_of_turn,
     load_model,
@@ -68,6 +68,10 @@ def ask(question: str, weights: str = "base", temperature: float = 0.0, seed: in
 def queue(weights: str = "base") -> list[Request]:
     """Greedy and sampled requests of several lengths."""
     return [ask(q, weights, t, seed) for seed, q in enumerate(QUESTIONS) for t in (0.0, 1.0)]
+
+
+def typed(config: Config, dtype: str) -> Config:
+    return config.model_copy(update={"model": config.model.model_copy(update={"dtype": dtype})})
 
 
 def is_loaded() -> bool:
@@ -156,42 +160,56 @@ def test_requests_with_other_limits_share_a_queue(backend: TransformersBackend) 
     assert all(told[r.id].completion_tokens <= r.sampling.max_tokens for r in requests)
 
 
-def test_the_adapter_answers_otherwise_and_leaves_the_base_as_it_was(config: Config, adapter: str) -> None:
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_going_back_and_forth_reads_an_adapter_once(
+    dtype: str, config: Config, adapter: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free_local_model()
+    read = []
+
+    class Counted(Adapter):
+        def __init__(self, model: Any, folder: Path) -> None:
+            read.append(str(folder))
+            super().__init__(model, folder)
+
+    monkeypatch.setattr("semievol.local.model.Adapter", Counted)
+    other = save_tiny_adapter(config.model.name, tmp_path / "other", scale=0.2)
+    backend = TransformersBackend(typed(config, dtype), {"warm": adapter, "evolved": other})
+    first = [list(backend.generate(queue(name))) for name in ("base", "warm")]
+    assert [list(backend.generate(queue(name))) for name in ("base", "warm")] == first
+    assert read == [adapter]
+    list(backend.generate(queue("evolved")))
+    assert [list(backend.generate(queue(name))) for name in ("warm", "base")] == first[::-1]
+    assert read == [adapter, other, adapter]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_an_adapter_leaves_the_base_as_it_was(dtype: str, config: Config, adapter: str) -> None:
+    config = typed(config, dtype)
     backend = TransformersBackend(config, {"warm": adapter})
     before = list(backend.generate(queue()))
+    layers = dict(local_model(config.model).model.named_modules())
     original = {name: weight.clone() for name, weight in local_model(config.model).model.state_dict().items()}
     warm = answers(backend, queue("warm"))
     assert any(warm[r.id.replace("/base/", "/warm/")].text != r.text for r in before)
     assert list(backend.generate(queue())) == before
-    for name, weight in local_model(config.model).model.state_dict().items():
-        assert torch.equal(weight, original[name]), name
+    after = local_model(config.model).model
+    assert dict(after.named_modules()) == layers
+    assert not hasattr(after, "peft_config")
+    assert {name: torch.equal(weight, original[name]) for name, weight in after.state_dict().items()} == dict.fromkeys(
+        original, True
+    )
 
 
-def test_going_back_and_forth_merges_an_adapter_once(config: Config, adapter: str, tmp_path: Path, monkeypatch) -> None:
-    free_local_model()
-    merged = []
-
-    def counted(model: Any, folder: Path) -> Any:
-        merged.append(str(folder))
-        return merge_adapter(model, folder)
-
-    monkeypatch.setattr("semievol.local.model.merge_adapter", counted)
-    other = str(shutil.copytree(adapter, tmp_path / "other"))
-    backend = TransformersBackend(config, {"warm": adapter, "evolved": other})
-    first = [list(backend.generate(queue(name))) for name in ("base", "warm")]
-    assert [list(backend.generate(queue(name))) for name in ("base", "warm")] == first
-    assert merged == [adapter]
-    list(backend.generate(queue("evolved")))
-    assert [list(backend.generate(queue(name))) for name in ("warm", "base")] == first[::-1]
-    assert merged == [adapter, other, adapter]
-
-
-def test_bfloat16_weights_come_back_bit_for_bit_too(config: Config, adapter: str) -> None:
-    half = config.model_copy(update={"model": config.model.model_copy(update={"dtype": "bfloat16"})})
-    backend = TransformersBackend(half, {"warm": adapter})
-    before = list(backend.generate(queue()))
-    list(backend.generate(queue("warm")))
-    assert list(backend.generate(queue())) == before
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_in_16_bits_an_adapter_changes_no_weight_of_the_base(dtype: str, config: Config, adapter: str) -> None:
+    config = typed(config, dtype)
+    original = [weight.clone() for weight in local_model(config.model).model.parameters()]
+    list(TransformersBackend(config, {"warm": adapter}).generate([ask("oil", "warm")]))
+    held = local_model(config.model)
+    assert held.adapter == adapter
+    now = {name: weight for name, weight in held.model.named_parameters() if "lora_" not in name}
+    assert [torch.equal(*pair) for pair in zip(now.values(), original, strict=True)] == [True] * len(original)
 
 
 def test_a_merged_adapter_answers_as_peft_does(config: Config, adapter: str, backend: TransformersBackend) -> None:

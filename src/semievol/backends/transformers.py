@@ -19,7 +19,7 @@ from semievol.records import Request, Response
 
 
 class TransformersBackend:
-    """One base model in memory, and adapters that are merged into it in turn."""
+    """One base model in memory, and adapters that are put into it in turn."""
 
     scores = True
 

@@ -14,7 +14,8 @@ class ModelConfig(Section):
     """Branch, tag or commit of a hub model."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Type of the weights. `auto`: bfloat16 on a GPU; on a CPU whichever a short measurement finds faster,
-    bfloat16 or float32."""
+    bfloat16 or float32. In 16 bits an adapter answers beside the weights, as it was trained; into float32 it is
+    merged."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     max_length: Count | None = None

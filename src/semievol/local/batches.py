@@ -88,7 +88,7 @@ def batches(rows: Sequence[R], budget: int, *, share: bool = True) -> Iterator[B
     """
 
     def kind(row: R) -> tuple[bool, tuple[str, bool, int]]:
-        # All kinds of the same weights in a row, the base first: changing weights costs a merge.
+        # All kinds of the same weights in a row, the base first: changing weights costs time.
         return row.kind[0] != "base", row.kind
 
     for (_, (_, _, coming)), same in groupby(sorted(rows, key=kind), kind):

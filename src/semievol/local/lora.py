@@ -1,14 +1,16 @@
-"""LoRA layers that train with fewer passes over their tensors than PEFT's own.
+"""LoRA layers with fewer passes over their tensors than PEFT's own, for training and for answering.
 
-PEFT computes base and update as separate outputs, in two types under autocast, and scales and adds them afterwards.
-Here one function does both, forward and backward, in the type of the input.
+PEFT computes base and update as separate outputs, in two types, and scales and adds them afterwards. Here one function
+does both in the type of the input: in training forward and backward, in answering with copies of A and B in that type.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
 import torch
 from peft.tuners.lora import Linear
+from torch.nn.functional import linear
 
 
 def fuse(model: torch.nn.Module) -> None:
@@ -17,21 +19,27 @@ def fuse(model: torch.nn.Module) -> None:
     The parameters stay PEFT's, and `unload` takes the layers away as it does otherwise.
     """
     for layer in model.modules():
-        if isinstance(layer, Linear) and _plain(layer):
+        if _is_update(layer) and _has_no_bias(layer) and not _drops(layer):
             layer.forward = partial(_forward, layer)
 
 
-def _plain(layer: Linear) -> bool:
-    """Whether the layer is W x + s B A x and nothing else."""
-    names = list(layer.active_adapters)
+def _is_update(layer: Any) -> bool:
+    """Whether what the layer adds to its base is s B A x and nothing else."""
     return (
-        len(names) == 1
+        isinstance(layer, Linear)
+        and len(names := list(layer.active_adapters)) == 1
         and type(layer.base_layer) is torch.nn.Linear
-        and layer.base_layer.bias is None
         and not layer.lora_bias[names[0]]
         and not layer.lora_variant  # DoRA and the like
-        and isinstance(layer.lora_dropout[names[0]], torch.nn.Identity)
     )
+
+
+def _has_no_bias(layer: Any) -> bool:
+    return layer.base_layer.bias is None
+
+
+def _drops(layer: Any) -> bool:
+    return not isinstance(layer.lora_dropout[layer.active_adapters[0]], torch.nn.Identity)
 
 
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
@@ -70,3 +78,34 @@ class _Update(torch.autograd.Function):
         of_a = (of_low.t() @ rows).to(ctx.dtypes[0])
         of_b = (low.t() @ gradient).t().to(ctx.dtypes[1]).mul_(ctx.scale)
         return of_x, None, of_a, of_b, None
+
+
+def fuse_answers(layers: Iterable[Any]) -> None:
+    """Lets LoRA layers compute base and update together where no gradients are wanted, and nothing is dropped.
+
+    Any other layer stays as it is. A and B are copied in the base's type: what is changed in them later is not seen.
+    """
+    for layer in layers:
+        if _is_update(layer) and layer.base_layer.weight.dtype.is_floating_point:
+            layer.forward = _Answer(layer)
+
+
+class _Answer:
+    """W x + bias + s B A x without gradients."""
+
+    def __init__(self, layer: Any) -> None:
+        (name,) = layer.active_adapters
+        self._own = partial(type(layer).forward, layer)
+        self._weight, self._bias = layer.base_layer.weight, layer.base_layer.bias
+        self._a = layer.lora_A[name].weight.data.to(self._weight.dtype)
+        self._b = layer.lora_B[name].weight.data.to(self._weight.dtype)
+        self._scale = layer.scaling[name]
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        if x.dtype != self._weight.dtype:
+            result: torch.Tensor = self._own(x)
+            return result
+        found = linear(x, self._weight, self._bias)
+        low = linear(x, self._a).flatten(0, -2)
+        found.view(-1, found.shape[-1]).addmm_(low, self._b.t(), alpha=self._scale)
+        return found

@@ -1,7 +1,6 @@
 """The base model that this process holds: one, whatever asks for it.
 
-Answering and training borrow the same model and leave the base's weights as they were, bit for bit. An adapter is
-merged into it while it answers, which is twice as fast on a CPU as LoRA layers beside the weights.
+Answering and training borrow the same model and leave the base's weights as they were, bit for bit.
 """
 
 import gc
@@ -9,22 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from peft.tuners.tuners_utils import BaseTunerLayer
 
 from semievol.config import ModelConfig
 from semievol.errors import ConfigError
+from semievol.local.adapter import Adapter
 from semievol.local.memory import keep_freed_memory
 from semievol.local.passes import Passes, Work
 from semievol.local.ways import way_of
 from semievol.models import load_model, model_limit, out_of_memory, quiet, resolve_dtype
 
-Weights = list[tuple[torch.nn.Parameter, torch.Tensor]]
-"""Parameters, and values for them."""
-
 
 class LocalModel:
-    """A base model in memory, and the adapter that is merged into it."""
+    """A base model in memory, and the adapter that is in it."""
 
     def __init__(self, config: ModelConfig) -> None:
         self.model: Any = load_model(config)
@@ -34,14 +29,13 @@ class LocalModel:
         if self.model.device.type == "cpu":
             keep_freed_memory()
         self.adapter: str | None = None
-        """The folder of the merged adapter."""
+        """The folder of the adapter that the model answers with; `None` is the base alone."""
         self.way = way_of(self.model, model_limit(config))
-        self._originals: Weights = []
-        self._merged: tuple[str, Weights] | None = None
-        """The adapter that was merged last, and the weights that it made; as much memory as while it is merged."""
+        self._last: tuple[str, Adapter] | None = None
+        """The adapter that was used last, and its folder."""
 
     def use(self, adapter: str | None) -> None:
-        """Merges the adapter in a folder, in place of the one that is merged; `None` is the base alone.
+        """Answers with the adapter in a folder, in place of the one that is in the model; `None` is the base alone.
 
         Raises:
             ConfigError: the folder holds no adapter.
@@ -54,29 +48,33 @@ class LocalModel:
         self._back_to_base()
         if adapter is None:
             return
-        if self._merged is not None and self._merged[0] == adapter:
-            self._originals = _exchanged(self._merged[1])
+        if self._last is not None and self._last[0] == adapter:
+            self._last[1].exchange()
         else:
             self.forget()
             try:
-                with quiet(), torch.no_grad(), out_of_memory(f"merging {adapter}", "bfloat16 halves the weights"):
-                    self.model, self._originals = merge_adapter(self.model, Path(adapter))
+                with quiet(), torch.no_grad(), out_of_memory(f"loading {adapter}", "bfloat16 halves the weights"):
+                    self._last = adapter, Adapter(self.model, Path(adapter))
             except BaseException:
-                free_local_model()  # it may be merged in part
+                free_local_model()  # it may be there in part
                 raise
         self.adapter = adapter
 
     def forget(self) -> None:
-        """Keeps no merged weights: their adapter may change, or their memory is needed."""
-        self._merged = None
+        """Keeps no adapter that is not in the model: it may change, or its memory is needed."""
+        if self.adapter is None:
+            self._last = None
 
     def _back_to_base(self) -> None:
-        if self.adapter is not None and self.model.device.type == "cpu":  # an accelerator's memory is scarcer
-            self._merged = self.adapter, _exchanged(self._originals)
+        if self.adapter is None:
+            return
+        assert self._last is not None
+        if self._last[1].merges and self.model.device.type != "cpu":  # an accelerator's memory is scarcer
+            self._last[1].take_away()
+            self._last = None
         else:
-            for parameter, original in self._originals:
-                parameter.data = original.to(parameter.device)
-        self._originals, self.adapter = [], None
+            self._last[1].exchange()
+        self.adapter = None
 
     @property
     def shares(self) -> bool:
@@ -107,30 +105,3 @@ def free_local_model() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _exchanged(weights: Weights) -> Weights:
-    """Gives the parameters these values; returns those that they had."""
-    before = [(parameter, parameter.data) for parameter, _ in weights]
-    for parameter, value in weights:
-        parameter.data = value
-    return before
-
-
-def merge_adapter(model: Any, folder: Path) -> tuple[Any, Weights]:
-    """The model with a LoRA adapter merged, and the parameters that changed with their own values.
-
-    Computed in float32 and rounded once. Subtracting the update again would leave rounding errors in the base, so
-    its weights are kept; they wait in the host's memory, where an accelerator's is scarcer.
-    """
-    wrapped = PeftModel.from_pretrained(model, str(folder))
-    originals = []
-    for layer in [module for module in wrapped.modules() if isinstance(module, BaseTunerLayer)]:
-        name = getattr(layer, "parameter_name", "weight")  # experts are a layer's parameters, and no layers
-        parameter = getattr(layer.get_base_layer(), name)
-        original = parameter.data
-        parameter.data = original.to(torch.float32, copy=True)
-        layer.merge()
-        parameter.data = parameter.data.to(original.dtype)
-        originals.append((parameter, original.to("cpu")))
-    return wrapped.unload(), originals

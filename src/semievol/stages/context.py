@@ -134,10 +134,10 @@ def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
 
 CODE_VERSION: Mapping[str, int] = {
     "warmup": 2,
-    "collaborate": 2,
-    "justify": 3,
-    "select": 3,
+    "collaborate": 3,
+    "justify": 4,
+    "select": 4,
     "evolve": 2,
-    "evaluate": 2,
+    "evaluate": 3,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""
