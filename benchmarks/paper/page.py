@@ -26,6 +26,9 @@ show what the method does for a small model with few labels; they say nothing ab
 `python -m benchmarks.paper` runs all of it, and `python -m benchmarks.paper --page` writes this page from what is kept
 in [benchmarks/results/paper](../benchmarks/results/paper). No number here is typed by hand. All rows of a table have
 the same config and the same data; the recipes of SFT and SemiEvol come out of the same search where one is named.
+
+These figures were made by an engine that merged adapters into bfloat16 weights to answer, which loses a part of a small
+update. The engine answers with the adapter beside the weights now ([method](method.md#the-adapter-while-it-answers)).
 """
 FINDINGS = """## What worked and what did not
 

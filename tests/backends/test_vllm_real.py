@@ -4,13 +4,14 @@ import dataclasses
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pytest
 
 from samples import TOPICS
-from semievol.config import Config, build
-from semievol.records import Message, Request, Response, Sampling
+from semievol.config import Config, TrainingConfig, build
+from semievol.records import Message, Request, Response, Sampling, TrainingExample
 from vllm_engine import ENGINE, MODEL, small_engine
 
 if importlib.util.find_spec("vllm") is None:
@@ -23,6 +24,7 @@ from semievol.backends.transformers import TransformersBackend
 from semievol.backends.vllm.backend import VllmBackend
 from semievol.backends.vllm.token_ids import PLACES, Piece, choices, token_id
 from semievol.models import load_model, resolve_model
+from semievol.training.local import LocalTrainer
 from tiny import save_tiny_adapter
 
 pytestmark = [pytest.mark.vllm, pytest.mark.model, pytest.mark.network]
@@ -141,3 +143,28 @@ def test_a_response_longer_than_one_call_is_scored_whole(vllm: VllmBackend, tran
 def test_a_long_prompt_with_a_seed_does_not_end_the_engine(vllm: VllmBackend) -> None:
     many = [ask(f"{n} {n + 1} " * 200, "base", temperature=1.0, seed=n, max_tokens=2) for n in range(2)]
     assert len(told(vllm, many)) == len(many)
+
+
+@pytest.mark.parametrize("learning_rate", [1e-4, 1e-3])
+def test_in_bfloat16_a_trained_adapter_has_the_h_of_transformers(
+    learning_rate: float, config: Config, tmp_path: Path
+) -> None:
+    model = config.model.model_copy(update={"dtype": "bfloat16"})
+    half = config.model_copy(update={"model": model, "output": tmp_path / "run"})
+    recipe = TrainingConfig(
+        num_train_epochs=8, learning_rate=learning_rate, per_device_train_batch_size=4, gradient_accumulation_steps=1
+    )
+    asked = [ask(question, "warm") for question in prompts()[: len(TOPICS)]]
+    rows = [TrainingExample(r.id, r.messages, topic) for r, topic in zip(asked, TOPICS, strict=True)]
+    folder = LocalTrainer().train(model, rows * 4, recipe, tmp_path / "adapter", 0).weights
+    requests = [dataclasses.replace(r, id=f"{r.id}/{topic}", response=topic) for r in asked for topic in TOPICS]
+    theirs = told(TransformersBackend(half, {"warm": folder}), requests)
+    exact = told(TransformersBackend(config, {"warm": folder}), requests)
+    backend = VllmBackend(half, {"warm": folder})
+    try:
+        ours = told(backend, requests)
+    finally:
+        backend.close()
+    h = {name: fmean(found[r.id].mean_nll for r in requests) for name, found in (("ours", ours), ("theirs", theirs))}
+    assert h["ours"] == pytest.approx(h["theirs"], abs=0.1)
+    assert h["ours"] == pytest.approx(fmean(exact[r.id].mean_nll for r in requests), abs=0.1)

@@ -27,6 +27,10 @@ from semievol.training.local import LocalTrainer  # noqa: E402
 RECIPE = TrainingConfig(num_train_epochs=8, per_device_train_batch_size=4, gradient_accumulation_steps=1)
 
 
+ROWS = 60
+"""Rows over which H is compared: in bfloat16 logits are rounded to a sixteenth, and H of one row differs by more."""
+
+
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> str:
     return save_tiny_model(tmp_path_factory.mktemp("tiny"))
@@ -47,24 +51,24 @@ def typed(name: str, dtype: str) -> ModelConfig:
     return ModelConfig(name=name, dtype=dtype, device="cpu")
 
 
-def examples() -> list[TrainingExample]:
-    """Twelve short texts on three topics, their words drawn from all of them."""
+def examples(count: int) -> list[TrainingExample]:
+    """Short texts on three topics, their words drawn from all of them."""
     rng = random.Random(0)
     words = [word for topic in TOPICS.values() for word in topic]
     opening = f"Which topic is it: {', '.join(TOPICS)}? Answer with one word."
-    rows = [(f"{opening} {' '.join(rng.sample(words, 4))}", list(TOPICS)[row % 3]) for row in range(12)]
+    rows = [(f"{opening} {' '.join(rng.sample(words, 4))}", list(TOPICS)[row % 3]) for row in range(count)]
     return [TrainingExample(str(i), (Message(role="user", content=q),), a) for i, (q, a) in enumerate(rows)]
 
 
-def asked() -> list[Request]:
-    return [Request(e.id, e.messages, "warm", response=e.response) for e in examples()]
+def asked(count: int = 12) -> list[Request]:
+    return [Request(e.id, e.messages, "warm", response=e.response) for e in examples(count)]
 
 
-def of_the_engine(model: ModelConfig, folder: str) -> torch.Tensor:
+def of_the_engine(model: ModelConfig, folder: str, count: int = 12) -> torch.Tensor:
     """H of each example's response."""
     backend = TransformersBackend(build({"model": model.model_dump()}), {"warm": folder})
-    h = {response.id: response.mean_nll for response in backend.generate(asked())}
-    return torch.tensor([h[e.id] for e in examples()])
+    h = {response.id: response.mean_nll for response in backend.generate(asked(count))}
+    return torch.tensor([h[r.id] for r in asked(count)])
 
 
 def of_the_training(model: ModelConfig, folder: str) -> torch.Tensor:
@@ -88,14 +92,15 @@ def test_in_16_bits_the_model_that_answers_is_the_one_that_was_trained(
 ) -> None:
     name = tiny if name == "tiny" else name
     recipe = RECIPE.model_copy(update={"learning_rate": learning_rate})
-    folder = LocalTrainer().train(typed(name, "bfloat16"), examples(), recipe, tmp_path / "adapter", 0).weights
-    exact = of_the_engine(typed(name, "float32"), folder)
+    folder = LocalTrainer().train(typed(name, "bfloat16"), examples(12), recipe, tmp_path / "adapter", 0).weights
+    trained = float(of_the_training(typed(name, "bfloat16"), folder).mean())
+    assert float(of_the_engine(typed(name, "bfloat16"), folder).mean()) == pytest.approx(trained, abs=0.02)
+    exact = float(of_the_engine(typed(name, "float32"), folder, ROWS).mean())
     for dtype in ("bfloat16", "float16"):
-        found = of_the_engine(typed(name, dtype), folder)
-        assert float(found.mean()) == pytest.approx(float(exact.mean()), abs=0.1)
-        if dtype == "bfloat16":  # the type that it was trained in
-            trained = of_the_training(typed(name, dtype), folder)
-            assert float(found.mean()) == pytest.approx(float(trained.mean()), abs=0.02)
+        found = float(of_the_engine(typed(name, dtype), folder, ROWS).mean())
+        # With the smaller rate H falls from 4.7 to 1.6 by an update that bfloat16 rounds in the outputs as well; merged
+        # into weights of bfloat16 it is 2.1.
+        assert found == pytest.approx(exact, abs=0.2 if learning_rate < 1e-3 else 0.1)
 
 
 def saved(layers: torch.nn.Module, folder: Path, **options: object) -> Path:
