@@ -58,6 +58,28 @@ def test_a_damaged_file_is_named_with_what_to_do_and_the_advice_mends_it(
     assert run_results(tmp_path / "run") == before
 
 
+def test_a_shard_that_is_gone_is_named_by_what_reads_it(tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    before = run_results(tmp_path / "run")
+    (tmp_path / "run/justify/part-00000.parquet").unlink()
+    with pytest.raises(RunDirError, match=r"justify/part-00000\.parquet: damaged: it is gone"):
+        run(config, redo="select")
+    (tmp_path / "run/justify/done.json").unlink()
+    run(config, redo="select")
+    assert run_results(tmp_path / "run") == before
+
+
+def test_a_config_that_is_no_text_any_more_is_written_again(tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config, until="warmup")
+    path = tmp_path / "run/config.yaml"
+    before = path.read_bytes()
+    path.write_bytes(before.replace(b"paper", b"p\xeeper"))
+    run(config, until="warmup")
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("damage", ["gone", "other"])
 @pytest.mark.parametrize(
     ("stage", "redo", "sections"),

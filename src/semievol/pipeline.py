@@ -21,7 +21,7 @@ from semievol.costs import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError, RunDirError
 from semievol.executors import Executor, open_executor
-from semievol.files import read_json, write_text
+from semievol.files import read_json, write_bytes, write_text
 from semievol.local import free_memory
 from semievol.local.families import checked_model, is_local
 from semievol.preflight import require_engine, require_ready
@@ -138,13 +138,13 @@ def run(
 def _config_written(folder: RunDir, config: Config) -> Iterator[None]:
     """Writes the config; where the folder turns out to hold another one's results, it stays the one that it was."""
     path = folder.config_path
-    before = path.read_text(encoding="utf-8") if path.exists() else None
+    before = path.read_bytes() if path.exists() else None
     write_text(path, dump(config))
     try:
         yield
     except RunDirError:
         if before is not None:
-            write_text(path, before)
+            write_bytes(path, before)
         raise
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from semievol.addresses import make_folder, move_folder, on_disk, remove_folder
 from semievol.config import Config
-from semievol.files import write_text
+from semievol.files import write_bytes, write_text
 from semievol.progress import Reporter
 from semievol.run_dir import RunDir
 from semievol.stage_dir import StageDir
@@ -33,7 +33,7 @@ def made_anew(folder: RunDir, first: str | None, config: Config, reporter: Repor
     Jobs at services that these stages wait for are ended: nobody will wait for them. Where the old stages come back,
     so does their config.
     """
-    before = folder.config_path.read_text(encoding="utf-8") if folder.config_path.exists() else None
+    before = folder.config_path.read_bytes() if folder.config_path.exists() else None
     if first is not None:
         stages = folder.stages_from(first)
         for _, stage in stages:
@@ -46,7 +46,7 @@ def made_anew(folder: RunDir, first: str | None, config: Config, reporter: Repor
         if line := settle(folder):
             reporter.say(line)
             if before is not None:
-                write_text(folder.config_path, before)
+                write_bytes(folder.config_path, before)
         raise
     _remove(folder)
 

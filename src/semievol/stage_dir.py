@@ -290,6 +290,12 @@ class StageDir:
         """The finished shards in order."""
         return sorted(self.path.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
 
+    def _every_part(self) -> Iterator[Path]:
+        for index, path in enumerate(self.parts()):
+            if path != self.part_path(index):
+                raise damaged(self.part_path(index), "it is gone")
+            yield path
+
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""
         finished = self.parts()
@@ -297,13 +303,21 @@ class StageDir:
         return len(finished), sum(self.journal(index).lines for index in under_way)
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows of all shards in order."""
-        for path in self.parts():
+        """The rows of all shards in order.
+
+        Raises:
+            RunDirError: a shard is gone or damaged.
+        """
+        for path in self._every_part():
             yield from read_rows(path)
 
     def tables(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """The rows of each shard in order, with these columns or all."""
-        for path in self.parts():
+        """The rows of each shard in order, with these columns or all.
+
+        Raises:
+            RunDirError: a shard is gone or damaged.
+        """
+        for path in self._every_part():
             with open_parquet(path) as file:
                 yield file.read(columns, use_threads=False)  # shards are small
 
