@@ -34,6 +34,11 @@ def test_an_address_keeps_its_slashes(home: Path, monkeypatch: pytest.MonkeyPatc
     assert expanded("-") == "-"
 
 
+def test_a_null_character_is_refused_in_words() -> None:
+    with pytest.raises(ConfigError, match="a path has no null character"):
+        build({"output": "a\0b"})
+
+
 @pytest.mark.parametrize("text", ["$NOWHERE/run", "${NOWHERE}/run", "~no-such-user/run"])
 def test_what_cannot_be_expanded_is_said_and_is_no_name(text: str, home: Path, capsys: pytest.CaptureFixture) -> None:
     with pytest.raises(ConfigError, match=r"not set in the environment|no home folder"):

@@ -128,3 +128,20 @@ def test_a_refused_run_leaves_the_config_of_the_results(tmp_path: Path) -> None:
     with pytest.raises(RunDirError, match="other settings"):
         run(topics_config(tmp_path, select={"theta": 0.3}))
     assert contents(tmp_path / "run")["config.yaml"] == before
+
+
+def test_an_experiment_replaces_no_results_that_are_not_its_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "topics.yaml").write_text(dump(topics_config(tmp_path)), encoding="utf-8")
+    mine = tmp_path / "out/compare/topics/results.csv"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine", encoding="utf-8")
+    command = ["compare", str(tmp_path / "topics.yaml"), "--methods", "vanilla", "--no-search", "--out"]
+    assert main([*command, str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert "holds results.csv and is no experiment's folder; name another one with --out" in said
+    assert said.count("\n") == 1
+    assert contents(tmp_path / "out") == {"compare/topics/results.csv": b"mine"}
+    for _ in range(2):
+        assert main([*command, str(tmp_path / "other")]) == 0

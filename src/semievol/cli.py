@@ -364,6 +364,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
 
 def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", folder: Path) -> None:
     from semievol.experiments.experiment import run_experiment
+    from semievol.experiments.measured import require_own
     from semievol.experiments.options import from_arguments
     from semievol.experiments.progress import grid_reporter_for_terminal
     from semievol.experiments.results import show
@@ -372,6 +373,7 @@ def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", fol
     if arguments.plan:
         _plan_experiment(experiment, options)
         return
+    require_own(folder)
     reporter = grid_reporter_for_terminal()
     with _session(str(folder), reporter):
         found = run_experiment(experiment, options, reporter, folder)

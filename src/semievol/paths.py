@@ -20,8 +20,10 @@ def expanded(text: str) -> str:
     A file whose own name has a `$` or begins with `~` is meant where it is there and nothing else can be.
 
     Raises:
-        ConfigError: a variable is not set, or there is no such user.
+        ConfigError: a variable is not set, there is no such user, or no path can be written so.
     """
+    if "\0" in text:
+        raise ConfigError(f"{text!r}: a path has no null character")
     if unset := unset_variables(text):
         if Path(text).exists():
             return text

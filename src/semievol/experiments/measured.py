@@ -16,6 +16,7 @@ from semievol.experiments.targets import Target
 from semievol.experiments.variants import Variant
 from semievol.files import write_text
 from semievol.keys import differences
+from semievol.run_dir import OF_THE_SYSTEM
 
 RESULTS, OUTCOMES = "results.json", "outcomes.parquet"
 NO_MATTER = {"seed", "output", "costs"}
@@ -41,6 +42,18 @@ class Measured:
         """By their names, in the order of the table's rows: that of the target with most of them, then the others."""
         widest_first = sorted(self.methods.values(), key=lambda methods: -len(methods))
         return {name: each for methods in widest_first for name, each in methods.items()}
+
+
+def require_own(folder: Path) -> None:
+    """Does nothing where the folder is an experiment's, empty, or not there.
+
+    Raises:
+        ExperimentError: it is somebody else's: an experiment would replace a results.csv there.
+    """
+    others = {path.name for path in folder.iterdir()} - OF_THE_SYSTEM if folder.is_dir() else set[str]()
+    if others and others.isdisjoint({RESULTS, "logs"}):
+        shown = ", ".join(sorted(others)[:3])
+        raise ExperimentError(f"{folder}: holds {shown} and is no experiment's folder; name another one with --out")
 
 
 def write(measured: Measured, about: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
