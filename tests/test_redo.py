@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from semievol import run
 from semievol.addresses import path_of
 from semievol.backends.fake import FakeBackend
 from semievol.config import Config, build, dump
-from semievol.errors import BudgetError, ConfigError, DataError, RunDirError, Stopped
+from semievol.errors import BudgetError, ConfigError, DataError, RunDirError, Stopped, TrainingError
 from semievol.files import write_text
 from semievol.progress import Reporter
 from semievol.records import Response
@@ -22,6 +23,7 @@ from semievol.redo import ASIDE, made_anew, settle
 from semievol.run_dir import RunDir
 from semievol.status import print_status
 from semievol.training.fake import FakeTrainer
+from semievol.training.hosted.record import Record
 
 
 class Fails(FakeBackend):
@@ -256,3 +258,19 @@ def test_status_says_what_waits_to_be_replaced(
     assert "before-redo/ has what --redo makes anew: evolve; they are removed once" in capsys.readouterr().out
     run(config)
     assert files(folder) == finished
+
+
+@pytest.mark.parametrize(("job", "stands"), [(None, "old"), ("ftjob-2", "new")])
+def test_a_training_at_a_service_has_begun_when_there_is_a_job(
+    job: str | None, stands: str, tmp_path: Path, config: Config
+) -> None:
+    folder = RunDir(tmp_path / "run")
+    for name in ("key.json", "done.json"):
+        write_text(folder.stage("warmup").path / name, "old")
+    with suppress(TrainingError), made_anew(folder, "warmup", config, Reporter()):
+        new = folder.stage("warmup")
+        write_text(new.path / "key.json", "new")
+        write_text(new.training_path / "rows.jsonl", "{}")
+        Record(new.training_path, "semievol-1.jsonl", job=job).save()
+        raise TrainingError("the service takes no file with this key")
+    assert (folder.stage("warmup").path / "key.json").read_text() == stands
