@@ -117,12 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     _takes_config(cancel)
     status = add("status", _status, "say how far a run has come")
     _takes_config(status)
-    predict = add("predict", _predict, "answer new prompts with a run's model; JSON Lines with confidence come out")
+    predict = add("predict", _predict, "answer new rows with a run's model; your columns come out with answers")
     _takes_config(predict)
     predict.add_argument(
         "--input", "-i", type=_path, default="-", help="file of prompts, as in the config; - reads lines of stdin"
     )
-    predict.add_argument("--output", "-o", type=_path, default="-", help="JSON Lines file; - prints")
+    predict.add_argument(
+        "--output", "-o", type=_path, default="-", help=".csv, .tsv, .parquet or JSON Lines, which - prints"
+    )
     predict.add_argument("--model", choices=("base", "warm", "evolved"), default="evolved")
     compare = add("compare", _compare, "hold SemiEvol against SFT, RAG and others on the same rows")
     _takes_config(compare)
@@ -331,16 +333,14 @@ def _status(arguments: argparse.Namespace) -> None:
 
 
 def _predict(arguments: argparse.Namespace) -> None:
-    from semievol.predict import predict, read_prompts
+    from semievol.predict import predict, require_model
+    from semievol.terminal import visible
 
     config = _load(arguments)
-    rows = predict(config, arguments.model, lambda task: read_prompts(config, task, arguments.input))
-    lines = (json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-    if arguments.output == "-":
-        sys.stdout.writelines(lines)
-    else:
-        with Path(arguments.output).open("w", encoding="utf-8") as handle:
-            handle.writelines(lines)
+    require_model(config, arguments.model)
+    with _session(config.output) as reporter:
+        line = predict(config, arguments.model, arguments.input, arguments.output, reporter)
+    print(visible(line), file=sys.stderr)
 
 
 def _compare(arguments: argparse.Namespace) -> None:

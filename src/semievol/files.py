@@ -36,7 +36,7 @@ def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema)
 
 def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
     """Writes tables as one Parquet file that appears whole, holding no more of them than a row group."""
-    with _whole(path) as beside, _writer(beside, schema) as writer:
+    with whole(path) as beside, _writer(beside, schema) as writer:
         group, size = [schema.empty_table()], 0
         for table in tables:
             group.append(table)
@@ -117,13 +117,13 @@ def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
 
 def write_text(path: Path, text: str) -> None:
     """Writes a text file that appears whole."""
-    with _whole(path) as beside:
+    with whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file that appears whole."""
-    with _whole(path) as beside:
+    with whole(path) as beside:
         beside.write_bytes(content)
 
 
@@ -163,7 +163,7 @@ def damaged(path: Path, why: str) -> RunDirError:
 
 
 @contextmanager
-def _whole(path: Path) -> Iterator[Path]:
+def whole(path: Path) -> Iterator[Path]:
     """A path to write to; renamed to `path` when the block ends, synced to the disk, or uploaded to its address.
 
     Its name is of this process alone, among all machines that share a network disk. Where the block fails, there is

@@ -40,6 +40,7 @@ from semievol.stages.justify import justify
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
 from semievol.stages.worker import Shared, Worker
+from semievol.trained_task import described_task
 
 logger = logging.getLogger(__name__)
 
@@ -121,7 +122,7 @@ def run(
         try:
             with (
                 made_anew(folder, redo, config, reporter),
-                _config_written(folder, config.model_copy(update={"output": output})),
+                _described(folder, config.model_copy(update={"output": output}), dataset),
             ):
                 _rounds(config, folder, dataset, worker, reporter, until)
         finally:
@@ -135,16 +136,20 @@ def run(
 
 
 @contextmanager
-def _config_written(folder: RunDir, config: Config) -> Iterator[None]:
-    """Writes the config; where the folder turns out to hold another one's results, it stays the one that it was."""
-    path = folder.config_path
-    before = path.read_bytes() if path.exists() else None
-    write_text(path, dump(config))
+def _described(folder: RunDir, config: Config, dataset: Dataset) -> Iterator[None]:
+    """Writes config and task; where the folder turns out to hold another run's results, they stay as they were."""
+    texts = {folder.config_path: dump(config)}
+    if dataset.as_read:
+        texts[folder.task_path] = described_task(config, dataset)
+    before = {path: path.read_bytes() for path in texts if path.exists()}
+    for path, text in texts.items():
+        if before.get(path) != text.encode():
+            write_text(path, text)
     try:
         yield
     except RunDirError:
-        if before is not None:
-            write_bytes(path, before)
+        for path, content in before.items():
+            write_bytes(path, content)
         raise
 
 

@@ -207,6 +207,11 @@ class RunDir:
         return self.path / "jobs"
 
     @property
+    def task_path(self) -> Path:
+        """What the task was made from, for those who have the run and not its data."""
+        return self.path / "task.json"
+
+    @property
     def report_path(self) -> Path:
         """The page a person reads."""
         return self.path / "report.html"

@@ -18,3 +18,7 @@ class Dataset:
     test: Sequence[Example]
     """With canonical answers; on disk too."""
     task: Task
+    as_read: tuple[Example, ...] = ()
+    """The labeled rows with their answers as the source has them: what the task was made from."""
+    layout: str = ""
+    """What `data.layout` came to."""

@@ -35,7 +35,8 @@ def load(config: Config, folder: Path | None = None) -> Dataset:
     """
     splits = open_splits(config)
     labeled = _filled(splits["labeled"], list(_rows(splits["labeled"])))
-    task = open_task(config.task, [example for _, example in labeled])
+    as_read = tuple(example for _, example in labeled)
+    task = open_task(config.task, as_read)
 
     def normalized(rows: Iterable[tuple[str, Example]]) -> Iterator[Example]:
         for place, example in rows:
@@ -47,7 +48,9 @@ def load(config: Config, folder: Path | None = None) -> Dataset:
     for name, split in splits.items():
         if name != "labeled":
             others[name] = _filled(split, store(normalized(_rows(split)), folder))
-    dataset = Dataset(tuple(normalized(labeled)), others["unlabeled"], others["test"], task)
+    dataset = Dataset(
+        tuple(normalized(labeled)), others["unlabeled"], others["test"], task, as_read, splits["labeled"].layout.name
+    )
     if config.data.columns.id is not None:  # ids made from row numbers need no check
         _refuse_repeated_ids(dataset, splits)
     if dataset.test and not config.data.allow_leaks:

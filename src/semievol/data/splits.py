@@ -40,16 +40,16 @@ class Split:
         Raises:
             DataError: a column is missing, or a row cannot be used.
         """
-        wanted = set(self._required(answers)) | set(self.layout.optional_columns)
+        wanted = set(self.require(answers)) | set(self.layout.optional_columns)
         for row in self.ranks.draw(self.table.rows, wanted, self.seed, self.table.name):
             place = self.table.place(row)
             with located(place):
-                example = self._example(row)
+                example = self.example(row, f"{self.name}-{row.index}")
                 if answers is not None:
                     example = replace(example, answer=answers.answer(row.cells).strip() or None)
             yield place, example
 
-    def _required(self, answers: Layout | None) -> Iterable[str]:
+    def require(self, answers: Layout | None) -> Iterable[str]:
         """The columns that must be there, after a check that they are."""
         named = self.config.columns
         required = dict.fromkeys(self.layout.prompt_columns, f"data.layout {self.layout.name}")
@@ -65,13 +65,20 @@ class Split:
             self.table.require(column, option)
         return required
 
-    def _example(self, row: Row) -> Example:
-        """The example without its answer."""
+    def example(self, row: Row, unnamed: str) -> Example:
+        """The example without its answer.
+
+        Args:
+            unnamed: its id where no column has one.
+
+        Raises:
+            DataError: the row cannot be used.
+        """
         named = self.config.columns
         context, prompt = self.layout.prompt(row.cells)
         if not prompt.strip():
             raise DataError("the prompt is empty")
-        identity = f"{self.name}-{row.index}" if named.id is None else text(row.cells.get(named.id)).strip()
+        identity = unnamed if named.id is None else text(row.cells.get(named.id)).strip()
         if not identity:
             raise DataError(f"the id in {named.id!r} is empty")
         return Example(

@@ -1,0 +1,88 @@
+"""The rows that `semievol predict` is given: each is answered, or says why it cannot be."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from semievol.config import Config
+from semievol.data.draw import Ranks
+from semievol.data.files import open_file
+from semievol.data.layouts import layout_of
+from semievol.data.sources import resolve
+from semievol.data.splits import Split
+from semievol.data.table import Table
+from semievol.errors import DataError
+from semievol.records import Example
+from semievol.tasks import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One row."""
+
+    cells: Mapping[str, Any]
+    """What the user's columns hold."""
+    id: str
+    """That of `data.columns.id`, or `input-N` counted from 0."""
+    example: Example | None
+    """`None` where the row holds no question."""
+    error: str | None = None
+    """Why there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """All rows, in the order of their source."""
+
+    columns: tuple[str, ...]
+    rows: tuple[Input, ...]
+
+
+def read_inputs(config: Config, task: Task, layout: str, source: str) -> Inputs:
+    """The rows of a file, laid out as the run's data is, or of standard input: JSON Lines, or a prompt a line.
+
+    Args:
+        layout: what `data.layout` came to in the run.
+        source: as in `data.unlabeled`; `-` is standard input.
+
+    Raises:
+        DataError: the source cannot be read, has no rows, or has no column for the prompt.
+    """
+    if source != "-":
+        return _inputs(config, task, layout, resolve("--input", source).open())
+    lines = [line for line in sys.stdin.read().split("\n") if line.strip()]
+    if not lines:
+        raise DataError("standard input: no prompts")
+    plain = not lines[0].lstrip().startswith("{")
+    if plain:
+        lines = [json.dumps({config.data.columns.prompt: line}) for line in lines]
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "stdin.jsonl")
+        path.write_text("\n".join(lines), encoding="utf-8")
+        return _inputs(config, task, "columns" if plain else layout, open_file(path, "standard input"))
+
+
+def _inputs(config: Config, task: Task, layout: str, table: Table) -> Inputs:
+    named = config.data.columns
+    there = named.model_copy(update={"category": None, "id": named.id if named.id in table.columns else None})
+    data = config.data.model_copy(update={"columns": there, "layout": layout})
+    split = Split("unlabeled", table, layout_of(data, table), Ranks(), data, config.seed)
+    split.require(None)
+    rows = tuple(_rows(split, task))
+    if not rows:
+        raise DataError(f"{table.name}: has no rows")
+    return Inputs(table.columns, rows)
+
+
+def _rows(split: Split, task: Task) -> Iterator[Input]:
+    for number, row in enumerate(split.table.rows(set(split.table.columns))):
+        unnamed = f"input-{number}"
+        try:
+            example = task.normalize(split.example(row, unnamed))
+            yield Input(row.cells, example.id, replace(example, id=f"{number}"))
+        except DataError as error:
+            yield Input(row.cells, unnamed, None, str(error))
