@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -115,6 +115,7 @@ class StageDir:
         revision: int = 0,
         reads_rows: bool = False,
         renew: Callable[[Mapping[str, Any]], None] | None = None,
+        figures: Collection[str] = (),
     ) -> bool:
         """Whether there is work left; a stage that is done under the same key has none.
 
@@ -125,6 +126,7 @@ class StageDir:
             revision: how often earlier stages have changed their rows after the fact.
             reads_rows: the result depends on rows of earlier stages that the key does not stand for.
             renew: removes, given the old key, what is to be made anew; everything where it is not set.
+            figures: fields on which only the stage's figures depend, which are computed anew from what is there.
 
         Raises:
             RunDirError: the folder holds results of another key; the fields that differ are named.
@@ -134,8 +136,9 @@ class StageDir:
             make_folder(self.path)
             self._write_key(plain)
         elif (old := read_json(self._key_path)) != plain:
-            fields = differences(without_revision(old), without_revision(plain))
-            inputs_only = all(field.partition(":")[0].partition(".")[0] in INPUTS for field in fields)
+            changed = differences(without_revision(old), without_revision(plain))
+            fields = [line for line in changed if _field(line) not in figures]
+            inputs_only = all(_field(line) in INPUTS for line in fields)
             if fields and not (inputs_only and revision > old.get("revision", 0)):
                 raise RunDirError(
                     f"{self.path} holds results made with other settings:\n  "
@@ -146,7 +149,7 @@ class StageDir:
                 )
             if fields:
                 (renew or self.empty)(old)
-            if fields or reads_rows:
+            if changed or reads_rows:
                 (self.path / "done.json").unlink(missing_ok=True)
                 for index in self.begun() - _numbers(self.parts()):  # nobody knows of which rows this was asked
                     self.journal(index).remove()
@@ -325,6 +328,11 @@ class StageDir:
 def _sum(path: Path) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _field(difference: str) -> str:
+    """The field of a key that a line of `differences` is about."""
+    return difference.partition(":")[0].partition(".")[0]
 
 
 def _numbers(paths: Iterable[Path]) -> set[int]:

@@ -1,5 +1,6 @@
 """Files, hub data sets and package sources -> examples; checks of the data."""
 
+from semievol.data.answers import truth_digest
 from semievol.data.checks import Overlap, Report, examine
 from semievol.data.dataset import Dataset
 from semievol.data.loading import load, read_answers, read_truth
@@ -16,4 +17,5 @@ __all__ = [
     "read_answers",
     "read_truth",
     "store",
+    "truth_digest",
 ]

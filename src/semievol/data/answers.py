@@ -1,5 +1,7 @@
 """Answers by row id, for millions of rows."""
 
+import hashlib
+import json
 from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
@@ -40,3 +42,11 @@ class Answers(Mapping[str, str | None]):
 
     def __len__(self) -> int:
         return len(self._codes)
+
+
+def truth_digest(truth: Mapping[str, str | None]) -> str:
+    """SHA-256 of each row's id and answer in their order: stands for a truth column in a key."""
+    total = hashlib.sha256()
+    for id_, answer in truth.items():
+        total.update(json.dumps([id_, answer]).encode() + b"\n")
+    return total.hexdigest()

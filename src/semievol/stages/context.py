@@ -138,6 +138,6 @@ CODE_VERSION: Mapping[str, int] = {
     "justify": 4,
     "select": 4,
     "evolve": 2,
-    "evaluate": 3,
+    "evaluate": 4,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""

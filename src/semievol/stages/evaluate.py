@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from semievol import metrics
 from semievol.addresses import make_folder, remove_folder
-from semievol.data import digest
+from semievol.data import digest, truth_digest
 from semievol.files import iter_rows, write_rows, write_tables, write_text
 from semievol.records import Example, Request, Response, Sampling
 from semievol.stage_dir import StageDir
@@ -59,20 +59,21 @@ def evaluate(
     key = round_.key(
         "evaluate",
         test=digest(test),
-        labeled=digest(round_.labeled) if config.evaluate.baselines else "",
+        labeled=digest(round_.labeled),
         weights=dict(weights_digests),
         models=models,
         baselines=list(config.evaluate.baselines),
         max_tokens=_max_tokens(round_),
         embedder=config.retrieval.embedder if config.evaluate.baselines else "",
-        truth=unlabeled_truth is not None,
+        truth=None if unlabeled_truth is None else truth_digest(unlabeled_truth),
         selections=[selection.digest for selection in selections],
         engine=round_.engine_key(),
         **_learned_otherwise(round_),
         **_asked_otherwise(round_),
     )
     revision = selections[-1].revision if selections else 0
-    left = stage.begin(key, revision, reads_rows=True, renew=lambda old: _forget_changed(stage, old, weights_digests))
+    renew = partial(_forget_changed, stage, weights_digests)
+    left = stage.begin(key, revision, reads_rows=True, renew=renew, figures=("truth",))
     if left or not stage.metrics_path.exists():
         round_ = _as_tested(round_)
         before = dataclasses.replace(round_.worker.usage)
@@ -186,7 +187,7 @@ def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]
     return summarize(round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability"])))
 
 
-def _forget_changed(stage: StageDir, old: Mapping[str, Any], weights_digests: Mapping[str, str]) -> None:
+def _forget_changed(stage: StageDir, weights_digests: Mapping[str, str], old: Mapping[str, Any]) -> None:
     """Removes the answers of models that were made anew; the others' stand."""
     for model in old["weights"]:
         if old["weights"][model] != weights_digests.get(model):
@@ -220,7 +221,6 @@ def _asked_otherwise(round_: Round) -> dict[str, Any]:
     if section.examples:
         key |= {
             "examples": section.examples,
-            "shown": digest(round_.labeled),
             "retrieval": round_.config.retrieval.model_dump(mode="json"),
         }
     if section.instruction is not None:

@@ -60,7 +60,7 @@ class TrainingRows(Sequence[TrainingExample]):
 
 def recipe_key(recipe: TrainingConfig) -> dict[str, Any]:
     """What weights depend on in a recipe; of a service, which it is and what it is told, not how it is reached."""
-    key = recipe.model_dump(mode="json", exclude={"hosted", *LAUNCHER_OPTIONS})
+    key = recipe.model_dump(mode="json", exclude={"hosted", "report_to", *LAUNCHER_OPTIONS})
     if recipe.kind == "hosted":
         hosted = recipe.hosted
         where = hosted.service.base_url if hosted.service else None
