@@ -153,6 +153,8 @@ def _require_evaluation(config: Config, dataset: Dataset) -> None:
         for package in ("sklearn", *PACKAGES["retrieval.kind"]["dense"]):
             if not _installed(package):
                 raise MissingExtraError(f"evaluate.baselines: {name} needs {package}; pip install 'semievol[local]'")
+        if name == "setfit" and not _installed("setfit"):
+            raise MissingExtraError("evaluate.baselines: setfit needs setfit; pip install 'semievol[local,setfit]'")
         _require_embedder(config, True)
     if config.evaluate.unlabeled_answers and dataset.unlabeled and config.evolve.enabled:
         for _ in read_truth(config, dataset.task):

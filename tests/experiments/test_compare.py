@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from samples import topics_config
 from semievol.cli import PAPER_EXPERIMENTS, main
 from semievol.config import build, changed, dump, load
 from semievol.data import Dataset
@@ -182,3 +183,12 @@ def test_an_experiment_over_two_configs_and_two_seeds_fills_one_table(
     assert "|  | topics | other |" in table
     assert main(["experiment", "results", "--out", str(tmp_path / "out")]) == 0
     assert "# What each part does (Table 2 of the paper)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("experiment", [COMPARE, EXPERIMENTS["table1"]])
+def test_setfit_is_measured_where_the_config_names_it(tmp_path: Path, experiment: Experiment) -> None:
+    plain, asked = topics_config(tmp_path), topics_config(tmp_path, evaluate={"baselines": ["setfit"]})
+    rows = load_data(plain, tmp_path / "rows")
+    offered, more = ([one.name for one in experiment.variants(each, rows, Options())] for each in (plain, asked))
+    assert "logistic regression on embeddings" in offered
+    assert set(more) - set(offered) == {"SetFit"}

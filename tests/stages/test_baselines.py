@@ -70,3 +70,22 @@ def test_the_self_trained_one_learns_from_the_unlabeled_rows_without_any_languag
     config_file.write_text(dump(config), encoding="utf-8")
     assert main(["run", str(config_file), "--set", "select.theta=0.2"]) == 1
     assert "rule.theta: was 0.5, is now 0.2" in capsys.readouterr().err
+
+
+@pytest.mark.network
+def test_setfit_learns_from_the_labeled_rows_and_leaves_neither_files_nor_words(tmp_path, capfd) -> None:
+    pytest.importorskip("setfit", reason="SetFit is not installed: pip install 'semievol[setfit]'")
+    config = topics_config(
+        tmp_path,
+        warmup={"enabled": False},
+        evaluate={"models": [], "baselines": ["setfit"]},
+        evolve={"enabled": False},
+    )
+    before = set(tmp_path.iterdir())
+    result = run(config)
+    assert result.metrics["models"]["setfit"]["accuracy"] >= 0.75
+    assert {path.name for path in set(tmp_path.iterdir()) - before} == {"run"}
+    rows = read_rows(result.path / "evaluate" / "setfit.parquet")
+    assert all(1 / 3 < row["probability"] < 1 for row in rows)
+    said = capfd.readouterr()
+    assert said.out + said.err == ""

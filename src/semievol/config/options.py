@@ -179,10 +179,10 @@ class EvaluateConfig(Section):
 
     models: tuple[Literal["base", "warm", "evolved"], ...] = ("base", "warm", "evolved")
     """Which models answer the test rows; `warm` is SFT on the labeled rows."""
-    baselines: tuple[Literal["logistic_regression", "self_trained_logistic_regression"], ...] = ()
+    baselines: tuple[Literal["logistic_regression", "self_trained_logistic_regression", "setfit"], ...] = ()
     """Methods without a language model that are trained on the same rows (label tasks): logistic regression over
-    sentence embeddings of the labeled prompts, and the same once more with its own surest answers to the unlabeled
-    ones, by the rule of `select`."""
+    sentence embeddings of the labeled prompts; the same once more with its own surest answers to the unlabeled ones,
+    by the rule of `select`; and SetFit, which trains the embedder on pairs of labeled prompts."""
     max_tokens: Count | None = None
     """Longest response; `collaborate.max_tokens` where it is not set."""
     examples: Annotated[int, Field(ge=0, le=32)] = 0

@@ -53,7 +53,7 @@ def _table1(config: Config, dataset: Dataset, options: Options) -> list[Variant]
             variants.rag(config, "dense", "RAG (dense)"),
             variants.MEMORY,
             *map(variants.checkpoint, options.checkpoints),
-            *([variants.LOGISTIC_REGRESSION, variants.SELF_TRAINED] if config.task.kind == "label" else []),
+            *_classifiers(config),
             variants.RELEASED,
             SEMIEVOL,
         ],
@@ -68,7 +68,7 @@ def _compare(config: Config, dataset: Dataset, options: Options) -> list[Variant
             variants.rag(config, "bm25", "RAG (BM25)"),
             variants.rag(config, "dense", "RAG (dense)"),
             *map(variants.checkpoint, options.checkpoints),
-            *([variants.LOGISTIC_REGRESSION, variants.SELF_TRAINED] if config.task.kind == "label" else []),
+            *_classifiers(config),
             SFT,
             *map(variants.sft_for, options.sft_epochs),
             variants.PSEUDO_LABEL_ALL,
@@ -78,6 +78,14 @@ def _compare(config: Config, dataset: Dataset, options: Options) -> list[Variant
         ],
         options,
     )
+
+
+def _classifiers(config: Config) -> list[Variant]:
+    """Methods without a language model; SetFit, whose training takes long, where the config names it."""
+    if config.task.kind != "label":
+        return []
+    asked = [variants.SETFIT] if "setfit" in config.evaluate.baselines else []
+    return [variants.LOGISTIC_REGRESSION, variants.SELF_TRAINED, *asked]
 
 
 def _chosen(offered: Sequence[Variant], options: Options) -> list[Variant]:

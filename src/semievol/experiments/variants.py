@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 from semievol.config import PRESETS, Config, SelectConfig
 from semievol.config.options import CollaborateConfig, EvolveConfig, JustifyConfig
 
-Baseline = Literal["logistic_regression", "self_trained_logistic_regression"]
+Baseline = Literal["logistic_regression", "self_trained_logistic_regression", "setfit"]
 Model = Literal["base", "warm", "evolved"] | Baseline
 
 
@@ -50,6 +50,7 @@ SELF_TRAINED = Variant(
     {"warmup": {"enabled": False}, "evolve": {"enabled": False, "start_from": "base"}},
 )
 """It sees the unlabeled rows as SemiEvol does: what a language model adds shows beside it."""
+SETFIT = Variant("SetFit", "setfit", _UNTRAINED)
 PSEUDO_LABEL_ALL = Variant(
     "pseudo-label everything",
     "evolved",

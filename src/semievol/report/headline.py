@@ -11,6 +11,7 @@ from semievol.run_dir import STAGES, RunDir
 BASELINES: Mapping[str, str] = {
     "logistic_regression": "trained on the same labeled rows",
     "self_trained_logistic_regression": "trained on the same labeled rows and its own surest answers to the unlabeled",
+    "setfit": "trained on pairs of the same labeled rows",
 }
 """A baseline of `metrics.json` -> what it was trained on."""
 SURE = 0.05

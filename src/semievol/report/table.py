@@ -18,6 +18,7 @@ NAMES: Mapping[str, str] = {
     "evolved": "SemiEvol",
     "logistic_regression": "logistic regression on embeddings",
     "self_trained_logistic_regression": "logistic regression on embeddings, self-trained",
+    "setfit": "SetFit",
 }
 """A model of `metrics.json` -> what a person calls it."""
 PSEUDO_NAMES: Mapping[str, str] = {"kept": "pseudo-labels, kept", "all": "pseudo-labels, all"}

@@ -7,6 +7,7 @@ rows fall into.
 import logging
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,15 @@ class Embedder:
 
     def __init__(self, source: str) -> None:
         self._source = source
-        self._model: Any = None
+
+    @cached_property
+    def model(self) -> Any:
+        """The `SentenceTransformer`.
+
+        Raises:
+            ConfigError: it cannot be loaded.
+        """
+        return _load(self._source)
 
     def embed(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of the texts, (N, d).
@@ -46,9 +55,7 @@ class Embedder:
         Raises:
             ConfigError: the model cannot be loaded.
         """
-        if self._model is None:
-            self._model = _load(self._source)
-        vectors: Vectors = self._model.encode(
+        vectors: Vectors = self.model.encode(
             list(texts), batch_size=64, normalize_embeddings=True, show_progress_bar=False, convert_to_numpy=True
         )
         return np.ascontiguousarray(vectors, dtype=np.float32)

@@ -1,6 +1,7 @@
 """What a practitioner would try before a language model: plain classifiers on the same rows."""
 
 import math
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,6 +68,42 @@ def self_trained_logistic_regression(config: Config, rows: Rows) -> Answers:
     return _answers(model, embed(rows.test))
 
 
+def setfit(config: Config, rows: Rows) -> Answers:
+    """SetFit (Tunstall et al. 2022, arXiv 2209.11055): logistic regression over an encoder drawn to the labels.
+
+    The library's own recipe: the embedder is trained for one epoch on pairs of labeled prompts, as many of one label as
+    of two. The unlabeled rows are not seen.
+
+    Raises:
+        ConfigError: the labeled rows hold one answer only.
+    """
+    truth = _truth(rows.labeled)
+    from datasets import Dataset, are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+    from setfit import SetFitModel, Trainer, TrainingArguments
+    from setfit.logging import set_verbosity_error
+    from sklearn.linear_model import LogisticRegression
+    from transformers import ProgressCallback
+
+    from semievol.retrieval.dense import Embedder
+
+    set_verbosity_error()
+
+    labels = sorted(set(truth))
+    model = SetFitModel(Embedder(config.retrieval.embedder).model, LogisticRegression(), labels=labels)
+    known = Dataset.from_dict({"text": [example.prompt for example in rows.labeled], "label": truth})
+    shown = not are_progress_bars_disabled()
+    disable_progress_bars()
+    with tempfile.TemporaryDirectory() as folder:
+        recipe = TrainingArguments(output_dir=folder, seed=config.seed, report_to="none", save_strategy="no")
+        trainer = Trainer(model, recipe, train_dataset=known)
+        trainer.pop_callback(ProgressCallback)
+        trainer.train()
+    if shown:
+        enable_progress_bars()
+    shares = model.predict_proba([example.prompt for example in rows.test], as_numpy=True, show_progress_bar=False)
+    return [(labels[row.argmax()], float(row.max())) for row in shares]
+
+
 def selected(answered: Answers, config: Config) -> list[int]:
     """The positions of the answers that are kept as pseudo-labels, by the θ and the groups of `select`; in order."""
     if not config.select.enabled:
@@ -118,7 +155,7 @@ def _embedder(config: Config) -> Callable[[Sequence[Example]], Vectors]:
 def _truth(labeled: Sequence[Example]) -> list[str]:
     answers = [str(example.answer) for example in labeled]
     if len(set(answers)) < 2:
-        raise ConfigError("evaluate.baselines: logistic regression needs two different answers in the labeled rows")
+        raise ConfigError("evaluate.baselines: a classifier needs two different answers in the labeled rows")
     return answers
 
 
@@ -129,6 +166,7 @@ def _answers(model: Any, vectors: Vectors) -> Answers:
 BASELINES: Mapping[str, Callable[[Config, Rows], Answers]] = {
     "logistic_regression": logistic_regression,
     "self_trained_logistic_regression": self_trained_logistic_regression,
+    "setfit": setfit,
 }
 READ_UNLABELED = frozenset({"self_trained_logistic_regression"})
 """The baselines whose answers depend on the unlabeled rows and on the rule of selection."""
