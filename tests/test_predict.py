@@ -135,6 +135,12 @@ def predicted_to(output: str, source: str = "new.csv") -> None:
     assert main(["predict", "run", "--input", source, "--output", output]) == 0
 
 
+def test_a_column_that_only_late_rows_have_comes_out_too(made: Path) -> None:
+    late = [{"text": "rain"}] * 120 + [{"text": "snow", "note": "late"}]
+    Path("late.jsonl").write_text("".join(json.dumps(row) + "\n" for row in late), encoding="utf-8")
+    assert predicted("--input", "late.jsonl")[-1]["note"] == "late"
+
+
 def test_columns_of_parquet_keep_their_types(made: Path) -> None:
     table = {"text": ["rain snow"], "when": [datetime.date(2026, 1, 2)], "tags": [["a", "b"]], "count": [7]}
     pq.write_table(pa.table(table), "new.parquet")

@@ -82,6 +82,16 @@ def test_true_answers_may_have_gaps_but_must_be_answers(make_config, write_csv, 
         read_answers(gaps, load(gaps).task)
 
 
+def test_a_column_that_only_late_rows_have_is_there(make_config, write_jsonl, sources):
+    rows = [{"prompt": f"p{number}"} for number in range(150)] + [{"prompt": "late", "gold": "b"}]
+    config = make_config(**sources | {"unlabeled": write_jsonl("u.jsonl", rows)}, unlabeled_answers="gold")
+    answers = read_answers(config, load(config).task)
+    assert (answers["unlabeled-0"], answers["unlabeled-150"]) == (None, "B")
+    misspelt = make_config(**sources | {"unlabeled": write_jsonl("u.jsonl", rows)}, unlabeled_answers="glod")
+    with pytest.raises(DataError, match=r"the columns are 'prompt', 'gold'\. Did you mean 'gold'"):
+        read_answers(misspelt, load(config).task)
+
+
 def test_without_a_named_column_no_true_answer_is_read(make_config, sources):
     config = make_config(**sources)
     assert read_answers(config, load(config).task) == {}

@@ -19,7 +19,7 @@ _CELL_LIMIT = 2**31 - 1
 """Characters in one CSV cell; the csv module's own limit of 131072 is less than a long document, and a C long
 on Windows holds no more than this."""
 _KEYS_FROM = 100
-"""JSON objects whose keys make up the columns: a first object may lack an optional key."""
+"""JSON Lines whose keys make up the columns at first: the rest are read only for a column that is not among them."""
 _ORANGE_ROLES = {"", "class", "c", "meta", "m", "ignore", "i", "weight", "w", "continuous", "discrete"}
 
 
@@ -132,7 +132,10 @@ def _json_lines(path: Path, name: str) -> Table:
         for index, (line, value) in enumerate(objects()):
             yield Row(index, {key: cell for key, cell in value.items() if key in wanted}, line)
 
-    return Table(name, _keys(name, (value for _, value in objects())), rows)
+    def keys(limit: int | None = None) -> tuple[str, ...]:
+        return _keys(name, (value for _, value in itertools.islice(objects(), limit)))
+
+    return Table(name, keys(_KEYS_FROM), rows, scan=keys)
 
 
 def _json(path: Path, name: str) -> Table:
@@ -157,7 +160,7 @@ def _json(path: Path, name: str) -> Table:
 
 
 def _keys(name: str, objects: Iterator[dict[str, Any]]) -> tuple[str, ...]:
-    keys = dict.fromkeys(key for value in itertools.islice(objects, _KEYS_FROM) for key in value)
+    keys = dict.fromkeys(key for value in objects for key in value)
     if not keys:
         raise DataError(f"{name}: is empty")
     return tuple(keys)

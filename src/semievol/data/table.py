@@ -33,6 +33,13 @@ class Table:
     rows: Callable[[Collection[str]], Iterator[Row]]
     """Reads from the start, with the wanted columns alone; an unwanted column is not even decoded where the
     format allows it."""
+    scan: Callable[[], tuple[str, ...]] | None = None
+    """Reads the whole source for its columns, where `columns` are those of its first rows; `None` where there can be
+    no more."""
+
+    def every_column(self) -> tuple[str, ...]:
+        """The columns, those too that a late row brings; may read the whole source."""
+        return self.columns if self.scan is None else self.scan()
 
     def place(self, row: Row) -> str:
         """Where a row stands, as a person counts: `labeled.csv row 17 (line 21)`."""
@@ -45,11 +52,11 @@ class Table:
         Raises:
             DataError: it is not; names the option that asked for it, the columns that are there and the nearest.
         """
-        if column in self.columns:
+        if column in self.columns or column in (columns := self.every_column()):
             return
-        near = difflib.get_close_matches(column, self.columns, n=1)
+        near = difflib.get_close_matches(column, columns, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        known = ", ".join(repr(name) for name in self.columns)
+        known = ", ".join(map(repr, columns))
         raise DataError(f"{self.name}: no column {column!r} ({option}); the columns are {known}.{hint}")
 
 

@@ -67,6 +67,7 @@ def read_inputs(config: Config, task: Task, layout: str, source: str) -> Inputs:
 
 
 def _inputs(config: Config, task: Task, layout: str, table: Table) -> Inputs:
+    table = replace(table, columns=table.every_column(), scan=None)
     named = config.data.columns
     there = named.model_copy(update={"category": None, "id": named.id if named.id in table.columns else None})
     data = config.data.model_copy(update={"columns": there, "layout": layout})
