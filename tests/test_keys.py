@@ -194,6 +194,8 @@ def config(folder: Path, option: str | None = None, value: Any = None) -> Config
         for section in sections:
             inner = inner.setdefault(section, {})
         inner[name] = str(folder / value) if value == "other.csv" else value
+    if option == "data.layout":  # a layout has columns of its own
+        del raw["data"]["columns"]
     return build(raw)
 
 

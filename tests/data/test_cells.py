@@ -1,6 +1,6 @@
 import pytest
 
-from semievol.data.cells import options, text, turns
+from semievol.data.cells import options, text
 from semievol.errors import DataError
 
 
@@ -48,25 +48,3 @@ def test_a_missing_text_is_empty_and_a_number_is_written_out():
 def test_what_is_no_text_is_refused(cell):
     with pytest.raises(DataError):
         text(cell)
-
-
-def test_a_chat_is_read_from_a_list_or_its_json():
-    chat = [{"role": "system", "content": "s"}, {"role": "user", "content": [{"type": "text", "text": "u"}]}]
-    expected = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
-    assert turns(chat) == expected
-    assert turns('[{"role": "user", "content": "u"}]') == expected[1:]
-
-
-@pytest.mark.parametrize(
-    ("chat", "message"),
-    [
-        ("hello", "a list of turns is expected"),
-        (None, "a list of turns is expected"),
-        (["hello"], "turn 1 of the chat is 'hello'"),
-        ([{"role": "tool", "content": "x"}], "turn 1 of the chat is of 'tool'"),
-        ([{"role": "user", "content": [{"type": "image_url"}]}], "holds more than text"),
-    ],
-)
-def test_what_is_no_chat_is_refused(chat, message):
-    with pytest.raises(DataError, match=message):
-        turns(chat)

@@ -1,27 +1,17 @@
-"""What stands in a cell -> a text, a list of options or the turns of a chat."""
+"""What stands in a cell -> a text or a list of options."""
 
 import ast
 import json
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from semievol.errors import DataError
-from semievol.records import Message
 
 _ITEM = re.compile(r"""(?:\A|[\s,]+)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"()\[\]]+)""", re.DOTALL)
 _PYTHON_LIST = re.compile(r"\s*(?:\[(.*)\]|\((.*)\))\s*", re.DOTALL)
 _ARRAY = re.compile(r"\s*array\((.*?)(?:,\s*dtype=[^()\[\]'\"]+)?\)\s*", re.DOTALL)
 _BARE = re.compile(r"None|nan|True|False|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-
-_ROLES: dict[str, Literal["system", "user", "assistant"]] = {
-    "system": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-}
 
 
 def text(value: Any) -> str:
@@ -58,7 +48,7 @@ def options(value: Any) -> tuple[str, ...]:
         except json.JSONDecodeError:
             value = _python_list(value)
     if not isinstance(value, list | tuple):
-        raise DataError(f"the options are {_shown(value)}, and a list is expected")
+        raise DataError(f"the options are {shown(value)}, and a list is expected")
     if not value:
         raise DataError("the options are an empty list")
     try:
@@ -75,12 +65,12 @@ def _python_list(cell: str) -> list[str]:
     array = _ARRAY.fullmatch(cell)
     match = _PYTHON_LIST.fullmatch(array[1] if array else cell)
     if match is None:
-        raise DataError(f"the options are {_shown(cell)}, and a list is expected")
+        raise DataError(f"the options are {shown(cell)}, and a list is expected")
     body, at, items = (match[1] or match[2] or "").strip(" ,\n\r\t"), 0, []
     while at < len(body):
         item = _ITEM.match(body, at)
         if item is None or (item[1][0] not in "'\"" and not _BARE.fullmatch(item[1])):
-            raise DataError(f"the options are {_shown(cell)}, which cannot be read as a list; write a JSON list")
+            raise DataError(f"the options are {shown(cell)}, which cannot be read as a list; write a JSON list")
         items.append(_unquoted(item[1]))
         at = item.end()
     return items
@@ -92,50 +82,10 @@ def _unquoted(item: str) -> str:
     try:
         return str(ast.literal_eval(item.replace("\n", "\\n").replace("\r", "\\r")))
     except (SyntaxError, ValueError) as error:
-        raise DataError(f"the option {_shown(item)} cannot be read") from error
+        raise DataError(f"the option {shown(item)} cannot be read") from error
 
 
-def turns(value: Any, role: str = "role", content: str = "content") -> list[Message]:
-    """The turns of a chat, from a list of objects or its JSON.
-
-    Args:
-        role: the key of who speaks; `from` in ShareGPT.
-        content: the key of what is said; `value` in ShareGPT.
-
-    Raises:
-        DataError: it is no chat, or has turns that are neither system's, user's nor assistant's.
-    """
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise DataError(f"the chat is {_shown(value)}, and a list of turns is expected") from error
-    if not isinstance(value, list | tuple):
-        raise DataError(f"the chat is {_shown(value)}, and a list of turns is expected")
-    return [_turn(number, each, role, content) for number, each in enumerate(value, start=1)]
-
-
-def _turn(number: int, turn: Any, role: str, content: str) -> Message:
-    if not isinstance(turn, Mapping):
-        raise DataError(f"turn {number} of the chat is {_shown(turn)}, and an object with {role!r} is expected")
-    who = _ROLES.get(str(turn.get(role)))
-    if who is None:
-        raise DataError(f"turn {number} of the chat is of {turn.get(role)!r}; known are {', '.join(_ROLES)}")
-    said = turn.get(content)
-    if isinstance(said, list | tuple):  # OpenAI's content parts
-        said = "".join(_part(number, each) for each in said)
-    try:
-        return Message(role=who, content=text(said))
-    except DataError as error:
-        raise DataError(f"turn {number} of the chat {error}") from error
-
-
-def _part(number: int, part: Any) -> str:
-    if not isinstance(part, Mapping) or part.get("type") != "text":
-        raise DataError(f"turn {number} of the chat holds more than text, which is not supported")
-    return text(part.get("text"))
-
-
-def _shown(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+def shown(value: Any) -> str:
+    """The value for an error message, at most 60 characters of it."""
+    written = repr(value)
+    return written if len(written) <= 60 else f"{written[:57]}..."

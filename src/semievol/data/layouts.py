@@ -4,12 +4,15 @@ The two are read by two functions, so that reading a prompt cannot read the answ
 in one cell.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from semievol.config import DataConfig
-from semievol.data.cells import text, turns
+from semievol.config.options import Columns
+from semievol.data import chats
+from semievol.data.cells import shown, text
+from semievol.data.literals import literal
 from semievol.data.table import Cells, Table
 from semievol.errors import ConfigError, DataError
 from semievol.records import Message
@@ -39,7 +42,7 @@ class Layout:
         return replace(
             self,
             answer_column=column,
-            answer=lambda cells: _named(column, cells.get(column)),
+            answer=lambda cells: _answer_in(column, cells),
             answer_option="evaluate.unlabeled_answers",
         )
 
@@ -50,10 +53,20 @@ def layout_of(config: DataConfig, labeled: Table) -> Layout:
     All sources have it, so that the unlabeled source's answer column, there or not, decides nothing.
 
     Raises:
-        ConfigError: the answer column is at once another column.
+        ConfigError: the answer column is at once another column, or a configured column is none of the layout's.
+        DataError: a configured column is not there.
     """
     name = _recognized(config, frozenset(labeled.columns)) if config.layout == "auto" else config.layout
     layout = _columns(config) if name == "columns" else _FIXED[name]
+    configured, read = _configured(config), (*layout.prompt_columns, layout.answer_column)
+    for part, column in configured.items():
+        if column not in read or config.layout == "auto":
+            labeled.require(column, f"data.columns.{part}")
+    for part, column in configured.items():
+        if column not in read:
+            raise ConfigError(
+                f"data.columns.{part}: {column!r} is not read, because data.layout is {name}; set one of the two only"
+            )
     also = {"prompt": layout.prompt_columns, "id": (config.columns.id,), "options": (config.columns.options,)}
     also["category"] = (config.columns.category,)
     for part, columns in also.items():
@@ -62,16 +75,26 @@ def layout_of(config: DataConfig, labeled: Table) -> Layout:
                 f"data.columns.{part}: {layout.answer_column!r} is the answer column, which is not read from the "
                 "unlabeled source; name another column"
             )
+        if part != "prompt" and (taken := set(columns) & set(layout.optional_columns)):
+            raise ConfigError(f"data.columns.{part}: {taken.pop()!r} is a part of the prompt, as data.layout is {name}")
     return layout
 
 
 def _recognized(config: DataConfig, columns: frozenset[str]) -> str:
-    if {config.columns.prompt, config.columns.answer} <= columns:
+    """The layout that the columns show; one that does not read what the user has named is none of theirs."""
+    named = set(_configured(config).values())
+    if not named and {config.columns.prompt, config.columns.answer} <= columns:
         return "columns"
     for name, marks in _MARKS.items():
-        if marks <= columns:
+        if marks <= columns and named <= {*_FIXED[name].prompt_columns, _FIXED[name].answer_column}:
             return name
     return "columns"
+
+
+def _configured(config: DataConfig) -> dict[str, str]:
+    """What the user has named otherwise than it is called by default; `prompt` or `answer` -> the column."""
+    parts = {"prompt": config.columns.prompt, "answer": config.columns.answer}
+    return {part: column for part, column in parts.items() if column != Columns.model_fields[part].default}
 
 
 def _columns(config: DataConfig) -> Layout:
@@ -80,8 +103,8 @@ def _columns(config: DataConfig) -> Layout:
         name="columns",
         prompt_columns=(prompt,),
         answer_column=answer,
-        prompt=lambda cells: ((), _named(prompt, cells.get(prompt))),
-        answer=lambda cells: _named(answer, cells.get(answer)),
+        prompt=lambda cells: _prompt_in(prompt, cells),
+        answer=lambda cells: _answer_in(answer, cells),
         answer_option="data.columns.answer",
     )
 
@@ -93,70 +116,111 @@ def _named(column: str, value: Any) -> str:
         raise DataError(f"{column!r} {error}") from error
 
 
-def _question(chat: list[Message]) -> tuple[tuple[Message, ...], str]:
-    if not chat or chat[-1]["role"] != "user":
-        ends = f"ends with a turn of the {chat[-1]['role']}" if chat else "is empty"
-        raise DataError(f"the chat {ends}; a user's turn is expected before the answer")
-    return tuple(chat[:-1]), chat[-1]["content"]
+def _prompt_in(column: str, cells: Cells) -> tuple[tuple[Message, ...], str]:
+    """The earlier turns and the prompt of a cell that holds a text or a chat."""
+    found = _chat_in(column, cells)
+    return ((), _named(column, cells.get(column))) if found is None else chats.question(found)
 
 
-def _chat_prompt(chat: list[Message]) -> tuple[tuple[Message, ...], str]:
-    return _question(chat[:-1] if chat and chat[-1]["role"] == "assistant" else chat)
+def _answer_in(column: str, cells: Cells) -> str:
+    found = _chat_in(column, cells)
+    if found is None:
+        return _named(column, cells.get(column))
+    if len(found) > 1:
+        raise DataError(f"the {column} has {len(found)} turns, and one is expected")
+    return chats.answer(found)
 
 
-def _chat_answer(chat: list[Message]) -> str:
-    return chat[-1]["content"] if chat and chat[-1]["role"] == "assistant" else ""
+def _chat_in(column: str, cells: Cells) -> Sequence[Any] | None:
+    try:
+        return chats.chat_items(cells.get(column))
+    except DataError as error:
+        raise DataError(f"{column!r}: {error}") from error
+
+
+def _text_in(column: str, cells: Cells) -> str:
+    if _chat_in(column, cells) is not None:
+        raise DataError(f"{column!r} holds a chat, and text is expected")
+    return _named(column, cells.get(column))
+
+
+def _within(cells: Cells, context: tuple[Message, ...], prompt: str) -> tuple[tuple[Message, ...], str]:
+    """The prompt with what stands in other columns: the system's text first, then the history."""
+    for column in _UNSUPPORTED:
+        if not _is_nothing(cells.get(column)):
+            raise DataError(
+                f"{column!r} is not empty, and only text can be asked about; leave the column or the row out"
+            )
+    context = (*_history(cells.get("history")), *context)
+    system = _named("system", cells.get("system"))
+    if system.strip() and context and context[0]["role"] == "system":
+        if context[0]["content"].strip() != system.strip():
+            raise DataError("'system' holds another text than the system's turn in the chat; keep one of the two")
+    elif system.strip():
+        context = (Message(role="system", content=system), *context)
+    return context, prompt
+
+
+def _is_nothing(value: Any) -> bool:
+    return str(value).strip() in _NOTHING
+
+
+def _history(value: Any) -> tuple[Message, ...]:
+    """The turns of pairs, each a question and its answer, or of a chat."""
+    if _is_nothing(value):
+        return ()
+    try:
+        found = literal(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise DataError(f"'history' is {shown(value)}, which cannot be read; write a JSON list") from error
+    pairs = [pair for pair in found if isinstance(pair, list | tuple)] if isinstance(found, list | tuple) else []
+    if pairs and len(pairs) == len(found) and all(len(pair) == 2 for pair in pairs):
+        roles = ("user", "assistant")
+        found = [{"role": role, "content": said} for pair in pairs for role, said in zip(roles, pair, strict=True)]
+    try:
+        return chats.context(chats.items(found))
+    except DataError as error:
+        raise DataError(f"'history': {error}") from error
 
 
 def _alpaca_prompt(cells: Cells) -> tuple[tuple[Message, ...], str]:
-    instruction, given = _named("instruction", cells.get("instruction")), _named("input", cells.get("input"))
-    return (), f"{instruction}\n\n{given}" if given.strip() else instruction
+    instruction, given = _text_in("instruction", cells), _text_in("input", cells)
+    return _within(cells, (), f"{instruction}\n\n{given}" if given.strip() else instruction)
 
 
-def _prompt_part(cells: Cells) -> tuple[tuple[Message, ...], str]:
-    value = cells.get("prompt")
-    return _question(turns(value)) if isinstance(value, list | tuple) else ((), _named("prompt", value))
+def _chat(name: str, column: str) -> Layout:
+    return Layout(
+        name=name,
+        prompt_columns=(column,),
+        answer_column=column,
+        prompt=lambda cells: _within(cells, *chats.question(chats.items(cells.get(column)))),
+        answer=lambda cells: chats.answer(chats.items(cells.get(column))),
+        optional_columns=("system", *_UNSUPPORTED),
+    )
 
 
-def _completion_part(cells: Cells) -> str:
-    value = cells.get("completion")
-    if not isinstance(value, list | tuple):
-        return _named("completion", value)
-    chat = turns(value)
-    if len(chat) > 1:
-        raise DataError(f"the completion has {len(chat)} turns, and one is expected")
-    return _chat_answer(chat)
-
+_UNSUPPORTED = ("tools", "functions", "images", "videos", "audios")
+"""Columns of what a prompt cannot hold; a row in which one is not empty is refused."""
+_NOTHING = ("", "[]", "{}", "null", "None", "nan")
 
 _FIXED = {
-    "messages": Layout(
-        name="messages",
-        prompt_columns=("messages",),
-        answer_column="messages",
-        prompt=lambda cells: _chat_prompt(turns(cells.get("messages"))),
-        answer=lambda cells: _chat_answer(turns(cells.get("messages"))),
-    ),
-    "sharegpt": Layout(
-        name="sharegpt",
-        prompt_columns=("conversations",),
-        answer_column="conversations",
-        prompt=lambda cells: _chat_prompt(turns(cells.get("conversations"), "from", "value")),
-        answer=lambda cells: _chat_answer(turns(cells.get("conversations"), "from", "value")),
-    ),
+    "messages": _chat("messages", "messages"),
+    "sharegpt": _chat("sharegpt", "conversations"),
     "prompt_completion": Layout(
         name="prompt_completion",
         prompt_columns=("prompt",),
         answer_column="completion",
-        prompt=_prompt_part,
-        answer=_completion_part,
+        prompt=lambda cells: _within(cells, *_prompt_in("prompt", cells)),
+        answer=lambda cells: _answer_in("completion", cells),
+        optional_columns=("system", "history", *_UNSUPPORTED),
     ),
     "alpaca": Layout(
         name="alpaca",
         prompt_columns=("instruction",),
         answer_column="output",
         prompt=_alpaca_prompt,
-        answer=lambda cells: _named("output", cells.get("output")),
-        optional_columns=("input",),
+        answer=lambda cells: _text_in("output", cells),
+        optional_columns=("input", "system", "history", *_UNSUPPORTED),
     ),
 }
 

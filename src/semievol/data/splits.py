@@ -40,14 +40,17 @@ class Split:
         Raises:
             DataError: a column is missing, or a row cannot be used.
         """
-        wanted = set(self.require(answers)) | set(self.layout.optional_columns)
-        for row in self.ranks.draw(self.table.rows, wanted, self.seed, self.table.name):
+        for row in self.ranks.draw(self.table.rows, self.wanted(answers), self.seed, self.table.name):
             place = self.table.place(row)
             with located(place):
                 example = self.example(row, f"{self.name}-{row.index}")
                 if answers is not None:
                     example = replace(example, answer=answers.answer(row.cells).strip() or None)
             yield place, example
+
+    def wanted(self, answers: Layout | None) -> frozenset[str]:
+        """The columns that are read, there or not, after a check that those are there that must be."""
+        return frozenset(self.require(answers)) | set(self.layout.optional_columns)
 
     def require(self, answers: Layout | None) -> Iterable[str]:
         """The columns that must be there, after a check that they are."""
@@ -107,6 +110,8 @@ def open_splits(config: Config) -> dict[SplitName, Split]:
     truth, read = config.evaluate.unlabeled_answers, data.columns
     if truth is not None and truth in (read.id, read.options, read.category):
         raise ConfigError(f"evaluate.unlabeled_answers: {truth!r} is also in data.columns, and would be read before")
+    if truth in layout.optional_columns:
+        raise ConfigError(f"evaluate.unlabeled_answers: {truth!r} is a part of the prompt, and would be read before")
     return {name: Split(name, tables[name], layout, ranks[name], data, config.seed) for name in sources}
 
 

@@ -72,7 +72,6 @@ def _inputs(config: Config, task: Task, layout: str, table: Table) -> Inputs:
     there = named.model_copy(update={"category": None, "id": named.id if named.id in table.columns else None})
     data = config.data.model_copy(update={"columns": there, "layout": layout})
     split = Split("unlabeled", table, layout_of(data, table), Ranks(), data, config.seed)
-    split.require(None)
     rows = tuple(_rows(split, task))
     if not rows:
         raise DataError(f"{table.name}: has no rows")
@@ -80,10 +79,12 @@ def _inputs(config: Config, task: Task, layout: str, table: Table) -> Inputs:
 
 
 def _rows(split: Split, task: Task) -> Iterator[Input]:
+    wanted = split.wanted(None)
     for number, row in enumerate(split.table.rows(set(split.table.columns))):
         unnamed = f"input-{number}"
         try:
-            example = task.normalize(split.example(row, unnamed))
+            read = replace(row, cells={column: cell for column, cell in row.cells.items() if column in wanted})
+            example = task.normalize(split.example(read, unnamed))
             yield Input(row.cells, example.id, replace(example, id=f"{number}"))
         except DataError as error:
             yield Input(row.cells, unnamed, None, str(error))
