@@ -54,6 +54,7 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
     "task.match": ("fuzzy", "warmup"),
     "task.threshold": (0.5, "warmup"),
     "task.relative_tolerance": (0.5, "warmup"),
+    "task.decimal_mark": ("comma", "warmup"),
     "retrieval.enabled": (False, "collaborate"),
     "retrieval.kind": ("semievol.retrieval.bm25:BM25Retriever", "collaborate"),
     "retrieval.k": (2, "collaborate"),

@@ -20,5 +20,8 @@ class AnyAnswer:
         answer = example.answer.upper() if example.answer else None
         return replace(example, answer=answer, response=answer)
 
+    def notes(self, labeled: object) -> tuple[str, ...]:
+        return ()
+
     def answers(self) -> None:
         return None

@@ -12,10 +12,16 @@ class Closed:
     def answers(self):
         return ("A", "B", "C")
 
+    def notes(self, labeled):
+        return ()
+
 
 class Open:
     def answers(self):
         return None
+
+    def notes(self, labeled):
+        return (f"{len(labeled)} rows as they were read",)
 
 
 def dataset(labeled=(), unlabeled=(), test=(), task=None):
@@ -111,3 +117,7 @@ def test_a_digest_is_the_same_on_every_machine_and_tells_every_field_and_the_ord
         Example("1", "p", "A", category="c"),
     ]
     assert len({digest([each]) for each in (one, *changes)}) == 4
+
+
+def test_what_the_task_says_of_its_answers_is_a_note():
+    assert "0 rows as they were read" in examine(dataset(["a"])).warnings

@@ -59,11 +59,80 @@ def test_a_gold_answer_becomes_plain_decimal_text(given, answer):
 
 
 @pytest.mark.parametrize(
-    "given", ["many", "1,5", "2-5", "1/0", "3 4", "B12", "1e999", "1" * 80, "2010-01-02", "x = 5", "1/2/2010", "½"]
+    "given", ["many", "2-5", "1/0", "3 4", "B12", "1e999", "1" * 80, "2010-01-02", "x = 5", "1/2/2010", "½"]
 )
 def test_what_is_not_one_number_is_refused(given):
     with pytest.raises(DataError, match="is not a number"):
         task().normalize(row(given))
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ("1.234,56", "1234.56"),
+        ("12,5", "12.5"),
+        ("1.234", "1234"),
+        ("-7,250 kg", "-7.25"),
+        ("1 000 000,5", "1000000.5"),
+    ],
+)
+def test_a_decimal_comma_is_an_option(given, answer):
+    comma = task(decimal_mark="comma")
+    assert comma.normalize(row(given)).answer == answer
+    assert comma.parse(f"Answer: {given}", row()) == answer
+    assert comma.parse(f"That makes {given}", row()) == answer
+
+
+@pytest.mark.parametrize("given", ["1.234,56", "12,5", "1,5"])
+def test_a_number_with_the_other_decimal_mark_is_refused_with_the_option_and_read_from_no_response(given):
+    with pytest.raises(DataError, match=r"is a number with a decimal comma; set task\.decimal_mark"):
+        task().normalize(row(given))
+    assert task().parse(given, row()) is None
+    assert task().parse(f"The answer is {given}.", row()) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "noted"),
+    [
+        (["1.234", "2.500", "12.000", "7.250"], True),
+        (["1.234", "2.5"], False),
+        (["0.125", "0.250"], False),
+        (["1.234"], False),
+        (["12", "13"], False),
+    ],
+)
+def test_a_column_whose_points_may_be_thousands_is_noted(given, noted):
+    rows = [row(each) for each in given]
+    notes = task(rows).notes(rows)
+    assert [f"all {len(given)} labeled answers with a point have three digits behind it" in each for each in notes] == (
+        [True] * noted
+    )
+
+
+@pytest.mark.parametrize(
+    ("given", "answer"),
+    [
+        ("$5m", "5000000"),
+        ("5m", "5"),
+        ("$ 5 M", "5000000"),
+        ("US$1.2bn", "1200000000"),
+        ("USD 3k", "3000"),
+        ("3.5 Mio. €", "3500000"),
+        ("2 Mrd", "2000000000"),
+        ("1,00,000", "100000"),
+        ("3 crore", "30000000"),
+        ("1'000'000", "1000000"),
+        ("10 000 km", "10000"),
+        ("3 400", "3400"),
+        ("3 × 10^5", "300000"),
+        ("-\\frac{1}{2}", "-0.5"),
+        ("1\\frac{1}{2}", "1.5"),
+        ("\\$1,000", "1000"),
+        ("５万", "50000"),
+    ],
+)
+def test_scales_groups_and_latex_are_read(given, answer):
+    assert task().normalize(row(given)).answer == answer
 
 
 @pytest.mark.parametrize(

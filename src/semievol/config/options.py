@@ -80,7 +80,10 @@ class TaskConfig(Section):
     threshold: Share = 0.8
     """The least similarity, 0 to 1, at which fuzzy and token-F1 matches count as right."""
     relative_tolerance: Annotated[float, Field(ge=0, lt=1)] = 1e-2
-    """The largest relative error at which a number is right."""
+    """The largest relative error at which a number is right: a hundredth, for figures that are rounded; 0 for counts,
+    where 99 is not 100."""
+    decimal_mark: Literal["point", "comma"] = "point"
+    """What stands before the decimals of numbers, in the answer column and in responses: `1,234.5` or `1.234,5`."""
 
 
 class RetrievalConfig(Section):

@@ -9,8 +9,6 @@ from typing import Any
 from semievol.errors import DataError
 
 _ITEM = re.compile(r"""(?:\A|[\s,]+)('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|[^\s,'"()\[\]]+)""", re.DOTALL)
-_PYTHON_LIST = re.compile(r"\s*(?:\[(.*)\]|\((.*)\))\s*", re.DOTALL)
-_ARRAY = re.compile(r"\s*array\((.*?)(?:,\s*dtype=[^()\[\]'\"]+)?\)\s*", re.DOTALL)
 _BARE = re.compile(r"None|nan|True|False|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 
 
@@ -45,7 +43,7 @@ def options(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         try:
             value = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # ValueError: an integer of thousands of digits, too
             value = _python_list(value)
     if not isinstance(value, list | tuple):
         raise DataError(f"the options are {shown(value)}, and a list is expected")
@@ -62,11 +60,14 @@ def _python_list(cell: str) -> list[str]:
 
     Scanned item by item: to Python, NumPy's list without commas is one string, the items joined.
     """
-    array = _ARRAY.fullmatch(cell)
-    match = _PYTHON_LIST.fullmatch(array[1] if array else cell)
-    if match is None:
+    printed = cell.strip()
+    if printed.startswith("array(") and printed.endswith(")"):
+        printed = printed.removeprefix("array(").removesuffix(")")
+        listed, comma, last = printed.rpartition(",")
+        printed = listed if comma and last.strip().startswith("dtype=") else printed.strip()
+    if len(printed) < 2 or printed[0] + printed[-1] not in ("[]", "()"):
         raise DataError(f"the options are {shown(cell)}, and a list is expected")
-    body, at, items = (match[1] or match[2] or "").strip(" ,\n\r\t"), 0, []
+    body, at, items = printed[1:-1].strip(" ,\n\r\t"), 0, []
     while at < len(body):
         item = _ITEM.match(body, at)
         if item is None or (item[1][0] not in "'\"" and not _BARE.fullmatch(item[1])):

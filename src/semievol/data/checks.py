@@ -73,6 +73,8 @@ class Report:
     imbalance: float | None
     """Rows of the most frequent labeled answer over those of the rarest that occurs; `None` where the answers are
     no closed set."""
+    notes: tuple[str, ...]
+    """Of the task, on how it reads the answer column."""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -88,7 +90,7 @@ class Report:
             lines.append(f"no test row has the answer {', '.join(map(repr, missing))}, so nothing is measured of it")
         if self.imbalance is not None and self.imbalance >= _IMBALANCED:
             lines.append(f"the most frequent labeled answer has {self.imbalance:.0f} times the rows of the rarest")
-        return tuple(lines)
+        return (*lines, *self.notes)
 
 
 def examine(dataset: Dataset) -> Report:
@@ -107,6 +109,7 @@ def examine(dataset: Dataset) -> Report:
         test_answers=_counted(dataset.test, closed) if closed is not None and dataset.test else {},
         overlaps=_overlaps(splits, prompts, onto=("unlabeled", "test")),
         words={name: _quantiles(examples) for name, examples in splits.items() if examples},
+        notes=dataset.task.notes(dataset.as_read),
         imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
     )
 

@@ -27,7 +27,15 @@ from semievol.config import TaskConfig
 from semievol.errors import ConfigError, DataError
 from semievol.records import Example, Message
 from semievol.tasks import Task
+from semievol.tasks.responses import before_next, unwrapped, without_thoughts
 
+_ELSEWHERE = (
+    r"(?:\b(?:antwort|respuesta|réponse|resposta|risposta|antwoord|svar|odpowiedź|odpověď|válasz|răspuns|răspunsul"
+    r"|ответ|відповідь|cevap|yanıt|jawaban|đáp án|απάντηση)"
+    r"|答案|答え|回答|解答|정답|답|الإجابة|الجواب|उत्तर|คำตอบ|תשובה)"
+    r"[\s*_]{0,4}(?:[:：=]|是|为|為|は|은|는|\b(?:ist|lautet|es|est|é|è|är|er|jest|je|este)\b)"
+)
+"""The same in other languages."""
 CLAIM_CHARS = 2000
 """How much text after an "Answer:" is looked at."""
 CLAIMS = 50
@@ -43,6 +51,8 @@ class BaseTask(Task):
     """Stands before the prompt text."""
     claim_words: tuple[str, ...] = ("answer",)
     """A response says "the X is ..." or "X: ..." with one of these words for X."""
+    hashed: bool = True
+    """Whether `#### X` says that X is the answer."""
 
     def __init__(self, config: TaskConfig, labeled: Sequence[Example]) -> None:
         self.config = config
@@ -50,10 +60,11 @@ class BaseTask(Task):
         self._ending = self._solution_ending(labeled)
         words = "|".join(map(re.escape, self.claim_words))
         self._claim = re.compile(
-            rf"\b(?:{words})\b(?:\s(?:to|for|of|the|this|that|question|problem|text|option|choice)\b){{0,5}}"
-            r"[\s*_]{0,4}(?:\b(?:is|would be|should be|must be)\b|[:=])[\s*_:=]{0,8}",
+            rf"(?:\b(?:{words})\b(?:\s(?:to|for|of|the|this|that|question|problem|text|option|choice)\b){{0,5}}"
+            rf"[\s*_]{{0,4}}(?:\b(?:is|would be|should be|must be)\b|[:：=])|{_ELSEWHERE})[\s*_:：=]{{0,8}}",
             re.IGNORECASE,
         )
+        self._next = re.compile(rf"^[ \t*_#]{{0,8}}{re.escape(self.heading)}[*_]{{0,2}}:", re.MULTILINE)
 
     @abstractmethod
     def read(self, text: str, example: Example) -> str | None:
@@ -146,11 +157,18 @@ class BaseTask(Task):
         return example.answer
 
     def parse(self, text: str, example: Example) -> str | None:
-        """The answer that `task.answer_pattern` marks, else the one that `find` finds."""
-        marked = self._marked(text)
+        """The answer that `task.answer_pattern` marks, else a wrapped one, else the one that `find` finds.
+
+        Thoughts are not looked at, nor what stands from the next question of the task's own form on.
+        """
+        said = before_next(without_thoughts(text), self._next)
+        marked = self._marked(said)
         if marked is not None and (answer := self.read(marked, example)) is not None:
             return answer
-        return self.find(text, example)
+        for inner in unwrapped(said, self.hashed):
+            if (answer := self.read(inner, example)) is not None:
+                return answer
+        return self.find(said, example)
 
     def equal(self, one: str, other: str) -> bool:
         """Whether the answers are the same text."""
@@ -159,6 +177,10 @@ class BaseTask(Task):
     def answers(self) -> tuple[str, ...] | None:
         """No closed set."""
         return None
+
+    def notes(self, labeled: Sequence[Example]) -> tuple[str, ...]:
+        """What a person should know of how the answer column is read, a line each; nothing."""
+        return ()
 
     def claims(self, text: str) -> Iterator[str]:
         """What stands after each "Answer:" or "the answer is", from the last; never empty."""

@@ -24,6 +24,7 @@ class FreeText(BaseTask):
     """A free answer; the canonical form is the stripped text, and `equal` does the comparing."""
 
     default_instruction = "Answer the question. Give the answer only."
+    hashed = False
 
     def read(self, text: str, example: Example) -> str | None:
         """The text after its last "Answer:" at the start of a line, or all of it; `None` where that is blank."""

@@ -1,24 +1,25 @@
 """Questions that are answered with one label of a closed set.
 
+The labels of the file are what they are: `A*` and `A`, `US` and `us`, `m²` and `m2` are two. Only what looks the same
+to everybody is one (an invisible character, a composed accent, `1` and `1.0`). Case, spaces, hyphens and the marks
+around a label do not matter in a response, as long as one label alone can be meant; else its exact spelling decides.
+
 How a response is read, in this order: the last "Answer: X" or "the label is X" with a label in it; the whole response;
-its first line; the one label that occurs anywhere. A label *occurs* as whole words, the longest first ("money-fx" is
-not "money"), and not right after "not", "non" or "n't". Where several occur, none is the answer. Case, spaces,
-hyphens, quotes and the marks around a label do not matter.
+its first line; the label that it begins with ("Yes, because ..."); the one label that occurs anywhere. A label *occurs*
+as whole words, the longest first ("money-fx" is not "money"), and not where it is negated ("not positive", "no idea").
+Where several occur, none is the answer.
 """
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from unicodedata import normalize as unicode_form
 
 from semievol.config import TaskConfig
 from semievol.errors import ConfigError, DataError
 from semievol.records import Example
 from semievol.tasks.base import BaseTask, shortened
-
-_MARKS = " \t\"'`“”‘’«»*.,:;!?()[]{}<>"
-_JOINT = re.compile(r"(?<=\w)[\s_-]+(?=\w)")
+from semievol.tasks.occurrence import Occurrences, parts_of_lists
+from semievol.tasks.spelling import Spellings, folded, one_number, tidy
 
 
 class Label(BaseTask):
@@ -30,17 +31,21 @@ class Label(BaseTask):
     def __init__(self, config: TaskConfig, labeled: Sequence[Example]) -> None:
         super().__init__(config, labeled)
         given = config.labels or self._found(labeled)
-        self._names = {key(one): config.label_names.get(one, one) for one in given}
-        self._labels = tuple(dict.fromkeys(self._names.values()))
-        distinct = {key(one) for one in self._labels}
-        if len(distinct) < len(self._labels):
-            raise ConfigError(f"task.labels: two of {', '.join(self._labels)} differ only in case or punctuation")
-        self._names |= {key(one): one for one in self._labels if key(one) not in self._names}
-        self._add_renamed()
+        renamed = {one_number(spelling): name for spelling, name in config.label_names.items()}
+        names = {one: renamed.get(one_number(one), tidy(one)) for one in given}
+        self._labels = tuple(dict.fromkeys(names.values()))
+        if len({one_number(one) for one in given}) < len(given):
+            raise ConfigError(f"task.labels: two of {', '.join(map(repr, given))} look the same")
+        spellings = {one_number(one): name for one, name in names.items()}
+        for name in self._labels:
+            spellings.setdefault(one_number(name), name)
+        self._add_renamed(spellings)
         if len(self._labels) < 2:
             found = f"only {shortened(self._labels[0])}" if self._labels else "none"
             raise DataError(f"a label task needs at least 2 labels and there is {found}; set task.labels")
-        self._occurrence = self._occurrence_pattern()
+        self._spellings = Spellings(spellings.items())
+        self._occurrences = Occurrences(self._spellings)
+        self._read_as: Counter[tuple[str, str]] = Counter()
 
     @property
     def default_instruction(self) -> str:  # type: ignore[override]
@@ -50,68 +55,104 @@ class Label(BaseTask):
 
     def read(self, text: str, example: Example) -> str | None:
         """The label that the text is."""
-        return self._names.get(key(text))
+        return self._spellings.said(text)
 
     def find(self, text: str, example: Example) -> str | None:
         """The label in a response, in the order that the module describes."""
         for claim in self.claims(text):
             line = claim.splitlines()[0]
-            if (label := self.read(line, example) or self._only(line)) is not None:
+            if (label := self.read(line, example) or self._occurrences.only(line)) is not None:
                 return label
         first_line = next(iter(text.strip().splitlines()), "")
-        return self.read(text, example) or self.read(first_line, example) or self._only(text)
+        return (
+            self.read(text, example)
+            or self.read(first_line, example)
+            or self._occurrences.leading(first_line)
+            or self._occurrences.only(text)
+        )
 
     def gold(self, text: str, example: Example) -> str:
         """The label in the answer column, where "Answer:" may stand before it."""
         label = self.read(text, example) or self.read(next(self.claims(text), ""), example)
-        if label is not None:
-            return label
-        near = difflib.get_close_matches(key(text), self._names, n=1)
-        hint = f"; did you mean {self._names[near[0]]!r}?" if near else ""
-        raise DataError(f"answer {shortened(text)} is not one of the labels {', '.join(self._labels)}{hint}")
+        if label is None:
+            near = difflib.get_close_matches(folded(text), self._spellings.by_fold(), n=1)
+            hint = f"; did you mean {min(self._spellings.by_fold()[near[0]])!r}?" if near else ""
+            raise DataError(f"answer {shortened(text)} is not one of the labels {', '.join(self._labels)}{hint}")
+        if len(self._read_as) < _REMEMBERED:
+            self._read_as[text.strip(), label] += 1
+        return label
 
     def answers(self) -> tuple[str, ...]:
         """The labels by the names that the model sees, in the config's order, else sorted."""
         return self._labels
 
+    def notes(self, labeled: Sequence[Example]) -> tuple[str, ...]:
+        """Which spellings of the answer columns are one label, which are not although they are alike, and lists."""
+        lines = []
+        spelled: dict[str, list[tuple[str, int]]] = {}
+        for (spelling, label), rows in self._read_as.items():
+            if self.config.label_names.get(spelling, label) == label:
+                spelled.setdefault(label, []).append((spelling, rows))
+        names = {one_number(each) for each in self.config.label_names}
+        for label, found in spelled.items():
+            others = [each for each in found if one_number(each[0]) not in names]
+            if len(others) > 1 or (others and others[0][0] != label):
+                lines.append(f"{_counted(others)} in the answer columns are the one label {label!r}")
+        found_of: Counter[str] = Counter()
+        for (_, label), count in self._read_as.items():
+            found_of[label] += count
+        for alike in self._spellings.by_fold().values():
+            if len(alike) > 1:
+                several = _counted([(each, found_of[each]) for each in sorted(alike)])
+                lines.append(
+                    f"{several} are {len(alike)} labels, which differ in case or marks only; if they are one, rename "
+                    "all but one in task.label_names"
+                )
+        if lists := parts_of_lists(self._labels):
+            lines.append(
+                f"the answers {', '.join(map(repr, lists[:3]))}{', ...' if len(lists) > 3 else ''} look like several "
+                "labels in one cell; each such list is a label of its own, for a row has one label"
+            )
+        return tuple(lines)
+
     def _found(self, labeled: Iterable[Example]) -> tuple[str, ...]:
-        """The labels of the labeled rows, in the file's spelling: of `Oil` and `oil`, the more frequent."""
+        """The labels of the labeled rows: of spellings that look the same, the most frequent."""
         marked = ((self._marked(one.answer) or one.answer).strip() for one in labeled if one.answer)
-        counts = Counter(one for one in marked if one)
-        spelling = {key(one): one for one, _ in sorted(counts.items(), key=lambda item: (item[1], item[0]))}
+        counts = Counter(one for one in marked if tidy(one))
+        spelling = {
+            one_number(one): tidy(one) for one, _ in sorted(counts.items(), key=lambda item: (item[1], item[0]))
+        }
         return tuple(sorted(spelling.values()))
 
-    def _add_renamed(self) -> None:
+    def _add_renamed(self, spellings: dict[str, str]) -> None:
         """Adds `task.label_names`: either side of a renaming may be what `task.labels` lists.
 
         Raises:
             ConfigError: a renaming has nothing to do with the labels, or leads to a label that is renamed itself.
         """
         for spelling, name in self.config.label_names.items():
-            if key(name) not in self._names:
+            key = one_number(name)
+            if key not in spellings:
                 if self.config.labels:
                     near = difflib.get_close_matches(spelling, self.config.labels, n=1)
                     hint = f"; did you mean {near[0]!r}?" if near else ""
                     raise ConfigError(f"task.label_names: {spelling!r} is not one of task.labels{hint}")
                 # A rare label may be missing among the labeled rows and still be known from its renaming.
                 self._labels = (*self._labels, name)
-                self._names[key(name)] = name
-            if self._names[key(name)] != name:
+                spellings[key] = name
+            if spellings[key] != name:
                 raise ConfigError(f"task.label_names: {spelling!r} becomes {name!r}, which is renamed itself")
-            self._names[key(spelling)] = name
-
-    def _occurrence_pattern(self) -> re.Pattern[str]:
-        longest_first = sorted(self._names, key=len, reverse=True)
-        any_label = "|".join(map(re.escape, longest_first))
-        return re.compile(rf"(?<!\w)(?:(?P<label>{any_label})|(?:not|non|\w+n['’]t) (?:an? )?(?:{any_label}))(?!\w)")
-
-    def _only(self, text: str) -> str | None:
-        """The label that occurs in the text, where exactly one does."""
-        found = {self._names[match["label"]] for match in self._occurrence.finditer(key(text)) if match["label"]}
-        return found.pop() if len(found) == 1 else None
+            spellings[one_number(spelling)] = name
 
 
-def key(text: str) -> str:
-    """The text by which labels are compared: lower case, no marks around it, one space for hyphens and spaces."""
-    lowered = unicode_form("NFKC", text).casefold().strip()
-    return _JOINT.sub(" ", lowered.strip(_MARKS) or lowered)
+_REMEMBERED = 10_000
+"""Spellings of the answer columns that are counted for the notes."""
+
+
+def _counted(spellings: Iterable[tuple[str, int]]) -> str:
+    """`'Oil' (3 rows) and 'oil' (1 row)`, invisible characters shown."""
+    shown = [
+        f"{ascii(text) if tidy(text) != text else repr(text)} ({rows} row{'s' * (rows != 1)})"
+        for text, rows in spellings
+    ]
+    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))

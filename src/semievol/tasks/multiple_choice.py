@@ -34,7 +34,13 @@ _CLAIMED = re.compile(
     r"(?P<letter>[A-Za-z])(?![\w'’-])(?P<mark>[*_`\"'\s]{0,4}(?:[).:,;\]}]|\Z|\n))?",
 )
 _ENGLISH = re.compile(r"[AI]\s+(?!(?:and|or|is|because|since|as)\b)\w")
-_REJECTED = re.compile(r"[)*\s]{0,4}(?:is|are) (?:wrong|false|incorrect|not)\b")
+_REJECTED = re.compile(
+    r"[)\]*\s]{0,4}(?:(?:,|/|&|\band\b|\bor\b|\bnor\b)[\s(\[*]{0,4}[A-Z](?!\w)[)\]*\s]{0,4}){0,8}"
+    r"(?:is|are|can be|must be|seems?) (?:both |all |clearly |also )?(?:wrong|false|incorrect|not|excluded|ruled|out)\b"
+)
+_REJECTED_BEFORE = re.compile(
+    r"(?i:\bneither|\bnor|\bnot|n't(?: be)?)[\s(\[*]{1,4}(?:[A-Z][)\]*]{0,2},? (?:or|nor|and) )?\Z"
+)
 _AND_ANOTHER = re.compile(r"[)\]*\s]{0,4}(?:,|/|&|\bor\b|\band\b)\s{0,3}[(\[*]{0,3}[A-Z](?![\w'’-])")
 _ALONE = re.compile(r"^[ \t*_`\"'(\[$]{0,8}(?P<letter>[A-Z])(?:[).:\]]|[*_`\"'$ \t]{0,8}$)", re.MULTILINE)
 _LEADING = re.compile(r"\s{0,8}(?P<letter>[A-Z](?=\s{0,2}[,–—-]\s)|[a-z](?=\)\s))")
@@ -189,8 +195,10 @@ def _only_claimed(text: str, options: Sequence[str]) -> str | None:
     start = _LEADING.match(text)
     for match in chain([start] if start else (), *(pattern.finditer(text) for pattern in _CLAIMS)):
         group = "letter" if match["letter"] else "open"
-        if not _ENGLISH.match(text, match.start(group)) and not _REJECTED.match(text, match.end(group)):
-            claim = text[match.start(group) : match.start(group) + 500]
+        at = match.start(group)
+        rejected = _REJECTED.match(text, match.end(group)) or _REJECTED_BEFORE.search(text[max(0, at - 24) : at])
+        if not _ENGLISH.match(text, at) and not rejected:
+            claim = text[at : at + 500]
             found.add(_text_at_start(claim, options) or _within(match[group], len(options)))
     found.discard(None)
     return found.pop() if len(found) == 1 else None

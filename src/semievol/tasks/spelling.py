@@ -1,0 +1,124 @@
+"""When two spellings are one label, and how far a response may be from a label's spelling."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from unicodedata import normalize as unicode_form
+
+_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+_WHOLE = re.compile(r"([-+]?\d{1,18})\.0+")
+_MINUS = re.compile(r"[−–—‐‑](?=\s?\d)")
+_JOINT = re.compile(r"(?<=\w)[\s_-]+(?=[^\W\d])|(?<=[^\W\d])[_-](?=\d)")
+_SIGN = re.compile(r"([-+<>≤≥=])\s+(?=\d)")
+_EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}|`{1,3})(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
+_QUOTES = " \t\r\n\"'`“”‘’«»「」『』"
+_SENTENCE = ".,:;!?。，：；！？…"
+_MARKS = _QUOTES + _SENTENCE + "*()[]{}（）【】"
+_ANGLES = "<>"
+
+Fold = Callable[[str], str]
+
+
+def tidy(text: str) -> str:
+    """The text as a person sees it: no invisible characters, composed accents, single spaces.
+
+    Two cells with one tidy text are one label.
+    """
+    composed = unicode_form("NFC", text).translate(_INVISIBLE) if not text.isascii() else text
+    return " ".join(composed.split())
+
+
+def one_number(text: str) -> str:
+    """The tidy text; a whole number without empty decimals, for a column of 0 and 1 may be read as 0.0 and 1.0."""
+    plain = tidy(text)
+    match = _WHOLE.fullmatch(plain)
+    return match[1] if match else plain
+
+
+def folded(text: str) -> str:
+    """The text without regard to case, to hyphens between words and to how a minus is written."""
+    return _SIGN.sub(r"\1", _JOINT.sub(" ", _MINUS.sub("-", tidy(text).casefold())))
+
+
+def bare(text: str) -> str:
+    """`folded`, with letters and digits in their plain form and without marks around them."""
+    plain = folded(unicode_form("NFKC", text))
+    return plain.strip(_MARKS + _ANGLES) or plain
+
+
+def peeled(text: str) -> list[str]:
+    """The text, and what is left as more and more of the marks around it are taken off: `**A*.**`, `A*.`, `A*`, `A`."""
+    found = [text.strip()]
+    for take in (_without_emphasis, _without_sentence, _without_emphasis, _without_marks, _without_angles):
+        if (less := take(found[-1])) and less != found[-1]:
+            found.append(less)
+    return found
+
+
+def _without_emphasis(text: str) -> str:
+    match = _EMPHASIS.fullmatch(text)
+    return match[2].strip() if match else text
+
+
+def _without_sentence(text: str) -> str:
+    return text.strip(_QUOTES).rstrip(_SENTENCE).strip(_QUOTES)
+
+
+def _without_marks(text: str) -> str:
+    return text.strip(_MARKS)
+
+
+def _without_angles(text: str) -> str:
+    """Without `<` and `>`, unless they stand before a number, where they mean something."""
+    less = text.strip(_ANGLES + _MARKS)
+    return text if less[:1].isdigit() else less
+
+
+class Spellings(Mapping[str, str]):
+    """Spelling -> label, looked up as it stands or by the nearest fold in which it is not two labels."""
+
+    def __init__(self, pairs: Iterable[tuple[str, str]]) -> None:
+        self._exact: dict[str, str] = {}
+        for spelling, label in pairs:
+            self._exact.setdefault(one_number(spelling), label)
+        self._folds: list[tuple[Fold, dict[str, set[str]]]] = []
+        for fold in (folded, bare):
+            labels: dict[str, set[str]] = {}
+            for spelling, label in self._exact.items():
+                labels.setdefault(fold(spelling), set()).add(label)
+            self._folds.append((fold, labels))
+
+    def __getitem__(self, text: str) -> str:
+        if (label := self._exact.get(one_number(text))) is not None:
+            return label
+        for fold, labels in self._folds:
+            found = labels.get(fold(text), ())
+            if len(found) == 1:
+                return next(iter(found))
+            if found:
+                break
+        raise KeyError(text)
+
+    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+        return iter(self._exact)
+
+    def __len__(self) -> int:
+        return len(self._exact)
+
+    def exact(self, text: str) -> str | None:
+        """The label whose spelling the text is."""
+        return self._exact.get(one_number(text))
+
+    def said(self, text: str) -> str | None:
+        """The label that a text with marks around it is; the exact spelling counts before any fold."""
+        candidates = peeled(text)
+        for each in candidates:
+            if (label := self.exact(each)) is not None:
+                return label
+        for each in candidates:
+            if (label := self.get(each)) is not None:
+                return label
+        return None
+
+    def by_fold(self) -> Mapping[str, set[str]]:
+        """Folded spelling -> the labels that it may be."""
+        return self._folds[0][1]
