@@ -91,6 +91,9 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
 }
 """An option -> another value, and the first stage whose result is another with it."""
 
+CHOICES: Mapping[str, Any] = {"data.answer_index": 0}
+"""Options of multiple-choice rows -> another value; the labeled rows are others with it."""
+
 RECIPE: Mapping[str, Any] = {
     "num_train_epochs": 5,
     "learning_rate": 0.5,
@@ -165,12 +168,12 @@ def write(path: Path, seed: int = 0) -> None:
     """Rows that can be read in several ways."""
     with path.open("w", encoding="utf-8", newline="") as handle:
         out = csv.writer(handle)
-        out.writerow(["text", "topic", "number", "group", "choices", "instruction", "output"])
+        out.writerow(["text", "topic", "number", "group", "choices", "instruction", "at", "output"])
         for at, (word, topic) in enumerate(zip(WORDS, TOPICS, strict=True)):
             choices = json.dumps(["weather", "sport", topic])
             beside = WORDS[at * 2 % len(WORDS)]  # of another topic, in some
             text = f"{path.stem}{at}x{seed} {word} {beside}"
-            out.writerow([text, topic, f"{path.stem}{at}", topic.upper(), choices, f"{text}, is it", topic])
+            out.writerow([text, topic, f"{path.stem}{at}", topic.upper(), choices, f"{text}, is it", 1 + at % 2, topic])
 
 
 def config(folder: Path, option: str | None = None, value: Any = None) -> Config:
@@ -221,7 +224,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_of_every_option_it_is_known_what_depends_on_it() -> None:
-    known = {*OTHERWISE, *(f"training.{name}" for name in RECIPE), *(f"backend.{name}" for name in ENGINE)}
+    known = {*OTHERWISE, *CHOICES, *(f"training.{name}" for name in RECIPE), *(f"backend.{name}" for name in ENGINE)}
     assert {each for each in options() if not within(each, dict.fromkeys(known))} == {
         each for each in options() if within(each, NOTHING)
     }
@@ -238,6 +241,14 @@ def test_another_value_of_an_option_is_another_key(folder: Path, option: str) ->
     other = [each for each in order if before[each] != now.get(each)]
     assert next(each for each in other if each in now) == stage
     assert other[-1] == "evaluate"
+
+
+@pytest.mark.parametrize("option", CHOICES)
+def test_another_value_of_an_option_of_choices_is_another_key(folder: Path, option: str) -> None:
+    multiple = {"task.kind": "multiple_choice", "data.columns.options": "choices", "data.columns.answer": "at"}
+    run(with_options(folder, multiple))
+    with pytest.raises(RunDirError, match="run/warmup holds results made with other settings"):
+        run(with_options(folder, multiple | {option: CHOICES[option]}))
 
 
 @pytest.mark.parametrize("name", RECIPE)
@@ -309,7 +320,7 @@ def test_the_labels_are_in_the_key_of_an_evaluation_of_the_base_model_alone(fold
     base = with_options(folder, {"evaluate.models": ["base"], "evolve.enabled": False, "warmup.enabled": False})
     run(base)
     with (folder / "labeled.csv").open("a", encoding="utf-8") as handle:
-        handle.write("what it is,none of them,6,,[],,\n")
+        handle.write("what it is,none of them,6,,[],,,\n")
     with pytest.raises(RunDirError, match="labeled: was"):
         run(base)
 

@@ -22,8 +22,9 @@ class Columns(Section):
     """The question or text."""
     answer: str = "answer"
     """The label; not read from the unlabeled source."""
-    options: str | None = None
-    """Multiple-choice options: a JSON list in a cell, or a list."""
+    options: str | tuple[str, ...] | None = None
+    """Multiple-choice options: one column of lists or of objects such as `{"A": ...}`, or a list of columns with an
+    option each. Where there is no such column, columns called `A`, `B`, ... are the options."""
     category: str | None = None
     """A group by which results are broken down."""
 
@@ -46,6 +47,9 @@ class DataConfig(Section):
     """How a row is laid out; `auto` recognises it by its column names."""
     columns: Columns = Columns()
     """Column names of the `columns` layout."""
+    answer_index: Literal[0, 1] | None = None
+    """The number of the first option, where answers are numbers of options. Where it is not set, they count from 1, and
+    a number that is the text of an option may be read as the text."""
     labeled_rows: Count | None = None
     """Take this many labeled rows, drawn with the run's seed; all where it is not set."""
     unlabeled_rows: Count | None = None

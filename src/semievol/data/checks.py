@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from semievol.data.dataset import Dataset
 from semievol.data.hashes import Hashes, among, hashes, repeated
 from semievol.errors import DataError
 from semievol.records import Example
+from semievol.tasks.multiple_choice import folded
 
 QUANTILES = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 """Of the prompt lengths."""
@@ -109,7 +111,7 @@ def examine(dataset: Dataset) -> Report:
         test_answers=_counted(dataset.test, closed) if closed is not None and dataset.test else {},
         overlaps=_overlaps(splits, prompts, onto=("unlabeled", "test")),
         words={name: _quantiles(examples) for name, examples in splits.items() if examples},
-        notes=dataset.task.notes(dataset.as_read),
+        notes=(*dataset.task.notes(dataset.as_read), *_option_numbers(dataset)),
         imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
     )
 
@@ -118,6 +120,29 @@ def _counted(examples: Iterable[Example], closed: Sequence[str] | None) -> dict[
     """Answer -> rows, most frequent first, then labels of the closed set that no row has."""
     found = Counter(example.answer for example in examples if example.answer is not None)
     return dict(found.most_common()) | {label: 0 for label in closed or () if label not in found}
+
+
+def _option_numbers(dataset: Dataset) -> tuple[str, ...]:
+    """A note, where labeled answers were read as numbers of options and none is that of the last."""
+    if any(each.options and each.answer == ascii_uppercase[len(each.options) - 1] for each in dataset.test):
+        return ()
+    numbers = []
+    for raw, example in zip(dataset.as_read, dataset.labeled, strict=False):
+        number = (raw.answer or "").strip("() .")
+        if not example.options or not number.isdecimal():
+            continue
+        at = int(number) - 1
+        letter = ascii_uppercase[at] if 0 <= at < len(example.options) else None
+        if letter == example.answer and folded(example.options[at]) != number:
+            numbers.append(int(number))
+            if at + 1 == len(example.options):
+                return ()
+    if not numbers:
+        return ()
+    return (
+        f"answers are numbers from {min(numbers)} to {max(numbers)}, read as counted from 1, and no row tells whether "
+        "they are; set data.answer_index to 0 or 1",
+    )
 
 
 def _contradictions(dataset: Dataset, prompts: Mapping[str, Hashes]) -> tuple[Contradiction, ...]:

@@ -12,6 +12,7 @@ from semievol.config import DataConfig
 from semievol.config.options import Columns
 from semievol.data import chats
 from semievol.data.cells import shown, text
+from semievol.data.choices import choice_columns
 from semievol.data.literals import literal
 from semievol.data.table import Cells, Table
 from semievol.errors import ConfigError, DataError
@@ -67,7 +68,8 @@ def layout_of(config: DataConfig, labeled: Table) -> Layout:
             raise ConfigError(
                 f"data.columns.{part}: {column!r} is not read, because data.layout is {name}; set one of the two only"
             )
-    also = {"prompt": layout.prompt_columns, "id": (config.columns.id,), "options": (config.columns.options,)}
+    also = {"prompt": layout.prompt_columns, "id": (config.columns.id,)}
+    also["options"] = choice_columns(config.columns.options, labeled.columns)
     also["category"] = (config.columns.category,)
     for part, columns in also.items():
         if layout.answer_column in columns and (part != "prompt" or name == "columns"):

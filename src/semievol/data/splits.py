@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from semievol.config import Config, DataConfig
-from semievol.data.cells import options, text
+from semievol.data.cells import text
+from semievol.data.choices import Choices, choice_columns, choices, lettered_answer
 from semievol.data.draw import Ranks
 from semievol.data.layouts import Layout, layout_of
 from semievol.data.sources import Source, resolve
@@ -45,8 +46,16 @@ class Split:
             with located(place):
                 example = self.example(row, f"{self.name}-{row.index}")
                 if answers is not None:
-                    example = replace(example, answer=answers.answer(row.cells).strip() or None)
+                    example = replace(example, answer=self._answer(answers, row))
             yield place, example
+
+    def _answer(self, answers: Layout, row: Row) -> str | None:
+        """The raw answer; a letter, where the row or `data.answer_index` says how the options are counted."""
+        answer = answers.answer(row.cells).strip()
+        return lettered_answer(answer, self._choices(row), self.config.answer_index) or None
+
+    def _choices(self, row: Row) -> Choices:
+        return choices(choice_columns(self.config.columns.options, self.table.columns), row.cells)
 
     def wanted(self, answers: Layout | None) -> frozenset[str]:
         """The columns that are read, there or not, after a check that those are there that must be."""
@@ -58,10 +67,12 @@ class Split:
         required = dict.fromkeys(self.layout.prompt_columns, f"data.layout {self.layout.name}")
         if self.layout.name == "columns":
             required[named.prompt] = "data.columns.prompt"
-        for part in ("id", "options", "category"):
+        for part in ("id", "category"):
             column = getattr(named, part)
             if column is not None:
                 required[column] = f"data.columns.{part}"
+        for column in choice_columns(named.options, self.table.columns):
+            required[column] = "data.columns.options"
         if answers is not None:
             required.setdefault(answers.answer_column, answers.answer_option)
         for column, option in required.items():
@@ -87,7 +98,7 @@ class Split:
         return Example(
             id=identity,
             prompt=_first_words(prompt, self.config.max_prompt_words),
-            options=() if named.options is None else options(row.cells.get(named.options)),
+            options=self._choices(row).texts,
             context=context,
             category=None if named.category is None else text(row.cells.get(named.category)).strip() or None,
         )
@@ -108,10 +119,16 @@ def open_splits(config: Config) -> dict[SplitName, Split]:
     tables = {name: source.open(streaming=ranks[name].take is not None) for name, source in sources.items()}
     layout = layout_of(data, tables["labeled"])
     truth, read = config.evaluate.unlabeled_answers, data.columns
-    if truth is not None and truth in (read.id, read.options, read.category):
+    if truth is not None and truth in (
+        read.id,
+        *choice_columns(read.options, tables["labeled"].columns),
+        read.category,
+    ):
         raise ConfigError(f"evaluate.unlabeled_answers: {truth!r} is also in data.columns, and would be read before")
     if truth in layout.optional_columns:
         raise ConfigError(f"evaluate.unlabeled_answers: {truth!r} is a part of the prompt, and would be read before")
+    if data.answer_index is not None and read.options is None:
+        raise ConfigError("data.answer_index: there are no options to count; name their column in data.columns.options")
     return {name: Split(name, tables[name], layout, ranks[name], data, config.seed) for name in sources}
 
 

@@ -93,7 +93,8 @@ class MultipleChoice(BaseTask):
         prefers_text = self._reading == "text" or (self._reading is None and text.strip("() .").isdecimal())
         letter = (text_letter or by_key) if prefers_text else (by_key or text_letter)
         if letter is None:
-            raise DataError(f"answer {shortened(text)} is not one of the {len(example.options)} options")
+            hint = "; if they count from 0, set data.answer_index to 0" if text.strip("() .") == "0" else ""
+            raise DataError(f"answer {shortened(text)} is not one of the {len(example.options)} options{hint}")
         return letter
 
     def read(self, text: str, example: Example) -> str | None:
