@@ -37,7 +37,7 @@ def test_an_unknown_option_without_a_near_one_lists_the_known_ones() -> None:
         ("warmup.training.epochs=3", "warmup.training.epochs: unknown option"),
         ("preset=paperr", "preset: 'paperr' is not one of paper, released"),
         ("theta", "expected section.option=value"),
-        ("select.theta=[", "the value is not valid YAML"),
+        ("select.theta=[", "not valid YAML"),
     ],
 )
 def test_an_impossible_value_is_refused_with_its_place(override: str, words: str) -> None:
@@ -202,3 +202,41 @@ def test_a_launcher_stands_in_no_key_and_takes_the_cluster_of_the_executor() -> 
     assert recipe_key(launched.recipe("warmup")) == recipe_key(plain)
     assert launched.recipe("warmup").ray == launched.executor.ray
     assert launched.recipe("evolve").ray == config.RayConfig(num_cpus=3)
+
+
+def test_words_and_numbers_are_the_text_that_stands_there(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "task: {labels: [yes, no, on, 0, 1.50, 010, 1e-4, 2024-01-01], label_names: {yes: 1}}\nselect: {enabled: no}\n",
+        encoding="utf-8",
+    )
+    made = config.load(file)
+    assert made.task.labels == ("yes", "no", "on", "0", "1.50", "010", "1e-4", "2024-01-01")
+    assert made.task.label_names == {"yes": "1"}
+    assert made.select.enabled is False
+    file.write_text(config.dump(made), encoding="utf-8")
+    assert config.load(file) == made
+
+
+@pytest.mark.parametrize("label", ["true", "null", "~"])
+def test_a_label_that_yaml_reads_as_something_else_is_to_be_quoted(tmp_path: Path, label: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(f"task: {{labels: [{label}, other]}}\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"task\.labels\.0: .* quote it\)"):
+        config.load(file)
+    file.write_text(f"task: {{labels: ['{label}', other]}}\n", encoding="utf-8")
+    assert config.load(file).task.labels == (label, "other")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("select: {theta: 0.5}\nseed: 1\nselect: {per_answer: true}\n", "'select' stands twice, on lines 1 and 3"),
+        ("task:\n  labels: [a, b]\n  labels: [c, d]\n", "'labels' stands twice, on lines 2 and 3"),
+    ],
+)
+def test_an_option_that_stands_twice_is_refused_with_both_lines(tmp_path: Path, text: str, lines: str) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(text, encoding="utf-8")
+    with pytest.raises(ConfigError, match=lines):
+        config.load(file)

@@ -30,7 +30,9 @@ TASKS = {
     "number, worked": open_task(TaskConfig(kind="number", answer_pattern="#### (.+)"), ()),
     "free_text": open_task(TaskConfig(kind="free_text", match="token_f1"), ()),
 }
-SECONDS = 1.0
+SECONDS = 0.5
+LONG = 8_000
+"""Repetitions of a piece: what takes the square of its length takes longer."""
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -44,12 +46,11 @@ def test_no_text_is_too_odd_to_be_read(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", TASKS)
-@pytest.mark.parametrize("closing", ["", "x", "\n"])
-def test_no_text_takes_long(kind: str, closing: str) -> None:
+def test_no_text_takes_long(kind: str) -> None:
     row = Example(id="1", prompt="Which?", options=OPTIONS)
     for piece in (*PIECES, "1 111", ",111", " 1/", "(B", "A, ", "**", "A and ", "{{", '"answer": "\\'):
         started = time.perf_counter()
-        TASKS[kind].parse(piece * 20_000 + closing, row)
+        TASKS[kind].parse(piece * LONG + "x", row)
         assert time.perf_counter() - started < SECONDS, piece
 
 
@@ -64,5 +65,5 @@ def test_no_cell_takes_long(read) -> None:
         ):
             started = time.perf_counter()
             with contextlib.suppress(DataError):
-                read(opening + piece * 20_000 + closing)
+                read(opening + piece * LONG + closing)
             assert time.perf_counter() - started < SECONDS, (opening, piece)

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from semievol.addresses import path_of
 from semievol.config.options import Config
 from semievol.config.section import explain
+from semievol.config.yaml_text import parsed, written
 from semievol.errors import ConfigError
 from semievol.paths import expanded
 
@@ -55,10 +55,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text at byte {error.start}") from error
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: not valid YAML: {error}") from error
+    raw = parsed(text, str(path))
     if raw is None:
         raw = {}
     if not isinstance(raw, dict):
@@ -86,11 +83,7 @@ def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "
         key, equals, value = override.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"--set {override}: expected section.option=value")
-        try:
-            parsed = yaml.safe_load(value) if value else None
-        except yaml.YAMLError as error:
-            raise ConfigError(f"--set {override}: the value is not valid YAML") from error
-        nested: Any = parsed
+        nested: Any = parsed(value, f"--set {override}") if value else None
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}
         given = _merged(given, nested)
@@ -102,7 +95,7 @@ def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "
 
 def dump(config: Config) -> str:
     """The complete config as YAML; loading it gives the same config."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+    return written(config.model_dump(mode="json"))
 
 
 def changed(config: Config, *changes: Mapping[str, Any]) -> Config:

@@ -13,7 +13,7 @@ Count = Annotated[int, Field(ge=1)]
 class Section(BaseModel):
     """A part of the config: frozen, unknown keys refused, help taken from the docstring under each field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True)
 
 
 def explain(error: ValidationError, root: type[BaseModel], prefix: str = "") -> str:
@@ -30,7 +30,8 @@ def explain(error: ValidationError, root: type[BaseModel], prefix: str = "") -> 
         elif item["type"] == "value_error":
             lines.append(f"{where + ': ' if where else ''}{item['ctx']['error']}")
         else:
-            lines.append(f"{where}: {item['msg']} (found {item['input']!r})")
+            quote = "; quote it" if item["type"] == "string_type" and isinstance(item["input"], bool | None) else ""
+            lines.append(f"{where}: {item['msg']} (found {item['input']!r}{quote})")
     return "\n  ".join(lines)
 
 

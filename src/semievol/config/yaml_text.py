@@ -1,0 +1,87 @@
+"""YAML as a person means it: `yes` is a word, 010 is no octal, and an option that stands twice is an error."""
+
+import re
+from collections.abc import Hashable
+from typing import Any
+
+import yaml
+
+from semievol.errors import ConfigError
+
+
+def parsed(text: str, source: str) -> Any:
+    """What the text says; `None` where it is blank.
+
+    `true` and `false`, whole numbers, decimals and `null` are what they look like; all else is text.
+
+    Raises:
+        ConfigError: it is no YAML, or a key stands twice in one section; names both lines.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{source}: not valid YAML: {error}") from error
+    except _Twice as twice:
+        raise ConfigError(f"{source}: {twice}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: not valid YAML: it is nested too deeply") from None
+
+
+def written(content: Any) -> str:
+    """The content as YAML that `parsed` reads back as the same."""
+    return yaml.dump(content, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+
+
+class _Twice(Exception):
+    """A key that stands twice."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Resolves the scalars of YAML 1.2's core schema, whose words are few."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        lines: dict[Any, int] = {}
+        for key, _ in node.value:
+            name, line = key.value, key.start_mark.line + 1
+            if isinstance(name, str) and key.tag != "tag:yaml.org,2002:merge":
+                if name in lines:
+                    raise _Twice(f"{name!r} stands twice, on lines {lines[name]} and {line}; join the two")
+                lines[name] = line
+        return super().construct_mapping(node, deep)
+
+    def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
+        return _Written.of(super().construct_yaml_float(node), node.value)
+
+
+class _Written(float):
+    """A decimal that knows how it was written, for an option that is text: the label 1.50."""
+
+    text: str
+
+    @classmethod
+    def of(cls, value: float, text: str) -> "_Written":
+        """The value with its text."""
+        made = cls(value)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that this or another reader of YAML would take for something else."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+_Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+_DECIMAL = r"\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?"
+for _tag, _pattern, _starts in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", [*"-+0123456789"]),
+    ("float", rf"[-+]?(?:{_DECIMAL})(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf)|\.nan", [*"-+.0123456789"]),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", ["<"]),
+):
+    for _resolves in (_Loader, _Dumper):
+        _resolves.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), _starts)
