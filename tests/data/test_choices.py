@@ -10,6 +10,7 @@ import pytest
 from semievol.config import build
 from semievol.data import examine, load, read_answers
 from semievol.errors import ConfigError, DataError
+from semievol.predict.inputs import read_inputs
 
 METALS = ("iron", "zinc", "tin")
 
@@ -95,6 +96,14 @@ def test_options_may_stand_in_a_column_each(choice_config, columns):
     assert [(each.options, each.answer) for each in labeled] == [(METALS, "B"), (METALS[:2], "A")]
 
 
+@pytest.mark.parametrize("row", [LETTERED, {"options": WRITTEN["texts and labels"], "answer": "B"}])
+def test_predict_reads_options_as_the_run_does(choice_config, row):
+    config = choice_config([row])
+    dataset = load(config)
+    (given,) = read_inputs(config, dataset.task, dataset.layout, config.data.labeled).rows
+    assert given.example.options == METALS
+
+
 def test_an_answer_may_name_the_column_of_its_option(choice_config):
     row = {"opa": "iron", "opb": "zinc", "answer": "opb"}
     assert load(choice_config([row], columns={"options": ["opa", "opb"]})).labeled[0].answer == "B"
@@ -172,3 +181,8 @@ def test_numbers_that_may_count_from_0_are_noted(choice_config, answers, first, 
 def test_a_test_row_may_tell_that_numbers_count_from_1(choice_config):
     other = choice_config([{"question": "another?", **row} for row in numbered(3)], "test").data.labeled
     assert not examine(load(choice_config(numbered(1, 2), test=other))).warnings[1:]
+
+
+def test_a_number_that_is_the_text_of_its_option_leaves_nothing_open(choice_config):
+    rows = [{"options": ["1", "2", "3"], "answer": answer} for answer in (1, 2)]
+    assert not any("counted from 1" in line for line in examine(load(choice_config(rows))).warnings)

@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from semievol.data import load, read_answers
+from semievol.data import examine, load, read_answers
 from semievol.errors import ConfigError, DataError
+from semievol.predict.inputs import read_inputs
 
 SYSTEM, USER = {"role": "system", "content": "be brief"}, {"role": "user", "content": "two and two?"}
 EARLIER = [SYSTEM, {"role": "user", "content": "hello"}, {"role": "assistant", "content": "hi"}]
@@ -187,6 +188,28 @@ def test_a_column_of_what_a_prompt_cannot_hold_is_refused_where_it_is_not_empty(
     rows = [SYSTEM_ROWS[name], SYSTEM_ROWS[name] | {"tools": '[{"name": "find"}]'}]
     with pytest.raises(DataError, match=r"row 2 \(line 2\): 'tools' is not empty"):
         load(make_config(labeled=write_jsonl("labeled.jsonl", rows)))
+
+
+def test_a_systems_text_that_other_rows_lack_is_noted(make_config, write_jsonl):
+    row = SYSTEM_ROWS["messages"]
+    labeled = write_jsonl("labeled.jsonl", [row | {"system": "be brief"}])
+    alike, bare = write_jsonl("alike.jsonl", [row, row | {"system": "be brief"}]), write_jsonl("bare.jsonl", [row])
+    note = "labeled rows have a system's text and unlabeled rows have none"
+    assert note in examine(load(make_config(labeled=labeled, unlabeled=bare))).warnings
+    for config in (make_config(labeled=labeled, unlabeled=alike), make_config(labeled=bare, unlabeled=alike)):
+        assert not any("system" in line for line in examine(load(config)).warnings)
+
+
+@pytest.mark.parametrize("name", [*SYSTEM_ROWS, "columns"])
+def test_predict_reads_rows_as_the_run_does(make_config, write_jsonl, name):
+    others = {"system": "be brief", "history": [["hello", "hi"]], "tools": "[]"}
+    row = SYSTEM_ROWS.get(name, {"prompt": str([*EARLIER, USER]), "answer": "four"}) | others
+    path = write_jsonl("rows.jsonl", [row])
+    config = make_config(labeled=path, unlabeled=write_jsonl("unlabeled.jsonl", [row]))
+    dataset = load(config)
+    (given,) = read_inputs(config, dataset.task, dataset.layout, str(path)).rows
+    assert given.cells == row
+    assert (given.example.context, given.example.prompt) == (dataset.unlabeled[0].context, "two and two?")
 
 
 def test_two_systems_in_one_row_must_say_the_same(make_config, write_jsonl):

@@ -111,7 +111,7 @@ def examine(dataset: Dataset) -> Report:
         test_answers=_counted(dataset.test, closed) if closed is not None and dataset.test else {},
         overlaps=_overlaps(splits, prompts, onto=("unlabeled", "test")),
         words={name: _quantiles(examples) for name, examples in splits.items() if examples},
-        notes=(*dataset.task.notes(dataset.as_read), *_option_numbers(dataset)),
+        notes=(*dataset.task.notes(dataset.as_read), *_option_numbers(dataset), *_systems(splits)),
         imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
     )
 
@@ -129,7 +129,7 @@ def _option_numbers(dataset: Dataset) -> tuple[str, ...]:
     numbers = []
     for raw, example in zip(dataset.as_read, dataset.labeled, strict=False):
         number = (raw.answer or "").strip("() .")
-        if not example.options or not number.isdecimal():
+        if not example.options or not number.isdecimal() or len(number) > 2:
             continue
         at = int(number) - 1
         letter = ascii_uppercase[at] if 0 <= at < len(example.options) else None
@@ -143,6 +143,18 @@ def _option_numbers(dataset: Dataset) -> tuple[str, ...]:
         f"answers are numbers from {min(numbers)} to {max(numbers)}, read as counted from 1, and no row tells whether "
         "they are; set data.answer_index to 0 or 1",
     )
+
+
+def _systems(splits: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
+    """A note for each split that has no system's text, where labeled rows have one."""
+    if not any(map(_has_system, splits["labeled"])):
+        return ()
+    without = [name for name, rows in splits.items() if rows and not any(map(_has_system, rows))]
+    return tuple(f"labeled rows have a system's text and {name} rows have none" for name in without)
+
+
+def _has_system(example: Example) -> bool:
+    return bool(example.context) and example.context[0]["role"] == "system"
 
 
 def _contradictions(dataset: Dataset, prompts: Mapping[str, Hashes]) -> tuple[Contradiction, ...]:
