@@ -146,6 +146,7 @@ CALL = {"role": "assistant", "content": None, "tool_calls": [{"function": {"name
         ({"role": "assistant", "content": None}, "turn 2 of the chat, the assistant's, has no content"),
         ({"role": "king", "content": "x"}, "turn 2 of the chat is of 'king'; known are system, developer, user"),
         ({"role": "user", "content": [{"type": "image_url"}]}, "turn 2 of the chat holds more than text"),
+        ({"role": "user", "content": "x", "images": ["x.png"]}, "turn 2 of the chat holds more than text"),
         ("hello", "turn 2 of the chat is 'hello'"),
     ],
 )
@@ -153,6 +154,12 @@ def test_a_turn_that_a_prompt_cannot_hold_is_refused_with_its_row(make_config, w
     labeled = write_jsonl("labeled.jsonl", [{"messages": [USER, FOUR]}, {"messages": [USER, turn, USER, FOUR]}])
     with pytest.raises(DataError, match=rf"labeled.jsonl row 2 \(line 2\): {message}"):
         load(make_config(labeled=labeled))
+
+
+def test_parts_that_are_text_are_the_text(make_config, write_jsonl):
+    parts = [{"type": "text", "text": "two "}, {"type": "input_text", "text": "and two?", "images": []}]
+    labeled = write_jsonl("labeled.jsonl", [{"messages": [{"role": "user", "content": parts}, FOUR]}])
+    assert load(make_config(labeled=labeled)).labeled[0].prompt == "two and two?"
 
 
 @pytest.mark.parametrize("last", [CALL, {"role": "assistant", "content": None}])

@@ -19,7 +19,9 @@ _ROLES: dict[str, Literal["system", "user", "assistant"]] = {
 }
 """A name of a speaker, in lower case -> the role it has in chat templates."""
 _TOOLS = {"tool", "function", "function_call", "tool_call", "tool_response", "observation", "ipython"}
-_CALLS = ("tool_calls", "function_call")
+_BEYOND = {"image", "images", "audio", "audios", "video", "videos"}
+"""Keys of a turn that hold what no prompt can."""
+_TEXT_PARTS = ("text", "input_text", "output_text")
 _SPEAKER, _SAID = ("role", "from"), ("content", "value")
 """Keys of who speaks and what is said: OpenAI's and ShareGPT's."""
 _HOLDERS = ("messages", "conversations")
@@ -91,7 +93,7 @@ def answer(found: Sequence[Any]) -> str:
     """What the assistant says at the end; empty where it says nothing. Raises as `question`."""
     if not found or not _by_assistant(found[-1]):
         return ""
-    silent = _first(found[-1], _SAID) is None and not any(found[-1].get(key) for key in _CALLS)
+    silent = _first(found[-1], _SAID) is None and not (found[-1].get("tool_calls") or found[-1].get("function_call"))
     return "" if silent else _turn(len(found), found[-1])["content"]
 
 
@@ -109,7 +111,10 @@ def _name(turn: Mapping[Any, Any]) -> str:
 
 def _first(turn: Mapping[Any, Any], keys: Sequence[str]) -> Any:
     """What stands under the first of the keys that holds something."""
-    return next((turn[key] for key in keys if turn.get(key) is not None), None)
+    for key in keys:
+        if (value := turn.get(key)) is not None:
+            return value
+    return None
 
 
 def _turn(number: int, turn: Any) -> Message:
@@ -117,7 +122,7 @@ def _turn(number: int, turn: Any) -> Message:
     if not isinstance(turn, Mapping):
         raise DataError(f"{where} is {shown(turn)}, and an object with 'role' and 'content' is expected")
     name = _name(turn)
-    if any(turn.get(key) for key in _CALLS) or name.replace("-", "_") in _TOOLS:
+    if turn.get("tool_calls") or turn.get("function_call") or name.replace("-", "_") in _TOOLS:
         raise DataError(
             f"{where} is a tool's or calls one, and tools are not supported; leave such rows out, or write what the "
             "tool said into the user's turn"
@@ -125,6 +130,8 @@ def _turn(number: int, turn: Any) -> Message:
     who = _ROLES.get(name)
     if who is None:
         raise DataError(f"{where} is of {_first(turn, _SPEAKER)!r}; known are {', '.join(_ROLES)}")
+    if any(turn[key] for key in _BEYOND & turn.keys()):
+        raise DataError(f"{where} holds more than text, which is not supported")
     said = _first(turn, _SAID)
     if said is None:
         raise DataError(f"{where}, the {who}'s, has no content")
@@ -137,6 +144,6 @@ def _turn(number: int, turn: Any) -> Message:
 
 
 def _part(number: int, part: Any) -> str:
-    if not isinstance(part, Mapping) or part.get("type") != "text":
+    if not isinstance(part, Mapping) or part.get("type") not in _TEXT_PARTS:
         raise DataError(f"turn {number} of the chat holds more than text, which is not supported")
     return text(part.get("text"))

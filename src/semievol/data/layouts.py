@@ -164,7 +164,7 @@ def _within(cells: Cells, context: tuple[Message, ...], prompt: str) -> tuple[tu
 
 
 def _is_nothing(value: Any) -> bool:
-    return str(value).strip() in _NOTHING
+    return value is None or str(value).strip() in _NOTHING
 
 
 def _history(value: Any) -> tuple[Message, ...]:
