@@ -110,6 +110,13 @@ def test_a_text_that_only_begins_like_a_chat_is_a_text(make_config, write_csv, c
     assert load(make_config(labeled=labeled)).labeled[0].prompt == cell
 
 
+@pytest.mark.parametrize(("cell", "kind"), [({"text": ["p"]}, "dict"), (["p", "q"], "list")])
+def test_what_is_neither_a_text_nor_a_chat_is_refused_as_what_it_is(make_config, write_jsonl, cell, kind):
+    labeled = write_jsonl("labeled.jsonl", [{"prompt": "p", "answer": cell}])
+    with pytest.raises(DataError, match=rf"row 1 .*'answer' is of type {kind}, and text is expected"):
+        load(make_config(labeled=labeled))
+
+
 @pytest.mark.parametrize("column", ["instruction", "input", "output"])
 def test_a_chat_in_a_column_of_texts_is_refused(make_config, write_csv, column):
     cells = {"instruction": "i", "input": "", "output": "o"} | {column: str([USER])}

@@ -55,7 +55,8 @@ def chat_items(value: Any) -> Sequence[Any] | None:
         DataError: it looks like a chat and cannot be read as one.
     """
     if isinstance(value, list | tuple | Mapping):
-        return items(value)
+        found = items(value)
+        return found if not found or any(map(_is_turn, found)) else None
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{", "array(")):
         return None
     if not (_MARK.search(value) and _MARK_SAID.search(value)):
@@ -66,7 +67,7 @@ def chat_items(value: Any) -> Sequence[Any] | None:
         raise DataError(
             f"{shown(value)} looks like a chat, and is neither JSON nor what Python prints; write the turns as JSON"
         ) from error
-    return found if any(_is_turn(each) for each in found) else None
+    return found if any(map(_is_turn, found)) else None
 
 
 def question(found: Sequence[Any]) -> tuple[tuple[Message, ...], str]:
