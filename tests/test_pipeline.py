@@ -9,10 +9,13 @@ import pytest
 
 import semievol
 from samples import topics_config, write_topics
+from semievol.backends.fake import FakeBackend
 from semievol.errors import ConfigError, RunDirError, Stopped, TrainingError
 from semievol.files import read_rows
 from semievol.pipeline import run
+from semievol.predict import predict
 from semievol.progress import Reporter
+from semievol.records import Request, Response
 from semievol.report import finish
 from semievol.run_dir import RunDir
 
@@ -227,3 +230,23 @@ def test_log_probabilities_that_are_none_cost_their_rows_and_not_the_selection(t
     assert sum(row["kept"] for row in rows) >= len(rows) // 3
     finish(result.path)
     assert "How sure the model is" in RunDir(result.path).report_path.read_text(encoding="utf-8")
+
+
+def test_every_answer_is_over_where_the_next_question_would_begin(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, tuple[str, ...]] = {}
+    answer = FakeBackend._answer
+
+    def inventive(self: FakeBackend, request: Request) -> Response:
+        if request.response is None:
+            asked[request.id.partition("/")[2]] = request.sampling.stop
+        return answer(self, request)
+
+    monkeypatch.setattr(FakeBackend, "_answer", inventive)
+    monkeypatch.setattr(FakeBackend, "_draw", lambda self, request, shares: "sport\n\nText: more\nAnswer: money")
+    result = run(topics_config(tmp_path, collaborate={"n": 2}))
+    predict(topics_config(tmp_path), "evolved", str(tmp_path / "unlabeled.csv"), str(tmp_path / "out.csv"), Reporter())
+    assert {"base", "warm", "evolved"} < set(asked)
+    assert set(asked.values()) == {("\n\nText:",)}
+    assert {row["text"] for row in read_rows(result.path / "evaluate" / "base.parquet")} == {"sport"}

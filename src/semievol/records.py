@@ -1,6 +1,7 @@
 """What flows through the stages: examples in, responses of models, pseudo-labels out."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypedDict
 
@@ -44,6 +45,8 @@ class Sampling:
     """The longest response, in tokens."""
     seed: int = 0
     """Seeds this request alone, so that its answer does not depend on its neighbours."""
+    stop: tuple[str, ...] = ()
+    """Texts with which the response is over; none of them is part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,12 @@ ROUNDING = 1e-2
 def possible(logprob: float) -> bool:
     """Whether a number can be the log-probability of a token that was said: finite, and at most 0 but for rounding."""
     return math.isfinite(logprob) and logprob <= ROUNDING
+
+
+def before_stop(text: str, stop: Sequence[str]) -> str | None:
+    """What stands before the first of the texts that end a response; `None` where there is none of them."""
+    found = [at for each in stop if (at := text.find(each)) >= 0]
+    return text[: min(found)] if found else None
 
 
 @dataclass(frozen=True, slots=True)

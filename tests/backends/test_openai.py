@@ -380,3 +380,16 @@ def test_a_text_to_score_is_not_sent(service: Service) -> None:
         list(backend.generate([Request("a", requests(1)[0].messages, "base", response="rain")]))
     assert isinstance(backend, OpenAIBackend)
     assert not backend.scores
+
+
+def test_a_service_is_told_where_an_answer_is_over(service: Service) -> None:
+    answers(service, requests(1, stop=("\n\nText:",)))
+    (body,) = bodies(service)
+    assert body["stop"] == ["\n\nText:"]
+
+
+def test_a_service_that_takes_no_stop_is_asked_without_and_its_answer_is_cut_off_here(service: Service) -> None:
+    service.chat.unsupported = {"stop": "Unsupported parameter: 'stop' is not supported with this model."}
+    found = answers(service, requests(3, stop=("a",)))
+    assert all(response.finish == "stop" and "a" not in response.text for response in found.values())
+    assert sum("stop" not in body for body in bodies(service)) == 3

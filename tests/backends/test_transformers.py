@@ -377,3 +377,30 @@ def test_two_backends_do_not_answer_with_each_others_weights(config: Config, ada
     before = list(base.generate(queue()))
     list(adapted.generate(queue("warm")))
     assert list(base.generate(queue())) == before
+
+
+def test_an_answer_is_over_at_a_stop_with_the_tokens_before_it(backend: TransformersBackend) -> None:
+    whole = answers(backend, [ask(q, max_tokens=24) for q in QUESTIONS])
+    stopped = 0
+    for question in QUESTIONS:
+        plain = whole[ask(question).id]
+        if len(plain.text) < 8:
+            continue
+        stop = plain.text[4:6]
+        asked = dataclasses.replace(ask(question), sampling=Sampling(max_tokens=24, stop=("nowhere in it", stop)))
+        (told,) = backend.generate([asked])
+        assert told.finish == "stop"
+        assert told.text == plain.text[: plain.text.index(stop)].strip()
+        assert told.completion_tokens == len(told.logprobs or ()) < plain.completion_tokens
+        assert told.logprobs == pytest.approx((plain.logprobs or ())[: told.completion_tokens], abs=1e-4)
+        stopped += 1
+    assert stopped >= 2
+
+
+def test_a_stop_ends_the_work_too(backend: TransformersBackend) -> None:
+    (plain,) = backend.generate([ask("Rain", max_tokens=40)])
+    before = backend.work.passes
+    list(
+        backend.generate([dataclasses.replace(ask("Rain"), sampling=Sampling(max_tokens=40, stop=(plain.text[2:4],)))])
+    )
+    assert backend.work.passes - before < 20

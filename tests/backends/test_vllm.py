@@ -391,3 +391,16 @@ def test_a_killed_run_leaves_no_server_and_goes_on_where_it_was(roomy: str, tmp_
     engine = int((tmp_path / "engine").read_text())
     assert soon(lambda: not exists(engine))
     assert run(run_config(roomy, tmp_path)).metrics is not None
+
+
+def test_the_server_is_told_where_an_answer_is_over_and_what_follows_is_cut_off(
+    backend: VllmBackend, tmp_path: Path
+) -> None:
+    plain = answers(backend, queue())
+    long = max(plain.values(), key=lambda response: len(response.text))
+    stop = long.text[3:5]
+    (request,) = (each for each in queue() if each.id == long.id)
+    stopped = dataclasses.replace(request, sampling=dataclasses.replace(request.sampling, stop=(stop,)))
+    (told,) = backend.generate([stopped])
+    assert (told.text, told.finish) == (long.text[: long.text.index(stop)].strip(), "stop")
+    assert len(told.logprobs or ()) == told.completion_tokens < long.completion_tokens

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from semievol.config import Config
 from semievol.errors import BackendError
-from semievol.records import Request, Response
+from semievol.records import Request, Response, before_stop
 
 VOTES_FILE = "votes.json"
 
@@ -57,6 +57,8 @@ class FakeBackend:
     def _answer(self, request: Request) -> Response:
         shares = self._load(request.weights).shares(request.messages[-1]["content"])
         text = self._draw(request, shares) if request.response is None else request.response
+        if request.response is None and (kept := before_stop(text, request.sampling.stop)) is not None:
+            text = kept.strip()
         tokens = max(1, len(text.split()))
         share = shares.get(text, 0.5 / (len(shares) + 1))
         return Response(

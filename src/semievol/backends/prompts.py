@@ -11,7 +11,7 @@ from typing import Any
 from semievol.config import ModelConfig
 from semievol.local.batches import Tokens
 from semievol.models import load_tokenizer, model_limit, prompt_ids, response_ids, stop_tokens
-from semievol.records import Request, Response
+from semievol.records import Request, Response, before_stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,7 @@ class Prompts:
 
     def __init__(self, model: ModelConfig) -> None:
         self._model = model
+        self._closings: dict[tuple[str, ...], frozenset[int]] = {(): frozenset()}
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -77,14 +78,28 @@ class Prompts:
         return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason, permanent=True)
 
     def generated(self, row: Row, tokens: Sequence[int], logprobs: Sequence[float], ended: bool) -> Response:
-        """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside."""
+        """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside.
+
+        Where one of the request's stops is in it, it ends there, with the tokens that its text needs.
+        """
+        text = self._decoded(tokens)
+        if (before := before_stop(text, row.request.sampling.stop)) is not None:
+            text, ended = before.rstrip(), True
+            while tokens and self._decoded(tokens[:-1]).startswith(text):
+                tokens, logprobs = tokens[:-1], logprobs[:-1]
         return Response(
             id=row.request.id,
-            text=self.tokenizer.decode(list(tokens), skip_special_tokens=True).strip(),
+            text=text.strip(),
             logprobs=tuple(logprobs),
             finish="stop" if ended else "length",
             prompt_tokens=len(row.prompt),
             completion_tokens=len(tokens),
+        )
+
+    def is_over(self, row: Row, tokens: Sequence[int]) -> bool:
+        """Whether one of the request's stops is in the answer, whose last token is new."""
+        return tokens[-1] in self._closing(row.request.sampling.stop) and (
+            before_stop(self._decoded(tokens), row.request.sampling.stop) is not None
         )
 
     def scored(self, row: Row, logprobs: Sequence[float]) -> Response:
@@ -97,3 +112,14 @@ class Prompts:
             prompt_tokens=len(row.prompt),
             completion_tokens=len(row.response),
         )
+
+    def _decoded(self, tokens: Sequence[int]) -> str:
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+
+    def _closing(self, stop: tuple[str, ...]) -> frozenset[int]:
+        """The tokens that hold the last character of a stop."""
+        if stop not in self._closings:
+            last = {each[-1] for each in stop} | {f"<0x{byte:02X}>" for each in stop for byte in each[-1].encode()[-1:]}
+            vocabulary = self.tokenizer.get_vocab().items()
+            self._closings[stop] = frozenset(id_ for text, id_ in vocabulary if any(each in text for each in last))
+        return self._closings[stop]

@@ -86,7 +86,7 @@ class TransformersBackend:
         for step in range(most):
             tokens, logprobs = draw(logits, [answer.row.request.sampling for answer in going], step)
             for answer, token, logprob in zip(going, tokens.tolist(), logprobs.tolist(), strict=True):
-                answer.take(token, logprob, self.prompts.stops)
+                answer.take(token, logprob, self.prompts)
             live = [index for index, answer in enumerate(going) if not answer.ended]
             if not live or step + 1 == most:
                 break
@@ -115,9 +115,10 @@ class _Answer:
         self.tokens: list[int] = []
         self.logprobs: list[float] = []
 
-    def take(self, token: int, logprob: float, stops: frozenset[int]) -> None:
-        """The next token; one of `stops` ends the answer, and nothing that follows is taken."""
-        self.ended = self.ended or token in stops
+    def take(self, token: int, logprob: float, prompts: Prompts) -> None:
+        """The next token; one that ends turns ends the answer, and nothing that follows is taken."""
+        self.ended = self.ended or token in prompts.stops
         if not self.ended:
             self.tokens.append(token)
             self.logprobs.append(logprob)
+            self.ended = prompts.is_over(self.row, self.tokens)

@@ -59,7 +59,8 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
         key = _key(config, model, made_from, task, inputs)
         budget = open_budget(config, folder)
         worker = Worker(config, task, (), weights, reporter, budget)
-        sampling = Sampling(max_tokens=config.evaluate.max_tokens or config.collaborate.max_tokens)
+        most = config.evaluate.max_tokens or config.collaborate.max_tokens
+        sampling = Sampling(max_tokens=most, stop=task.stops())
         requests = [Request(example.id, task.messages(example), model, sampling) for example in asked]
         try:
             with _kept(target, key) as place:

@@ -39,7 +39,7 @@ def collaborate(round_: Round) -> StageDir:
         labeled=digest(round_.labeled),
         unlabeled=digest(round_.unlabeled),
         collaborators=[one.name for one in crew],
-        sampling=dataclasses.asdict(_sampling(config, 0)),
+        sampling=dataclasses.asdict(_sampling(round_, 0)),
         retrieval=config.retrieval.model_dump(mode="json"),
         engine=round_.engine_key(),
     )
@@ -96,7 +96,7 @@ def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], s
             id=f"{example.id}/{name}",
             messages=round_.task.messages(example, near[: one.examples]),
             weights=one.weights,
-            sampling=_sampling(round_.config, seed_of(round_.config.seed, round_.number, example.id, name)),
+            sampling=_sampling(round_, seed_of(round_.config.seed, round_.number, example.id, name)),
         )
         for example, near in zip(examples, references, strict=True)
         for one, name in zip(crew, names, strict=True)
@@ -146,11 +146,12 @@ def _names(crew: Sequence[Collaborator]) -> list[str]:
     return names
 
 
-def _sampling(config: Config, seed: int) -> Sampling:
-    section = config.collaborate
+def _sampling(round_: Round, seed: int) -> Sampling:
+    section = round_.config.collaborate
     return Sampling(
         temperature=section.temperature if section.enabled else 0.0,
         top_p=section.top_p,
         max_tokens=section.max_tokens,
         seed=seed,
+        stop=round_.task.stops(),
     )

@@ -107,5 +107,6 @@ def _plain_request(round_: Round, example: Example) -> Request:
         sampling=Sampling(
             max_tokens=round_.config.collaborate.max_tokens,
             seed=seed_of(round_.config.seed, round_.number, example.id, "plain"),
+            stop=round_.task.stops(),
         ),
     )

@@ -244,7 +244,11 @@ def _request(round_: Round, example: Example, model: str, references: Sequence[E
         id=f"{example.id}/{model}",
         messages=round_.task.messages(example, references),
         weights=model,
-        sampling=Sampling(max_tokens=_max_tokens(round_), seed=seed_of(round_.config.seed, example.id, model)),
+        sampling=Sampling(
+            max_tokens=_max_tokens(round_),
+            seed=seed_of(round_.config.seed, example.id, model),
+            stop=round_.task.stops(),
+        ),
     )
 
 

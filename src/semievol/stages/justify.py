@@ -195,6 +195,7 @@ def _justification_request(round_: Round, example: Example, candidates: Sequence
             temperature=config.justify.temperature,
             max_tokens=config.collaborate.max_tokens,
             seed=seed_of(config.seed, round_.number, example.id, "justify"),
+            stop=round_.task.stops(),
         ),
     )
 

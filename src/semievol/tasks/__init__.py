@@ -49,6 +49,9 @@ class Task(Protocol):
     def equal(self, one: str, other: str) -> bool:
         """Whether two canonical answers mean the same; also what makes an answer right."""
 
+    def stops(self) -> tuple[str, ...]:
+        """Texts that begin another question: a response that comes to one of them is over."""
+
     def notes(self, labeled: Sequence[Example]) -> tuple[str, ...]:
         """What a person should know of how the answers of the labeled rows, as they were read, are understood."""
 

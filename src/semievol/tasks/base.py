@@ -178,6 +178,10 @@ class BaseTask(Task):
         """No closed set."""
         return None
 
+    def stops(self) -> tuple[str, ...]:
+        """The heading of the next question, after a blank line, as it stands in a prompt with references."""
+        return (f"\n\n{self.heading}:",)
+
     def notes(self, labeled: Sequence[Example]) -> tuple[str, ...]:
         """What a person should know of how the answer column is read, a line each; nothing."""
         return ()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semievol.backends.service.failures import Failure
-from semievol.records import Request, Response
+from semievol.records import Request, Response, before_stop
 
 CHARACTERS_PER_TOKEN = 4
 """Bytes of UTF-8 in a token, about; services count tokens, and their tokenizers are their own."""
@@ -44,6 +44,8 @@ def read_answer(request: Request, content: object) -> Response | Failure:
     if not text.strip() and finish == "length" and _reasoning_tokens(usage):
         reason = f"all {request.sampling.max_tokens} tokens went into reasoning; raise collaborate.max_tokens"
         return Failure("row", reason)
+    if (before := before_stop(text, request.sampling.stop)) is not None:
+        text, finish = before, "stop"
     text = text.strip()
     logprobs = _logprobs(choice.get("logprobs"), text)
     return Response(
@@ -92,7 +94,17 @@ def _of_text(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes
             while kept and len(kept[0][0]) <= before:
                 before -= len(kept.pop(0)[0])
             return kept
-    return [(token, logprob) for token, logprob in tokens if token]
+    return _beginning(tokens, text) or [(token, logprob) for token, logprob in tokens if token]
+
+
+def _beginning(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes, float]]:
+    """The tokens up to the end of a text that they begin with; none where they do not."""
+    whole = b""
+    for count, (token, _) in enumerate(tokens, start=1):
+        whole += token
+        if whole.lstrip().startswith(text):
+            return [each for each in tokens[:count] if each[0]]
+    return []
 
 
 def _tokens(given: Mapping[str, Any]) -> list[tuple[bytes, float]] | None:

@@ -49,6 +49,8 @@ class Dialect:
             "temperature": sampling.temperature,
             "seed": sampling.seed & _SEED_BITS,
         }
+        if sampling.stop:
+            fields["stop"] = list(sampling.stop)
         if sampling.top_p < 1:
             fields["top_p"] = sampling.top_p
         if self._logprobs is not None:
@@ -80,6 +82,9 @@ class Dialect:
             self._logprobs = 1 if self._logprobs is True else None
             if self._logprobs is None:
                 self._go_on_without_logprobs(failure.reason)
+        elif field == "stop" and _UNSUPPORTED.search(failure.reason):
+            logger.info("the service takes no stop; what follows the answer is cut off here (%s)", failure.reason)
+            self._left_out.add(field)
         elif field in ("seed", "temperature", "top_p") and _UNSUPPORTED.search(failure.reason):
             logger.warning("the service takes no %s, and its own holds (%s)", field, failure.reason)
             self._left_out.add(field)
@@ -111,7 +116,9 @@ class Dialect:
 
     def _named(self, failure: Failure) -> str | None:
         """The field of ours that the service objects to, as far as it says so."""
-        fields = {self._room, "seed", "temperature", "top_p"} | ({"logprobs"} if self._logprobs is not None else set())
+        fields = {self._room, "seed", "temperature", "top_p", "stop"} | (
+            {"logprobs"} if self._logprobs is not None else set()
+        )
         ours = sorted(fields - self._left_out - set(self._extra))
         if failure.field in ours:
             return failure.field

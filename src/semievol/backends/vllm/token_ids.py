@@ -121,6 +121,8 @@ class TokenIds:
             return {**body, "max_tokens": 1, "temperature": 0.0, "logprobs": len(wanted), "logprob_token_ids": wanted}
         body |= {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
         body["logprobs"] = 0  # that of the sampled token
+        if sampling.stop:
+            body["stop"] = list(sampling.stop)
         if self._seeds and sampling.temperature > 0:
             body["seed"] = sampling.seed
         return body
