@@ -68,7 +68,7 @@ def measured(config: Config, dataset: Dataset, epochs: int) -> dict[str, Any]:
 def verdicts(config: Config, task: Task, weights: str, rows: Sequence[Example]) -> list[bool]:
     """Whether each row is answered right by the adapter in `weights`."""
     backend = open_backend(config, {"sft": weights})
-    sampling = Sampling(max_tokens=config.collaborate.max_tokens)
+    sampling = Sampling(max_tokens=config.longest)
     said = {
         one.id: one.text for one in backend.generate([Request(r.id, task.messages(r), "sft", sampling) for r in rows])
     }

@@ -205,7 +205,8 @@ def test_the_run_says_what_it_ran_on(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "run/run.json").read_text())
     assert facts["sessions"][0]["versions"]["semievol"] == semievol.__version__
     assert facts["sessions"][0]["seconds"] >= 0
-    assert semievol.load(tmp_path / "run/config.yaml") == topics_config(tmp_path)
+    assert facts["max_tokens"] == 16
+    assert semievol.load(tmp_path / "run/config.yaml") == topics_config(tmp_path, collaborate={"max_tokens": 16})
 
 
 def test_a_later_round_retrieves_from_the_rows_that_were_selected_too(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def rotated(ways: Sequence[T], number: int) -> list[T]:
 
 
 def _max_tokens(folder: Path) -> int:
-    return Workload(folder).config.collaborate.max_tokens
+    return Workload(folder).config.longest
 
 
 def _rates(folder: Path) -> dict[str, float]:

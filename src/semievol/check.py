@@ -1,5 +1,6 @@
 """Looks at a run before it costs anything."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from rich.table import Table
 from semievol.backends import NO_LIMIT
 from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
+from semievol.lengths import cut_note, fitted
 from semievol.local.families import checked_model, is_local
 from semievol.plan import Estimate, Plan, make_plan
 from semievol.preflight import require_engine, require_ready
@@ -44,7 +46,10 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
         checked_model(config.model)
     dataset = load(config, folder)
     require_ready(config, dataset)
-    return Checked(dataset, examine(dataset), make_plan(config, dataset, measure=measure))
+    config = fitted(config, dataset)
+    plan = make_plan(config, dataset, measure=measure)
+    notes = (*plan.notes, *cut_note(config, dataset))
+    return Checked(dataset, examine(dataset), dataclasses.replace(plan, notes=notes))
 
 
 def show(console: TextConsole, checked: Checked) -> None:

@@ -22,6 +22,7 @@ from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.errors import ConfigError, RunDirError
 from semievol.executors import Executor, open_executor
 from semievol.files import read_json, write_bytes, write_text
+from semievol.lengths import fitted
 from semievol.local import free_memory
 from semievol.local.families import checked_model, is_local
 from semievol.preflight import require_engine, require_ready
@@ -111,6 +112,7 @@ def run(
         _check_model(config, folder, executor, reporter)
         config = pinned(config, folder, executor, reporter)
         dataset = dataset or load(config, folder.rows_path)
+        config = _with_lengths(config, dataset, folder, executor, reporter)
         require_ready(config, dataset, until)
         folder.forget_rows(
             [rows.path for rows in (dataset.unlabeled, dataset.test) if isinstance(rows, StoredExamples)]
@@ -251,6 +253,15 @@ def pinned(config: Config, folder: RunDir, executor: Executor, reporter: Reporte
         folder.write_facts(facts)
     model = ModelConfig.model_validate({**config.model.model_dump(), "dtype": facts["dtype"]})
     return config.model_copy(update={"model": model})
+
+
+def _with_lengths(config: Config, dataset: Dataset, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
+    """The config with a number for `collaborate.max_tokens: auto`, which `run.json` keeps."""
+    if config.collaborate.max_tokens != "auto":
+        return config
+    config = fitted(config, dataset, executor, reporter)
+    folder.write_facts({**folder.facts(), "max_tokens": config.longest})
+    return config
 
 
 def _check_model(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> None:

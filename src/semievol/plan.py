@@ -14,6 +14,7 @@ from semievol.config import Config
 from semievol.costs import Paid, without_price
 from semievol.data import Dataset
 from semievol.errors import DataError
+from semievol.lengths import fitted
 from semievol.prices import Price, price_of
 from semievol.records import Example, Request, Sampling
 from semievol.stages.collaborate import collaborators
@@ -69,6 +70,7 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
     Raises:
         DataError: a prompt does not fit into the model with its response; names the row.
     """
+    config = fitted(config, dataset)
     backend = open_backend(config, {})
     try:
         lengths = prompt_lengths(config, dataset, backend)
@@ -132,7 +134,7 @@ def prompt_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[s
     Raises:
         DataError: a prompt does not fit into the model with its response; names the row.
     """
-    limit, room = backend.max_length(), config.collaborate.max_tokens
+    limit, room = backend.max_length(), config.longest
 
     def tokens(name: str, example: Example) -> int:
         count = backend.prompt_tokens(Request("", dataset.task.messages(example), "base"))

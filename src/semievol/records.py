@@ -132,6 +132,8 @@ class Candidate:
     """Under the collaborator's own weights and prompt, in nats per token."""
     references: tuple[str, ...]
     """Ids of the labeled examples it was shown, nearest first."""
+    finish: Literal["stop", "length", "error"] = "stop"
+    """How the response ended; one that was cut trains no model."""
 
 
 @dataclass(frozen=True, slots=True)

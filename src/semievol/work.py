@@ -116,13 +116,13 @@ def _collaborating(
     for one in collaborators(config):
         seen[one.name] += 1
         asked = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * one.examples * example))
-        step = _asking("collaborate", one.weights, asked, config.collaborate.max_tokens, price)
+        step = _asking("collaborate", one.weights, asked, config.longest, price)
         yield dataclasses.replace(step, round=number, part=f"{one.name} {seen[one.name]}")
 
 
 def _justifying(config: Config, unlabeled: Prompts, response: float, price: Price | None, number: int) -> Step:
     """At most: every row is asked again, and every answer is scored; a service scores by answering once more."""
-    longest, crew = config.collaborate.max_tokens, collaborators(config)
+    longest, crew = config.longest, collaborators(config)
     warm = "warm" if config.warmup.enabled else "base"
     steps = [_asking("justify", warm, unlabeled, longest, price)]
     if config.justify.mode != "majority" and len(crew) > 1:
@@ -138,7 +138,7 @@ def _evaluating(config: Config, sizes: Sizes, price: Price | None) -> Iterator[S
     asked = Prompts(sizes.test.rows, round(sizes.test.tokens + sizes.test.rows * shown))
     for model in section.models:
         if there[model]:
-            step = _asking("evaluate", model, asked, section.max_tokens or config.collaborate.max_tokens, price)
+            step = _asking("evaluate", model, asked, config.longest_at_test, price)
             yield dataclasses.replace(step, part=model)
 
 

@@ -26,7 +26,7 @@ def measured(
         asked.extend(requests)
         return {request.id: said for request in requests}
 
-    made: Config = build({"task": {"labels": ["weather", "sport"]}, **config})
+    made: Config = build({"task": {"labels": ["weather", "sport"]}, "collaborate": {"max_tokens": 16}, **config})
     worker = SimpleNamespace(backend=SimpleNamespace(scores=scores), answer=answer)
     round_: Any = SimpleNamespace(config=made, number=1, worker=worker, task=open_task(made.task, []))
     rows = [(EXAMPLE, SimpleNamespace(response="weather"), candidates)]

@@ -15,6 +15,7 @@ COLUMNS = pa.schema(
     [
         ("id", pa.string()),
         ("answer", pa.string()),
+        ("response", pa.string()),
         ("origin", pa.string()),
         ("agreement", pa.float64()),
         ("mean_nll", pa.float64()),
@@ -24,7 +25,14 @@ COLUMNS = pa.schema(
 
 
 def row(h: float | None, answer: str | None = "a", origin: str = "unanimous", agreement: float = 1.0) -> dict[str, Any]:
-    return {"id": "x", "answer": answer, "origin": origin, "agreement": agreement, "mean_nll": h}
+    return {
+        "id": "x",
+        "answer": answer,
+        "response": answer,
+        "origin": origin,
+        "agreement": agreement,
+        "mean_nll": h,
+    }
 
 
 def decided(rows: list[dict[str, Any]], **options: Any) -> list[tuple[bool, str]]:
@@ -164,3 +172,12 @@ def test_a_row_whose_h_is_no_h_is_dropped_and_the_others_are_selected_as_without
     assert sum(kept(rows, theta=0.5)) == 2
     with pytest.raises(BackendError, match="needs log-probabilities"):
         decided([row(wrong), row(wrong)], criterion="nll")
+
+
+def test_a_row_whose_responses_were_all_cut_is_dropped_with_its_reason_and_does_not_move_tau() -> None:
+    rows = [row(0.1), row(0.2), row(0.3)]
+    cut = {**row(None), "response": None}
+    found = decided([*rows, cut, cut], theta=0.5)
+    assert found[3:] == [(False, "every response with this answer was cut")] * 2
+    assert [each for each, _ in found[:3]] == [each for each, _ in decided(rows, theta=0.5)]
+    assert decided([cut], enabled=False) == [(False, "every response with this answer was cut")]

@@ -135,8 +135,9 @@ class CollaborateConfig(Section):
     """Sampling temperature."""
     top_p: Share = 1.0
     """Nucleus size."""
-    max_tokens: Count = 16
-    """Longest response in tokens; raise it for worked solutions."""
+    max_tokens: Literal["auto"] | Count = "auto"
+    """Longest response in tokens. `auto`: half as many again as the longest labeled response has, and 8, but at least
+    16; estimated where the tokenizer is a service's. A model that thinks before it answers needs more."""
 
 
 class JustifyConfig(Section):
@@ -261,6 +262,18 @@ class Config(Section):
                     "answers only there; set backend.kind to openai"
                 )
         return self
+
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest response; known once `auto` has become a number (see `semievol.lengths`)."""
+        if self.collaborate.max_tokens == "auto":
+            raise ValueError("collaborate.max_tokens is auto, and nobody has looked at the labeled rows yet")
+        return self.collaborate.max_tokens
+
+    @property
+    def longest_at_test(self) -> int:
+        """Tokens of the longest response to a test row, as `longest`."""
+        return self.evaluate.max_tokens or self.longest
 
     @property
     def shard_rows(self) -> int:

@@ -15,6 +15,7 @@ from semievol.experiments.options import Options, Search
 from semievol.experiments.planned import Planned, planned
 from semievol.experiments.search import candidates, splits, trial
 from semievol.experiments.targets import short_name
+from semievol.lengths import fitted
 from semievol.plan import Estimate, notes_on, price_at_services, prompt_lengths, prompt_rate, sizes_of, timed
 from semievol.progress import Reporter
 from semievol.run_dir import STAGES
@@ -87,7 +88,7 @@ def _steps(each: Planned, runs: Sequence[PlannedRun], backend: Backend) -> Itera
     sizes: dict[str, Sizes] = {}
     done: set[str] = set()
     for run in runs:
-        config, dataset = run.config, run.dataset
+        config, dataset = fitted(run.config, run.dataset), run.dataset
         rows = {name: digest(getattr(dataset, name)) for name in ("labeled", "unlabeled", "test")}
         key = str(rows)
         if key not in sizes:

@@ -127,6 +127,9 @@ def _not_answered(found: Found) -> Iterator[str]:
     unread = [f"{s.no_answer} of {s.variant} ({s.task})" for s in found.summaries if s.no_answer]
     if unread:
         yield f"Responses without a readable answer count as wrong: {', '.join(unread)}."
+    cut = [f"{s.cut} of {s.variant} ({s.task})" for s in found.summaries if s.cut]
+    if cut:
+        yield f"Responses that were cut for their length: {', '.join(cut)}; raise collaborate.max_tokens."
     lost = [f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests]
     if lost:
         yield f"Requests that failed: {', '.join(lost)}. The same command asks again, where that may help."

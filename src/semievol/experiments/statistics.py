@@ -40,6 +40,8 @@ class Summary:
     """What the paper reports for the same model, in %."""
     most_frequent: float
     """The share that one answer for all test rows would have right, the mean over seeds: chance."""
+    cut: int = 0
+    """Responses that were cut for their length, over all seeds."""
 
     @property
     def is_above_chance(self) -> bool:
@@ -139,6 +141,7 @@ def _summary(group: Sequence[Result]) -> Summary:
         rows=figures[0]["rows"],
         macro_f1=metrics.mean_and_deviation(f1)[0] if f1 else None,
         no_answer=sum(each.get("no_answer", 0) for each in figures),
+        cut=sum(each.get("cut", 0) for each in figures),
         paper=reported(first.base, first.task, first.variant),
         most_frequent=fmean(map(_most_frequent, group)),
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semievol.addresses import reaching
-from semievol.config import Config
+from semievol.config import Config, changed
 from semievol.costs import open_budget
 from semievol.data import digest
 from semievol.errors import ConfigError, RunDirError, Stopped
@@ -53,14 +53,14 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
     target = None if output == "-" else _target(output, source)
     with reaching(folder.path):
         weights, made_from = _weights(folder, model)
+        config = _fitted(config, folder)
         task, layout = trained_task(config, folder)
         inputs = read_inputs(config, task, layout, source)
         asked = [row.example for row in inputs.rows if row.example is not None]
         key = _key(config, model, made_from, task, inputs)
         budget = open_budget(config, folder)
         worker = Worker(config, task, (), weights, reporter, budget)
-        most = config.evaluate.max_tokens or config.collaborate.max_tokens
-        sampling = Sampling(max_tokens=most, stop=task.stops())
+        sampling = Sampling(max_tokens=config.longest_at_test, stop=task.stops())
         requests = [Request(example.id, task.messages(example), model, sampling) for example in asked]
         try:
             with _kept(target, key) as place:
@@ -93,6 +93,20 @@ def require_model(config: Config, model: str) -> None:
     folder = RunDir(config.output)
     with reaching(folder.path):
         _weights(folder, model)
+
+
+def _fitted(config: Config, folder: RunDir) -> Config:
+    """The config with the run's number for `collaborate.max_tokens: auto`.
+
+    Raises:
+        ConfigError: the run has kept none.
+    """
+    if config.collaborate.max_tokens != "auto":
+        return config
+    most = folder.facts().get("max_tokens")
+    if most is None:
+        raise ConfigError(f"{folder.path} does not know how long its answers were; set collaborate.max_tokens")
+    return changed(config, {"collaborate": {"max_tokens": most}})
 
 
 def _target(output: str, source: str) -> Path:
@@ -130,7 +144,7 @@ def _key(config: Config, model: str, made_from: str, task: Task, inputs: Inputs)
         "model": config.model.model_dump(mode="json"),
         "backend": config.backend.model_dump(mode="json"),
         "weights": [model, made_from],
-        "max_tokens": config.evaluate.max_tokens or config.collaborate.max_tokens,
+        "max_tokens": config.longest_at_test,
         "prompts": [task.messages(example) for example in asked[:1]],  # the task's words; the rows' are below
         "rows": digest(asked),
     }
@@ -199,8 +213,10 @@ def _summary(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], response
     error, answer = columns[-1], columns[-6]
     failed = sum(row[error] is not None for row in rows)
     unread = sum(row[error] is None and row[answer] is None for row in rows)
+    cut = sum(each.finish == "length" for each in responses)
     line = f"predict: {len(rows) - failed - unread} of {len(rows)} rows answered"
     line += f", {unread} responses without a readable answer" if unread else ""
+    line += f", {cut} cut for their length" if cut else ""
     line += f", {failed} rows failed: see {error!r}" if failed else ""
     if target is not None and any(each.finish == "error" and not each.permanent for each in responses):
         line += "; the same command asks those again that may be answered then"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from semievol.failures import failure_lines
 from semievol.files import read_rows
 from semievol.metrics import mcnemar
-from semievol.report.table import Measured, percent, results_table
+from semievol.report.table import Measured, percent, results_table, unanswered
 from semievol.run_dir import STAGES, RunDir
 
 BASELINES: Mapping[str, str] = {
@@ -46,9 +46,7 @@ def remarks(folder: RunDir) -> list[str]:
             lines.append(
                 f"Logistic regression on embeddings, {trained}, reaches {_share(simple)}: {relation} than SemiEvol."
             )
-    unread = [f"{row.no_answer} of {row.name}" for row in models.values() if row.no_answer]
-    if unread:
-        lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")
+    lines += unanswered(models.values())
     lines += failure_lines(folder)
     if evolved:
         lines.append("This is one run with one seed. Another seed draws other rows and gives other figures.")

@@ -1,6 +1,6 @@
 """The table of results, on the terminal and as Markdown."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -42,6 +42,8 @@ class Measured:
     macro_f1: float | None = None
     no_answer: int = 0
     """Rows in whose response no answer was found; they count as wrong."""
+    cut: int = 0
+    """Rows whose response was cut for its length, with an answer or without."""
 
 
 def results_table(folder: RunDir) -> list[Measured]:
@@ -94,9 +96,21 @@ def terminal(folder: RunDir) -> RenderableType:
             cells += [percent(row.macro_f1)] if with_f1 else []
             table.add_row(*cells, str(row.rows), style="bold" if row.key == "evolved" else "")
         parts.append(table)
+        parts += [Text(visible(line)) for line in unanswered(row for row in rows if row.kind == "model")]
     # Text, not markup, and in one line: a path may hold brackets, and is there to be copied.
     parts += [Text(visible(f"{what}: {where}"), no_wrap=True, overflow="ignore") for what, where in _places(folder)]
     return Group(*parts)
+
+
+def unanswered(rows: Iterable[Measured]) -> list[str]:
+    """How many responses had no answer, and how many were cut, by model; a line each."""
+    models = list(rows)
+    lines = []
+    if unread := [f"{row.no_answer} of {row.name}" for row in models if row.no_answer]:
+        lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")
+    if cut := [f"{row.cut} of {row.name}" for row in models if row.cut]:
+        lines.append(f"Responses that were cut for their length: {', '.join(cut)}; raise collaborate.max_tokens.")
+    return lines
 
 
 def markdown(folder: RunDir) -> str:
@@ -134,6 +148,7 @@ def _measured(kind: Literal["model", "pseudo_labels"], key: str, name: str, figu
         high=figures["high"],
         macro_f1=figures.get("macro_f1"),
         no_answer=figures.get("no_answer", 0),
+        cut=figures.get("cut", 0),
     )
 
 

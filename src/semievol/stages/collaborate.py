@@ -15,6 +15,7 @@ from semievol.records import Collaborator, Example, Request, Response, Sampling
 from semievol.stage_dir import StageDir
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, Worker, seed_of
+from semievol.tasks import answer_in
 
 CANDIDATE = pa.struct(
     [
@@ -23,6 +24,7 @@ CANDIDATE = pa.struct(
         ("answer", pa.string()),
         ("mean_nll", pa.float64()),
         ("references", pa.list_(pa.string())),
+        ("finish", pa.string()),
     ]
 )
 SCHEMA = pa.schema([("id", pa.string()), ("candidates", pa.list_(CANDIDATE))])
@@ -56,6 +58,8 @@ def collaborate(round_: Round) -> StageDir:
             {
                 "rows": len(round_.unlabeled),
                 "collaborators": [one.name for one in crew],
+                "max_tokens": config.longest,
+                "cut": _cut(stage),
                 **round_.worker.usage.since(before),
             }
         )
@@ -122,9 +126,10 @@ def _candidate(
     return {
         "collaborator": name,
         "text": response.text,
-        "answer": None if response.finish == "error" else round_.task.parse(response.text, example),
+        "answer": answer_in(round_.task, response, example),
         "mean_nll": response.mean_nll,
         "references": [reference.id for reference in near[: one.examples]],
+        "finish": response.finish,
     }
 
 
@@ -134,6 +139,16 @@ def nearest_examples(worker: Worker, rows: Sequence[Example], k: int) -> list[li
         return [[] for _ in rows]
     found = worker.retriever.nearest([example.prompt for example in rows], k)
     return [[worker.labeled[position] for position in positions] for positions in found]
+
+
+def _cut(stage: StageDir) -> int:
+    """How many responses were cut."""
+    return sum(
+        candidate["finish"] == "length"
+        for table in stage.tables(["candidates.list.element.finish"])
+        for row in table["candidates"].to_pylist()
+        for candidate in row
+    )
 
 
 def _names(crew: Sequence[Collaborator]) -> list[str]:
@@ -151,7 +166,7 @@ def _sampling(round_: Round, seed: int) -> Sampling:
     return Sampling(
         temperature=section.temperature if section.enabled else 0.0,
         top_p=section.top_p,
-        max_tokens=section.max_tokens,
+        max_tokens=round_.config.longest,
         seed=seed,
         stop=round_.task.stops(),
     )

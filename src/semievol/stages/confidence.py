@@ -105,7 +105,7 @@ def _plain_request(round_: Round, example: Example) -> Request:
         messages=round_.task.messages(example),
         weights=warm_weights(round_.config),
         sampling=Sampling(
-            max_tokens=round_.config.collaborate.max_tokens,
+            max_tokens=round_.config.longest,
             seed=seed_of(round_.config.seed, round_.number, example.id, "plain"),
             stop=round_.task.stops(),
         ),

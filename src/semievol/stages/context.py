@@ -134,10 +134,10 @@ def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
 
 CODE_VERSION: Mapping[str, int] = {
     "warmup": 2,
-    "collaborate": 5,
-    "justify": 6,
-    "select": 4,
+    "collaborate": 6,
+    "justify": 7,
+    "select": 5,
     "evolve": 2,
-    "evaluate": 6,
+    "evaluate": 7,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""

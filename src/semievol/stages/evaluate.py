@@ -21,7 +21,7 @@ from semievol.stages.baselines import BASELINES, READ_UNLABELED, Rows
 from semievol.stages.collaborate import nearest_examples
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
-from semievol.tasks import Task, open_task
+from semievol.tasks import Task, answer_in, open_task
 
 SCHEMA = pa.schema(
     [
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("text", pa.string()),
         ("mean_nll", pa.float64()),
         ("probability", pa.float64()),
+        ("finish", pa.string()),
     ]
 )
 
@@ -63,7 +64,7 @@ def evaluate(
         weights=dict(weights_digests),
         models=models,
         baselines=list(config.evaluate.baselines),
-        max_tokens=_max_tokens(round_),
+        max_tokens=config.longest_at_test,
         embedder=config.retrieval.embedder if config.evaluate.baselines else "",
         truth=None if unlabeled_truth is None else truth_digest(unlabeled_truth),
         selections=[selection.digest for selection in selections],
@@ -109,7 +110,7 @@ def _answer_shard(round_: Round, below: StageDir, model: str, shard: Shard) -> N
 
 def answer_row(task: Task, example: Example, response: Response) -> dict[str, Any]:
     """One answer with its confidence; `right` is `None` where the truth is not known."""
-    answer = None if response.finish == "error" else task.parse(response.text, example)
+    answer = answer_in(task, response, example)
     right = None
     if example.answer is not None:
         right = answer is not None and task.equal(answer, example.answer)
@@ -122,6 +123,7 @@ def answer_row(task: Task, example: Example, response: Response) -> dict[str, An
         "text": response.text,
         "mean_nll": response.mean_nll,
         "probability": None if response.logprobs is None else math.exp(sum(response.logprobs)),
+        "finish": response.finish,
     }
 
 
@@ -130,6 +132,7 @@ def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     right = [bool(row["right"]) for row in rows]
     result = metrics.accuracy(right)
     result["no_answer"] = sum(row["answer"] is None for row in rows)
+    result["cut"] = sum(row["finish"] == "length" for row in rows)
     if task.answers() is not None:
         result["macro_f1"] = metrics.macro_f1([row["truth"] for row in rows], [row["answer"] for row in rows])
     if rows and all(row["probability"] is not None for row in rows):
@@ -184,7 +187,9 @@ def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]
         write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
         if not any(shards.failures()):
             remove_folder(shards.path)
-    return summarize(round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability"])))
+    return summarize(
+        round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability", "finish"]))
+    )
 
 
 def _forget_changed(stage: StageDir, weights_digests: Mapping[str, str], old: Mapping[str, Any]) -> None:
@@ -245,15 +250,11 @@ def _request(round_: Round, example: Example, model: str, references: Sequence[E
         messages=round_.task.messages(example, references),
         weights=model,
         sampling=Sampling(
-            max_tokens=_max_tokens(round_),
+            max_tokens=round_.config.longest_at_test,
             seed=seed_of(round_.config.seed, example.id, model),
             stop=round_.task.stops(),
         ),
     )
-
-
-def _max_tokens(round_: Round) -> int:
-    return round_.config.evaluate.max_tokens or round_.config.collaborate.max_tokens
 
 
 def _json(content: Any) -> str:

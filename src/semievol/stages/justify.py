@@ -19,7 +19,7 @@ from semievol.stages.collaborate import CANDIDATE
 from semievol.stages.confidence import Measured, measure, warm_weights
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
-from semievol.tasks import Task
+from semievol.tasks import Task, answer_in
 
 Origin = Literal["unanimous", "justified", "majority", "single", "none"]
 
@@ -33,6 +33,7 @@ SCHEMA = pa.schema(
         ("mean_nll", pa.float64()),
         ("h_from", pa.string()),
         ("justification", pa.string()),
+        ("justification_finish", pa.string()),
         ("candidates", pa.list_(CANDIDATE)),  # last: taken over as they are
     ]
 )
@@ -46,6 +47,8 @@ class Settled:
     response: str | None
     origin: Origin
     justification: str | None = None
+    finish: str | None = None
+    """How the justification ended."""
 
 
 def justify(round_: Round, collaborated: StageDir) -> StageDir:
@@ -154,10 +157,12 @@ def _asks(round_: Round, answers: Sequence[str | None]) -> bool:
 def _settle(round_: Round, example: Example, candidates: Sequence[Candidate], said: Response | None) -> Settled:
     task = round_.task
     if said is not None:
-        answer = None if said.finish == "error" else task.parse(said.text, example)
+        answer = answer_in(task, said, example)
         if answer is None:
-            return Settled(None, None, "none", said.text)
-        return Settled(answer, _response(round_, example, answer, candidates, said.text), "justified", said.text)
+            return Settled(None, None, "none", said.text, said.finish)
+        whole = said.text if said.finish != "length" else None
+        response = _response(round_, example, answer, candidates, whole)
+        return Settled(answer, response, "justified", said.text, said.finish)
     different = distinct(task, candidates)
     if not different:
         return Settled(None, None, "none")
@@ -171,17 +176,18 @@ def _settle(round_: Round, example: Example, candidates: Sequence[Candidate], sa
 
 def _response(
     round_: Round, example: Example, answer: str, candidates: Sequence[Candidate], justification: str | None
-) -> str:
+) -> str | None:
     """The text that would train a model: the answer's standard form, or the worked solution that led to it.
 
     Where labeled examples are worked solutions, the most likely one with this answer is taken, the justification
-    only where no collaborator gave the answer.
+    only where no collaborator gave the answer. One that was cut is not taken; `None` where there is no other.
     """
     if not round_.has_solutions:
         return round_.task.response(dataclasses.replace(example, answer=answer, response=None))
     agreeing = [c for c in candidates if c.answer is not None and round_.task.equal(c.answer, answer)]
-    best = min(agreeing, key=lambda c: float("inf") if c.mean_nll is None else c.mean_nll, default=None)
-    return best.text if best else (justification or answer)
+    whole = [c for c in agreeing if c.finish != "length"]
+    best = min(whole, key=lambda c: float("inf") if c.mean_nll is None else c.mean_nll, default=None)
+    return best.text if best else justification
 
 
 def _justification_request(round_: Round, example: Example, candidates: Sequence[Candidate]) -> Request:
@@ -193,7 +199,7 @@ def _justification_request(round_: Round, example: Example, candidates: Sequence
         weights=warm_weights(round_.config),
         sampling=Sampling(
             temperature=config.justify.temperature,
-            max_tokens=config.collaborate.max_tokens,
+            max_tokens=config.longest,
             seed=seed_of(config.seed, round_.number, example.id, "justify"),
             stop=round_.task.stops(),
         ),
@@ -221,4 +227,5 @@ def _row(
         "mean_nll": measured.mean_nll if measured else None,
         "h_from": measured.origin if measured else None,
         "justification": final.justification,
+        "justification_finish": final.finish,
     }

@@ -38,7 +38,7 @@ def select(round_: Round, justified: StageDir) -> StageDir:
     if stage.begin(key, justified.revision, reads_rows=True):
         if section.enabled and section.criterion == "auto":
             section = section.model_copy(update={"criterion": _criterion(round_, justified)})
-        taus = thresholds(justified.tables(["answer", "origin", "agreement", "mean_nll"]), section)
+        taus = thresholds(justified.tables(["answer", "response", "origin", "agreement", "mean_nll"]), section)
         totals: Counter[str] = Counter(rows=0, kept=0)
         kept_by_answer: Counter[str] = Counter()
 
@@ -105,8 +105,10 @@ def thresholds(tables: Iterable[pa.Table], config: SelectConfig) -> Thresholds:
     """
     groups: dict[str, array[float]] = defaultdict(lambda: array("d"))
     for table in tables if config.enabled else ():
-        for answer, origin, agreement, h in _values(table, "answer", "origin", "agreement", "mean_nll"):
-            if answer is not None and _filtered(origin, config):
+        for answer, response, origin, agreement, h in _values(
+            table, "answer", "response", "origin", "agreement", "mean_nll"
+        ):
+            if answer is not None and response is not None and _filtered(origin, config):
                 groups[_group(answer, config)].append(_score(agreement, h, config))
     if groups and all(score == math.inf for scores in groups.values() for score in scores):
         raise BackendError(
@@ -131,15 +133,16 @@ def _known(h: float | None) -> bool:
 def decide(table: pa.Table, config: SelectConfig, taus: Thresholds) -> list[tuple[bool, str]]:
     """For each row, whether it is kept and why (Eq. 8)."""
     return [
-        _decide(answer, origin, agreement, h, h_from, config, taus)
-        for answer, origin, agreement, h, h_from in _values(
-            table, "answer", "origin", "agreement", "mean_nll", "h_from"
+        _decide(answer, response, origin, agreement, h, h_from, config, taus)
+        for answer, response, origin, agreement, h, h_from in _values(
+            table, "answer", "response", "origin", "agreement", "mean_nll", "h_from"
         )
     ]
 
 
 def _decide(
     answer: str | None,
+    response: str | None,
     origin: str,
     agreement: float,
     h: float | None,
@@ -149,6 +152,8 @@ def _decide(
 ) -> tuple[bool, str]:
     if answer is None:
         return False, "no answer"
+    if response is None:
+        return False, "every response with this answer was cut"
     if not config.enabled:
         return True, "selection is off"
     if agreement < config.min_agreement:

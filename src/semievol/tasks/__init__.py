@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from semievol.config import TaskConfig
-from semievol.records import Example, Message
+from semievol.records import Example, Message, Response
 from semievol.seams import Table, implementation
 
 TASKS: Table = {
@@ -46,6 +46,9 @@ class Task(Protocol):
     def parse(self, text: str, example: Example) -> str | None:
         """The canonical answer in a response to the example; `None` where there is none. Never raises."""
 
+    def parse_cut(self, text: str, example: Example) -> str | None:
+        """The canonical answer in a response that was cut, where it is sure that no more of it would have come."""
+
     def equal(self, one: str, other: str) -> bool:
         """Whether two canonical answers mean the same; also what makes an answer right."""
 
@@ -57,6 +60,14 @@ class Task(Protocol):
 
     def answers(self) -> tuple[str, ...] | None:
         """The closed set of canonical answers, shared by all examples; `None` where there is none."""
+
+
+def answer_in(task: Task, response: Response, example: Example) -> str | None:
+    """The canonical answer in a response; `None` where there is none, or it failed."""
+    if response.finish == "error":
+        return None
+    read = task.parse_cut if response.finish == "length" else task.parse
+    return read(response.text, example)
 
 
 def open_task(config: TaskConfig, labeled: Sequence[Example]) -> Task:

@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import chain
 
 from semievol.config import TaskConfig
 from semievol.errors import ConfigError, DataError
@@ -169,6 +170,22 @@ class BaseTask(Task):
             if (answer := self.read(inner, example)) is not None:
                 return answer
         return self.find(said, example)
+
+    def parse_cut(self, text: str, example: Example) -> str | None:
+        """As `parse`, where more follows on what is marked or wrapped, or `find_whole` is sure."""
+        said = before_next(without_thoughts(text), self._next)
+        followed = said[: said.rstrip().rfind("\n") + 1]  # the last line may go on
+        marked = self._marked(followed)
+        if marked is not None and (answer := self.read(marked, example)) is not None:
+            return answer
+        for inner in chain(unwrapped(said, False), unwrapped(followed, self.hashed)):
+            if (answer := self.read(inner, example)) is not None:
+                return answer
+        return self.find_whole(said, example)
+
+    def find_whole(self, text: str, example: Example) -> str | None:
+        """The canonical answer in a response that was cut, outside of marks and wrappings; here none is sure."""
+        return None
 
     def equal(self, one: str, other: str) -> bool:
         """Whether the answers are the same text."""

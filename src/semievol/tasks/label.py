@@ -71,6 +71,16 @@ class Label(BaseTask):
             or self._occurrences.only(text)
         )
 
+    def find_whole(self, text: str, example: Example) -> str | None:
+        """The label that the response is or claims, if no other begins with what stands at its end."""
+        first_line = next(iter(text.strip().splitlines()), "")
+        claim = next(self.claims(text), "").splitlines()
+        for part in (*claim[:1], text, first_line):
+            at_end = text.rstrip().endswith(part.rstrip())
+            if (label := self.read(part, example)) and not (at_end and self._spellings.may_go_on(part)):
+                return label
+        return self._occurrences.leading(first_line)
+
     def gold(self, text: str, example: Example) -> str:
         """The label in the answer column, where "Answer:" may stand before it."""
         label = self.read(text, example) or self.read(next(self.claims(text), ""), example)

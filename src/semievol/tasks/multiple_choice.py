@@ -116,6 +116,23 @@ class MultipleChoice(BaseTask):
             return _within(bare[1], len(example.options))
         return _only_claimed(text, example.options)
 
+    def find_whole(self, text: str, example: Example) -> str | None:
+        """The letter that the response is or claims, or the text of an option that no other goes on from."""
+        claim = next(self.claims(text), "")
+        first_line = next(iter(text.strip().splitlines()), "")
+        for part in filter(None, (claim, text, first_line)):
+            if bare := _BARE.fullmatch(part.strip()):
+                return _within(bare[1], len(example.options))
+            start = folded(part)
+            if sum(folded(option).startswith(start) for option in example.options) == 1:
+                same = _with_text(part, example.options)
+                if same:
+                    return same[0]
+            match = _CLAIMED.match(part)
+            if match and match["mark"] is not None and (letter := self.read(part, example)):
+                return letter
+        return None
+
     def _readings(self, text: str, options: Sequence[str]) -> tuple[str | None, list[str]]:
         """The letter of a cell read as letter or number, and the letters of the options whose text it is."""
         claim = next(self.claims(text), text)

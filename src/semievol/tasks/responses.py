@@ -18,7 +18,7 @@ _THOUGHT = re.compile(
 _KEYS = r"(?:final_?answer|answer|label|category|class|choice|option|result|prediction|sentiment)"
 _JSON = re.compile(
     rf"""(?P<quote>["']){_KEYS}(?P=quote)\s{{0,8}}:\s{{0,8}}\[?\s{{0,8}}"""
-    r"""(?:"(?P<double>(?:[^"\\\n]|\\.)*+)"|'(?P<single>(?:[^'\\\n]|\\.)*+)'|(?P<bare>[-+\w.]++))""",
+    r"""(?:"(?P<double>(?:[^"\\\n]|\\.)*+)"|'(?P<single>(?:[^'\\\n]|\\.)*+)'|(?P<bare>[-+\w.]++)(?=[\s,}\]]))""",
     re.IGNORECASE,
 )
 _TAG = re.compile(rf"<(?P<tag>{_KEYS})>(?P<inner>[^<]{{0,{INNER}}}+)</(?P=tag)>", re.IGNORECASE)

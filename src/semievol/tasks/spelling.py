@@ -119,6 +119,11 @@ class Spellings(Mapping[str, str]):
                 return label
         return None
 
+    def may_go_on(self, text: str) -> bool:
+        """Whether there is a longer spelling that begins so."""
+        start = folded(peeled(text)[-1])
+        return any(each.startswith(start) and each != start for each in self.by_fold())
+
     def by_fold(self) -> Mapping[str, set[str]]:
         """Folded spelling -> the labels that it may be."""
         return self._folds[0][1]
