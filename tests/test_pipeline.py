@@ -251,3 +251,47 @@ def test_every_answer_is_over_where_the_next_question_would_begin(
     assert {"base", "warm", "evolved"} < set(asked)
     assert set(asked.values()) == {("\n\nText:",)}
     assert {row["text"] for row in read_rows(result.path / "evaluate" / "base.parquet")} == {"sport"}
+
+
+@pytest.fixture
+def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """Every request for an answer, in the order in which they were asked."""
+    asked: list[Request] = []
+    answer = FakeBackend._answer
+
+    def recorded(self: FakeBackend, request: Request) -> Response:
+        if request.response is None:
+            asked.append(request)
+        return answer(self, request)
+
+    monkeypatch.setattr(FakeBackend, "_answer", recorded)
+    return asked
+
+
+def test_a_row_that_is_asked_again_in_a_later_round_is_drawn_anew(tmp_path: Path, requests: list[Request]) -> None:
+    run(topics_config(tmp_path, rounds=2, collaborate={"n": 2}))
+    seeds: dict[str, list[int]] = {}
+    for request in requests:
+        if request.id.startswith("unlabeled-"):
+            seeds.setdefault(request.id, []).append(request.sampling.seed)
+    again = [found for found in seeds.values() if len(found) == 2]
+    assert len(again) > 10
+    assert all(first != second for first, second in again)
+
+
+def test_each_collaborator_is_shown_its_own_number_of_examples(tmp_path: Path, requests: list[Request]) -> None:
+    crew = [{"weights": "warm", "examples": each} for each in (3, 1, 0, 2)]
+    run(topics_config(tmp_path, collaborate={"collaborators": crew}), until="collaborate")
+    shown = {request.id.partition("/")[2]: set[int]() for request in requests}
+    for request in requests:
+        shown[request.id.partition("/")[2]].add(request.messages[-1]["content"].count("Text: ") - 1)
+    assert shown == {"warm+3": {3}, "warm+1": {1}, "warm+0": {0}, "warm+2": {2}}
+
+
+def test_sft_is_measured_with_the_first_rounds_weights(tmp_path: Path) -> None:
+    for rounds in (1, 3):
+        (tmp_path / str(rounds)).mkdir()
+        run(topics_config(tmp_path / str(rounds), rounds=rounds))
+    one, three = (tmp_path / each / "run/evaluate" for each in ("1", "3"))
+    assert (one / "warm.parquet").read_bytes() == (three / "warm.parquet").read_bytes()
+    assert (three / "warm.parquet").read_bytes() != (three / "evolved.parquet").read_bytes()
