@@ -32,6 +32,8 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
     "model.device": ("cpu", "warmup"),
     "model.max_length": (999, "warmup"),
     "model.trust_remote_code": (True, "warmup"),
+    "model.chat_template_kwargs": ({"enable_thinking": False}, "warmup"),
+    "model.date": ("2026-02-03", "warmup"),
     "data.labeled": ("other.csv", "warmup"),
     "data.unlabeled": ("other.csv", "collaborate"),
     "data.test": ("other.csv", "evaluate"),

@@ -9,17 +9,15 @@ import pytest
 from semievol.config import ModelConfig
 from semievol.errors import ConfigError
 from semievol.models import (
-    end_of_turn,
     load_model,
     load_tokenizer,
     model_limit,
-    prompt_ids,
     resolve_device,
     resolve_dtype,
     resolve_model,
 )
 from semievol.records import Message
-from tiny import save_tiny_model, tiny_tokenizer
+from tiny import end_of_turn, prompt_ids, save_tiny_model, tiny_tokenizer
 
 pytest.importorskip("transformers")
 

@@ -64,3 +64,19 @@ def save_tiny_adapter(model: str, folder: Path, scale: float = 0.3) -> str:
                 weight.normal_(std=scale)
     adapted.save_pretrained(folder)
     return str(folder)
+
+
+def prompt_ids(tokenizer, messages):
+    """What transformers itself makes of a chat."""
+    return tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
+
+
+def response_ids(tokenizer, text):
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def end_of_turn(tokenizer):
+    from semievol.chat_template import ChatTemplate
+    from semievol.config import ModelConfig
+
+    return ChatTemplate(tokenizer, ModelConfig()).turn(None).end

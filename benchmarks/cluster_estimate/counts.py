@@ -12,20 +12,20 @@ def count() -> dict[str, Any]:
     from semievol import load
     from semievol.config import ModelConfig
     from semievol.data import load as load_data
-    from semievol.models import load_tokenizer, prompt_ids, response_ids
+    from semievol.models import load_template
     from semievol.stages.collaborate import collaborators
 
     config = load(CONFIG)
-    dataset, tokenizer = load_data(config), load_tokenizer(ModelConfig())
+    dataset, template = load_data(config), load_template(ModelConfig())
     splits, first, last = {}, None, None
     for name in ("labeled", "unlabeled", "test"):
-        rows = [prompt_ids(tokenizer, dataset.task.messages(each)) for each in getattr(dataset, name)]
+        rows = [template.prompt(dataset.task.messages(each)) for each in getattr(dataset, name)]
         splits[name] = {"rows": len(rows), "tokens": sum(map(len, rows))}
         first = min([*rows, *([first] if first else [])])
         last = max([*rows, *([last] if last else [])])
     assert first is not None
     assert last is not None
-    responses = [len(response_ids(tokenizer, dataset.task.response(each))) + 1 for each in dataset.labeled]
+    responses = [len(template.answer(dataset.task.response(each))) + 1 for each in dataset.labeled]
     recipe = config.recipe("warmup")
     return {
         "command": "SEMIEVOL_DATA=... python -m benchmarks.cluster_estimate --count",

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from semievol.models import end_of_turn
+from semievol.chat_template import ChatTemplate
+from semievol.config import ModelConfig
 from semievol.records import Request, Response
 
 
@@ -27,7 +28,7 @@ def generate(model: Any, tokenizer: Any, requests: Sequence[Request], max_new_to
     `top_k=0` because `generate` samples from the 50 likeliest tokens otherwise, and the method from all.
     """
     inputs = batch_of(tokenizer, [chat(tokenizer, one) for one in requests])
-    stops = sorted({tokenizer.eos_token_id, end_of_turn(tokenizer)})
+    stops = sorted({tokenizer.eos_token_id, ChatTemplate(tokenizer, ModelConfig()).turn(None).end})
     temperature = requests[0].sampling.temperature
     drawing = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature > 0 else {"do_sample": False}
     output = model.generate(

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from semievol.models import load_tokenizer, prompt_ids, resolve_model, response_ids
+from semievol.models import load_template, resolve_model
 from semievol.records import Request, Response
 
 from .workloads import Workload
@@ -30,7 +30,7 @@ class VLLM:
         self.loading = 0.0
         self._config = workload.config
         self._warm = LoRARequest("warm", 1, str(workload.adapter))
-        self._tokenizer = load_tokenizer(self._config.model)
+        self._template = load_template(self._config.model)
         self._engine: Any = None
 
     def open(self) -> None:
@@ -57,7 +57,7 @@ class VLLM:
         for weights in sorted({one.weights for one in requests}):
             asked = [one for one in requests if one.weights == weights]
             written = [one for one in asked if one.response is None]
-            prompts = [prompt_ids(self._tokenizer, one.messages) for one in written]
+            prompts = [self._template.prompt(one.messages) for one in written]
             said = self._said(prompts, [_sampling(one) for one in written], weights)
             responses += [_response(*each) for each in zip(written, said, strict=True)]
             responses += self._score([one for one in asked if one.response is not None], weights)
@@ -77,10 +77,7 @@ class VLLM:
 
         `prompt_logprobs` passes the prefix cache by, and fails on a CPU with an adapter (vLLM 0.32).
         """
-        texts = [
-            (prompt_ids(self._tokenizer, one.messages), response_ids(self._tokenizer, one.response or ""))
-            for one in requests
-        ]
+        texts = [(self._template.prompt(one.messages), self._template.answer(one.response or "")) for one in requests]
         prompts = [prompt + given[:i] for prompt, given in texts for i in range(len(given))]
         forced = [
             SamplingParams(max_tokens=1, temperature=0.0, logprobs=0, allowed_token_ids=[token])

@@ -195,23 +195,20 @@ def needed(sequences: list[list[int]]) -> int:
 
 def _counts(workload: Workload, training: Sequence[TrainingExample]) -> dict[str, Any]:
     """Requests, tokens requested and tokens needed of each stage; tokens of the training rows."""
-    from semievol.models import load_tokenizer, prompt_ids, response_ids
+    from semievol.models import load_template
 
-    tokenizer = load_tokenizer(workload.config.model)
+    template = load_template(workload.config.model)
     requests, requested, least = {}, {}, {}
     for stage, asked in workload.requests().items():
-        ids = [
-            (one.weights, prompt_ids(tokenizer, one.messages) + response_ids(tokenizer, one.response or ""))
-            for one in asked
-        ]
+        ids = [(one.weights, template.prompt(one.messages) + template.answer(one.response or "")) for one in asked]
         requests[stage] = len(ids)
         requested[stage] = sum(len(each) for _, each in ids)
         least[stage] = sum(needed([each for w, each in ids if w == name]) for name in {w for w, _ in ids})
-    answers = [len(response_ids(tokenizer, row.response)) + 1 for row in training]  # with the end of the turn
+    answers = [len(template.answer(row.response)) + 1 for row in training]  # with the end of the turn
     return {
         "requests": requests,
         "tokens_requested": requested,
         "tokens_needed": least,
-        "training_tokens": sum(len(prompt_ids(tokenizer, row.messages)) for row in training) + sum(answers),
+        "training_tokens": sum(len(template.prompt(row.messages)) for row in training) + sum(answers),
         "training_answer_tokens": sum(answers),
     }

@@ -14,6 +14,7 @@ from semievol.local.families import checked_model, is_local
 from semievol.plan import Estimate, Plan, make_plan
 from semievol.preflight import require_engine, require_ready
 from semievol.run_dir import RunDir
+from semievol.template_notes import template_notes
 from semievol.terminal import TextConsole
 
 SHOWN_ANSWERS = 12
@@ -48,7 +49,7 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
     require_ready(config, dataset)
     config = fitted(config, dataset)
     plan = make_plan(config, dataset, measure=measure)
-    notes = (*plan.notes, *cut_note(config, dataset))
+    notes = (*plan.notes, *cut_note(config, dataset), *template_notes(config, dataset))
     return Checked(dataset, examine(dataset), dataclasses.replace(plan, notes=notes))
 
 

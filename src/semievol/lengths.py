@@ -59,10 +59,11 @@ def token_counts(config: Config, texts: Sequence[str]) -> list[int]:
     """Tokens of each text, by the model's tokenizer where the run has it; else estimated."""
     if not is_local(config):
         return [math.ceil(len(text.encode()) / BYTES_PER_TOKEN) for text in texts]
-    from semievol.models import load_tokenizer, response_ids
+    from semievol.models import load_template
 
-    tokenizer = load_tokenizer(config.model)
-    return [len(response_ids(tokenizer, text)) for text in texts]
+    template = load_template(config.model)
+    opening = len(template.turn(None).opening)
+    return [opening + len(template.answer(text)) for text in texts]
 
 
 def _responses(dataset: Dataset) -> Iterator[str]:

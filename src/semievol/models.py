@@ -1,7 +1,7 @@
 """How the base model and its tokenizer are loaded, the same for inference and for training.
 
-What a chat looks like in tokens is decided here, once: `prompt_ids`, `response_ids` and `end_of_turn`. Importing this
-module loads neither torch nor transformers.
+What a chat looks like in tokens is decided in `semievol.chat_template`. Importing this module loads neither torch nor
+transformers.
 """
 
 import functools
@@ -11,16 +11,16 @@ import os
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from semievol.cache import cache_folder
+from semievol.chat_template import ChatTemplate, asks_for_the_date
 from semievol.config import ModelConfig
 from semievol.data.pypi import fetch
 from semievol.errors import BackendError, ConfigError, SemiEvolError, first_line
-from semievol.records import Message
 
 _log = logging.getLogger(__name__)
 
@@ -111,6 +111,11 @@ def load_tokenizer(config: ModelConfig) -> Any:
     return tokenizer
 
 
+def writes_the_date(config: ModelConfig) -> bool:
+    """Whether the model's chat template writes today's date."""
+    return asks_for_the_date(load_tokenizer(config).get_chat_template())
+
+
 def load_model(config: ModelConfig) -> Any:
     """The base model on its device in its resolved type, ready for inference.
 
@@ -144,7 +149,7 @@ def model_limit(config: ModelConfig) -> int:
     return min(limit for limit in (own, config.max_length, 2**31) if limit is not None)
 
 
-def stop_tokens(config: ModelConfig, tokenizer: Any) -> frozenset[int]:
+def stop_tokens(config: ModelConfig, template: ChatTemplate) -> frozenset[int]:
     """The tokens that end an answer: those that the model comes with, the end of a turn and the end of text."""
     from transformers import GenerationConfig
 
@@ -153,7 +158,7 @@ def stop_tokens(config: ModelConfig, tokenizer: Any) -> frozenset[int]:
     except OSError:  # the model comes without one
         generation = GenerationConfig.from_model_config(model_description(config))
     own = generation.eos_token_id
-    ends = [*(own if isinstance(own, list) else [own]), end_of_turn(tokenizer), tokenizer.eos_token_id]
+    ends = [*(own if isinstance(own, list) else [own]), template.turn(None).end, template.tokenizer.eos_token_id]
     return frozenset(end for end in ends if end is not None)
 
 
@@ -167,28 +172,13 @@ def model_description(config: ModelConfig) -> Any:
         )
 
 
-def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
-    """Token ids of the chat up to where the answer begins."""
-    ids: list[int] = tokenizer.apply_chat_template(list(messages), add_generation_prompt=True, return_dict=False)
-    return ids
+def load_template(config: ModelConfig) -> ChatTemplate:
+    """The tokenizer with its chat template.
 
-
-def response_ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of an answer, without the end of the turn."""
-    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def end_of_turn(tokenizer: Any) -> int:
-    """The token that ends an answer: the special token the chat template writes there, else the end of text.
-
-    They differ in some models: Qwen's base models end a turn with <|im_end|> and a text with <|endoftext|>.
+    Raises:
+        ConfigError: there is none, or the hub cannot be reached.
     """
-    chat = [{"role": "user", "content": "question"}, {"role": "assistant", "content": "answer"}]
-    after = tokenizer.apply_chat_template(chat, tokenize=False).rpartition("answer")[2]
-    ids = response_ids(tokenizer, after)
-    special = {id_ for id_, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return ids[0] if ids and ids[0] in special else int(tokenizer.eos_token_id)
+    return ChatTemplate(load_tokenizer(config), config)
 
 
 @contextmanager

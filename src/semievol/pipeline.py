@@ -25,6 +25,7 @@ from semievol.files import read_json, write_bytes, write_text
 from semievol.lengths import fitted
 from semievol.local import free_memory
 from semievol.local.families import checked_model, is_local
+from semievol.models import writes_the_date
 from semievol.preflight import require_engine, require_ready
 from semievol.progress import Reporter
 from semievol.provenance import commit
@@ -110,7 +111,7 @@ def run(
             reporter.say(line)
         require_engine(config)
         _check_model(config, folder, executor, reporter)
-        config = pinned(config, folder, executor, reporter)
+        config = _dated(pinned(config, folder, executor, reporter), folder, executor, reporter)
         dataset = dataset or load(config, folder.rows_path)
         config = _with_lengths(config, dataset, folder, executor, reporter)
         require_ready(config, dataset, until)
@@ -262,6 +263,22 @@ def _with_lengths(config: Config, dataset: Dataset, folder: RunDir, executor: Ex
     config = fitted(config, dataset, executor, reporter)
     folder.write_facts({**folder.facts(), "max_tokens": config.longest})
     return config
+
+
+def _dated(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
+    """The config with the day that the chat template writes, where it asks for one: that of the run's first start."""
+    if config.model.date is not None or not (is_local(config) or config.backend.kind == "vllm"):
+        return config
+    facts = folder.facts()
+    if "date" not in facts:
+        (asks,) = executor.map(writes_the_date, [config.model], reporter)
+        facts["date"] = _today() if asks else None
+        folder.write_facts(facts)
+    return config.model_copy(update={"model": config.model.model_copy(update={"date": facts["date"]})})
+
+
+def _today() -> str:
+    return time.strftime("%Y-%m-%d")
 
 
 def _check_model(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> None:

@@ -13,6 +13,7 @@ from semievol.backends import Backend, open_backend
 from semievol.config import Config
 from semievol.costs import Paid, without_price
 from semievol.data import Dataset
+from semievol.data.table import located
 from semievol.errors import DataError
 from semievol.lengths import fitted
 from semievol.prices import Price, price_of
@@ -137,7 +138,8 @@ def prompt_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[s
     limit, room = backend.max_length(), config.longest
 
     def tokens(name: str, example: Example) -> int:
-        count = backend.prompt_tokens(Request("", dataset.task.messages(example), "base"))
+        with located(f"{name} row {example.id}"):
+            count = backend.prompt_tokens(Request("", dataset.task.messages(example), "base"))
         if count + room > limit:
             raise DataError(
                 f"{name} row {example.id}: {count} prompt tokens and {room} for the response do not fit into the "

@@ -9,7 +9,7 @@ import pytest
 from semievol.config import Config, build
 from semievol.errors import BackendError, ConfigError
 from semievol.records import Message, Request, Response, Sampling
-from tiny import save_tiny_adapter, save_tiny_model
+from tiny import end_of_turn, prompt_ids, response_ids, save_tiny_adapter, save_tiny_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("peft")
@@ -20,12 +20,9 @@ from semievol.local.adapter import Adapter  # noqa: E402
 from semievol.local.batches import batches  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.models import (  # noqa: E402
-    end_of_turn,
     load_model,
     load_tokenizer,
-    prompt_ids,
     resolve_dtype,
-    response_ids,
 )
 
 QUESTIONS = [

@@ -29,8 +29,8 @@ pytest.importorskip("openai")
 import vllm_standin
 from semievol.backends.vllm.backend import VllmBackend
 from semievol.backends.vllm.token_ids import PLACES
-from semievol.models import end_of_turn, load_tokenizer, prompt_ids, response_ids
-from tiny import save_tiny_model
+from semievol.models import load_tokenizer
+from tiny import end_of_turn, prompt_ids, response_ids, save_tiny_model
 
 STANDIN = (sys.executable, vllm_standin.__file__, "serve")
 QUESTIONS = ("oil", "What is wheat?", "What is rain?", "Is grain up?", "What is wheat worth?")

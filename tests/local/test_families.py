@@ -23,7 +23,7 @@ from semievol.local.batches import tree  # noqa: E402
 from semievol.local.borrowed import train_adapter_alone  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.local.passes import Work  # noqa: E402
-from semievol.models import load_tokenizer  # noqa: E402
+from semievol.models import load_template, load_tokenizer  # noqa: E402
 from semievol.records import Message, Request, Sampling, TrainingExample  # noqa: E402
 from semievol.training.local import LocalTrainer, left_out  # noqa: E402
 from semievol.training.rows import Row, tokenised  # noqa: E402
@@ -77,7 +77,7 @@ def assert_alike(config: Config, weights: dict[str, str], name: str, model: Any,
                 assert logprob == pytest.approx(float(last.max()), abs=CLOSE), question
                 sequence.append(int(last.argmax()))
             ids = sequence[len(row.prompt) :]
-            assert own.text == tokenizer.decode(ids, skip_special_tokens=True).strip()
+            assert own.text == tokenizer.decode(ids, skip_special_tokens=False).strip()
 
 
 def plain_losses(base: Any, rows: Sequence[Row], seed: int) -> list[float]:
@@ -115,7 +115,7 @@ def _quick_collection() -> Iterator[None]:
 def test_a_family_answers_scores_and_trains_as_with_plain_libraries(family: Family, tmp_path: Path) -> None:
     model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
     config = build({"model": model.model_dump()})
-    rows = tokenised(load_tokenizer(model), EXAMPLES, 256)
+    rows = tokenised(load_template(model), EXAMPLES, 256)
 
     def plain() -> Any:
         return AutoModelForCausalLM.from_pretrained(model.name, dtype=torch.float32).eval().requires_grad_(False)

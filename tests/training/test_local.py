@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from semievol.chat_template import ChatTemplate
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import Stopped, TrainingError
 from semievol.records import Message, TrainingExample
-from tiny import save_tiny_model
+from tiny import end_of_turn, prompt_ids, response_ids, save_tiny_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
@@ -19,7 +20,7 @@ pytest.importorskip("trl")
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.config import build  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
-from semievol.models import end_of_turn, load_model, load_tokenizer, prompt_ids, response_ids  # noqa: E402
+from semievol.models import load_model, load_template, load_tokenizer  # noqa: E402
 from semievol.records import Request  # noqa: E402
 from semievol.training import Trained, sft  # noqa: E402
 from semievol.training.local import LocalTrainer  # noqa: E402
@@ -81,7 +82,7 @@ def test_training_lowers_the_loss_and_says_what_it_did(model: ModelConfig, tmp_p
     assert trained.steps == 8
     assert [(step, of) for step, of, _ in steps] == [(i, 8) for i in range(1, 9)]
     assert tuple(loss for _, _, loss in steps) == trained.losses
-    rows = tokenised(load_tokenizer(model), EXAMPLES, 256)
+    rows = tokenised(load_template(model), EXAMPLES, 256)
     assert trained.tokens == 4 * sum(row.length for row in rows)
 
 
@@ -106,7 +107,7 @@ def test_the_same_arguments_give_the_same_bytes_and_another_seed_others(model: M
 def test_training_sees_the_tokens_of_serving(model: ModelConfig) -> None:
     tokenizer = load_tokenizer(model)
     backend = TransformersBackend(build({"model": model.model_dump()}), {})
-    for row, example in zip(tokenised(tokenizer, EXAMPLES, 256), EXAMPLES, strict=True):
+    for row, example in zip(tokenised(ChatTemplate(tokenizer, ModelConfig()), EXAMPLES, 256), EXAMPLES, strict=True):
         served = backend.prompts.row(Request(example.id, example.messages, "base", response=example.response))
         assert row.prompt == served.prompt
         assert row.response == (*served.response, end_of_turn(tokenizer))

@@ -4,13 +4,16 @@ So training and answering see the same token ids, whichever engine answers.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from semievol.chat_template import ChatTemplate
 from semievol.config import ModelConfig
+from semievol.data.table import located
 from semievol.local.batches import Tokens
-from semievol.models import load_tokenizer, model_limit, prompt_ids, response_ids, stop_tokens
+from semievol.models import load_template, model_limit, stop_tokens
 from semievol.records import Request, Response, before_stop
 
 
@@ -43,9 +46,14 @@ class Prompts:
         self._closings: dict[tuple[str, ...], frozenset[int]] = {(): frozenset()}
 
     @cached_property
+    def template(self) -> ChatTemplate:
+        """The tokenizer with its chat template, loaded when it is first needed."""
+        return load_template(self._model)
+
+    @property
     def tokenizer(self) -> Any:
-        """The tokenizer, loaded when it is first needed."""
-        return load_tokenizer(self._model)
+        """The tokenizer."""
+        return self.template.tokenizer
 
     @cached_property
     def limit(self) -> int:
@@ -55,12 +63,20 @@ class Prompts:
     @cached_property
     def stops(self) -> frozenset[int]:
         """The tokens that end an answer."""
-        return stop_tokens(self._model, self.tokenizer)
+        return stop_tokens(self._model, self.template)
 
     def row(self, request: Request) -> Row:
-        """The request in tokens."""
-        given = [] if request.response is None else response_ids(self.tokenizer, request.response)
-        return Row(request, tuple(prompt_ids(self.tokenizer, request.messages)), tuple(given))
+        """The request in tokens; before a given response stands what the template writes there.
+
+        Raises:
+            DataError: the template refuses the chat; names the request.
+        """
+        with located(request.id) if request.id else nullcontext():
+            prompt = self.template.prompt(request.messages)
+            if request.response is None:
+                return Row(request, tuple(prompt), ())
+            opening = self.template.turn_of(request.messages).opening
+            return Row(request, (*prompt, *opening), tuple(self.template.answer(request.response)))
 
     def count(self, request: Request) -> int:
         """Number of tokens of the request's prompt, its given response included."""
@@ -80,8 +96,10 @@ class Prompts:
     def generated(self, row: Row, tokens: Sequence[int], logprobs: Sequence[float], ended: bool) -> Response:
         """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside.
 
-        Where one of the request's stops is in it, it ends there, with the tokens that its text needs.
+        Where one of the request's stops is in it, it ends there, with the tokens that its text needs. What the template
+        writes before an answer is no part of it.
         """
+        tokens, logprobs = self._without_opening(row, tokens, logprobs)
         text = self._decoded(tokens)
         if (before := before_stop(text, row.request.sampling.stop)) is not None:
             text, ended = before.rstrip(), True
@@ -114,7 +132,22 @@ class Prompts:
         )
 
     def _decoded(self, tokens: Sequence[int]) -> str:
-        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=True))
+        """The text with its control tokens: a turn that the model goes on to invent is seen as one."""
+        return str(self.tokenizer.decode(list(tokens), skip_special_tokens=False))
+
+    def _without_opening(
+        self, row: Row, tokens: Sequence[int], logprobs: Sequence[float]
+    ) -> tuple[Sequence[int], Sequence[float]]:
+        turn = self.template.turn_of(row.request.messages)
+        wanted = turn.opening_text.strip()
+        if not wanted or not self._decoded(tokens).lstrip().startswith(wanted):
+            return tokens, logprobs
+        count = 0
+        while not self._decoded(tokens[:count]).lstrip().startswith(wanted):
+            count += 1
+        while count < len(tokens) and not self._decoded(tokens[count : count + 1]).strip():
+            count += 1
+        return tokens[count:], logprobs[count:]
 
     def _closing(self, stop: tuple[str, ...]) -> frozenset[int]:
         """The tokens that hold the last character of a stop."""

@@ -256,6 +256,10 @@ class Config(Section):
                 "set executor.kind to inline"
             )
         for recipe in (self.recipe("warmup"), self.recipe("evolve")):
+            if recipe.kind == "hosted" and self.model.chat_template_kwargs:
+                raise ValueError(
+                    "model.chat_template_kwargs: a service's own training (training.kind: hosted) takes none"
+                )
             if recipe.kind == "hosted" and self.backend.kind in ("transformers", "vllm", "fake"):
                 raise ValueError(
                     f"training.kind is hosted and backend.kind is {self.backend.kind}: a model tuned at a service "
@@ -291,6 +295,8 @@ class Config(Section):
         return same_rows and self.recipe("warmup") == self.recipe("evolve")
 
     def _check_service(self) -> None:
+        if self.model.chat_template_kwargs and self.backend.service.base_url is None:
+            raise ValueError("model.chat_template_kwargs: OpenAI's own service has no chat template that takes any")
         if self.model.name.startswith("pypi://"):
             raise ValueError("model.name: backend.kind is openai; name the model as the service does")
         if self.backend.service.logprobs is False and self.select.enabled and self.select.criterion == "nll":

@@ -86,17 +86,19 @@ class LocalModel:
         return self.way.passes(model, work, pad)
 
 
-_held: dict[ModelConfig, LocalModel] = {}
+_held: dict[str, LocalModel] = {}
 """At most one."""
 
 
 def local_model(config: ModelConfig) -> LocalModel:
     """The model of this config; loaded on the first call, and again only after one for another config."""
     config = config.model_copy(update={"dtype": resolve_dtype(config)})  # a run's is resolved, that of its check is not
-    if config not in _held:
+    config = config.model_copy(update={"chat_template_kwargs": {}, "date": None})  # of its words, not its weights
+    key = config.model_dump_json()
+    if key not in _held:
         free_local_model()
-        _held[config] = LocalModel(config)
-    return _held[config]
+        _held[key] = LocalModel(config)
+    return _held[key]
 
 
 def free_local_model() -> None:

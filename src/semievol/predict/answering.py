@@ -96,11 +96,13 @@ def require_model(config: Config, model: str) -> None:
 
 
 def _fitted(config: Config, folder: RunDir) -> Config:
-    """The config with the run's number for `collaborate.max_tokens: auto`.
+    """The config with the run's number for `collaborate.max_tokens: auto`, and the day that its template writes.
 
     Raises:
-        ConfigError: the run has kept none.
+        ConfigError: the run has kept no number.
     """
+    if config.model.date is None and (date := folder.facts().get("date")):
+        config = config.model_copy(update={"model": config.model.model_copy(update={"date": date})})
     if config.collaborate.max_tokens != "auto":
         return config
     most = folder.facts().get("max_tokens")

@@ -133,11 +133,11 @@ def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
 
 
 CODE_VERSION: Mapping[str, int] = {
-    "warmup": 2,
-    "collaborate": 6,
-    "justify": 7,
-    "select": 5,
-    "evolve": 2,
-    "evaluate": 7,
+    "warmup": 3,
+    "collaborate": 7,
+    "justify": 8,
+    "select": 6,
+    "evolve": 3,
+    "evaluate": 8,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""

@@ -20,6 +20,7 @@ from semievol.stages.confidence import Measured, measure, warm_weights
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
 from semievol.tasks import Task, answer_in
+from semievol.tasks.responses import without_thoughts
 
 Origin = Literal["unanimous", "justified", "majority", "single", "none"]
 
@@ -187,7 +188,8 @@ def _response(
     agreeing = [c for c in candidates if c.answer is not None and round_.task.equal(c.answer, answer)]
     whole = [c for c in agreeing if c.finish != "length"]
     best = min(whole, key=lambda c: float("inf") if c.mean_nll is None else c.mean_nll, default=None)
-    return best.text if best else justification
+    solution = best.text if best else justification
+    return without_thoughts(solution).strip() or None if solution else None
 
 
 def _justification_request(round_: Round, example: Example, candidates: Sequence[Candidate]) -> Request:

@@ -15,6 +15,9 @@ _THOUGHT = re.compile(
     r"|\[(?P<close_mark>/)?THINK\]|(?P<end>◁/think▷|<\|end_of_thought\|>)|◁think▷|<\|begin_of_thought\|>",
     re.IGNORECASE,
 )
+_CHANNEL = "<|channel|>"
+_FINAL = "<|channel|>final<|message|>"
+"""Before what gpt-oss says to the person, and not to itself."""
 _KEYS = r"(?:final_?answer|answer|label|category|class|choice|option|result|prediction|sentiment)"
 _JSON = re.compile(
     rf"""(?P<quote>["']){_KEYS}(?P=quote)\s{{0,8}}:\s{{0,8}}\[?\s{{0,8}}"""
@@ -33,6 +36,7 @@ def without_thoughts(text: str) -> str:
     A closing mark without an opening one ends a thought that the prompt has opened; a thought that is not closed goes
     on to the end.
     """
+    text = text.rpartition(_FINAL)[2] if _FINAL in text else text.partition(_CHANNEL)[0]
     said: list[str] = []
     at, thinking = 0, False
     for mark in _THOUGHT.finditer(text):

@@ -16,7 +16,7 @@ from semievol.local.borrowed import State
 from semievol.local.lora import fuse
 from semievol.local.model import LocalModel, free_local_model, local_model
 from semievol.local.passes import Work
-from semievol.models import load_tokenizer, model_limit, out_of_memory, quiet, resolve_device, resolve_dtype
+from semievol.models import load_template, model_limit, out_of_memory, quiet, resolve_device, resolve_dtype
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
 from semievol.training.checkpoints import last_checkpoint, remove_checkpoints
@@ -53,8 +53,9 @@ class LocalTrainer:
         checkpoint = agreed(None if recipe.fsdp else last_checkpoint(out))
         if rank() == 0 and checkpoint is None:
             shutil.rmtree(out, ignore_errors=True)
-        tokenizer = load_tokenizer(model)
-        rows = tokenised(tokenizer, examples, model_limit(model))
+        template = load_template(model)
+        tokenizer = template.tokenizer
+        rows = tokenised(template, examples, model_limit(model))
         device = resolve_device(model)
         if device.startswith("cuda:") and device != "cuda:0":
             raise TrainingError(

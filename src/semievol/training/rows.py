@@ -12,9 +12,10 @@ from typing import Any
 
 import torch
 
+from semievol.chat_template import ChatTemplate
+from semievol.data.table import located
 from semievol.errors import TrainingError
 from semievol.local.batches import Tokens, tree
-from semievol.models import end_of_turn, prompt_ids, response_ids
 from semievol.records import TrainingExample
 
 
@@ -42,21 +43,25 @@ class Row:
         return len(self.prompt) + len(self.response)
 
 
-def tokenised(tokenizer: Any, examples: Sequence[TrainingExample], limit: int) -> list[Row]:
-    """The tokens of each chat: the backend's prompt, the answer, the end of the turn.
+def tokenised(template: ChatTemplate, examples: Sequence[TrainingExample], limit: int) -> list[Row]:
+    """The tokens of each chat: the backend's prompt, then the assistant's turn as the model's template writes it.
+
+    That is what stands before an answer (an empty thought, the name of a channel), the answer, the end of the turn.
 
     Raises:
+        DataError: the template refuses a chat; names the example.
         TrainingError: there are no examples, or one is longer than `limit` or has an impossible weight.
     """
     if not examples:
         raise TrainingError("there are no examples to train on")
-    end = end_of_turn(tokenizer)
     rows = []
     for example in examples:
         if not (math.isfinite(example.weight) and example.weight >= 0):
             raise TrainingError(f"example {example.id}: the weight {example.weight} is not a number of at least 0")
-        prompt = prompt_ids(tokenizer, example.messages)
-        row = Row(tuple(prompt), (*response_ids(tokenizer, example.response), end), example.weight)
+        with located(f"example {example.id}"):
+            prompt, answer = template.prompt(example.messages), template.answer(example.response)
+        turn = template.turn_of(example.messages)
+        row = Row(tuple(prompt), (*turn.opening, *answer, turn.end), example.weight)
         if row.length > limit:
             raise TrainingError(
                 f"example {example.id}: {row.length} tokens, and the model takes {limit}; "

@@ -30,6 +30,8 @@ class Dialect:
     def __init__(self, config: Config) -> None:
         service = config.backend.service
         self._extra = dict(service.extra_body)
+        if config.model.chat_template_kwargs:
+            self._extra = {"chat_template_kwargs": config.model.chat_template_kwargs} | self._extra
         self._room = "max_tokens"
         self._logprobs: bool | int | None = True if service.logprobs is not False else None
         self._left_out: set[str] = set()

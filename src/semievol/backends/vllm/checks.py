@@ -46,9 +46,11 @@ class Probe:
         Raises:
             BackendError: it does not.
         """
-        tokenizer = self._prompts.tokenizer
+        template = self._prompts.template
         for row in self._rows:
-            text = tokenizer.apply_chat_template(list(row.request.messages), add_generation_prompt=True, tokenize=False)
+            if template.marks_in(row.request.messages):
+                continue  # the server would take them for control tokens in a text
+            text = template.text(row.request.messages)
             body = {"model": base, "prompt": text, "add_special_tokens": False}
             answer = self._asked(body, f"{self._url}/tokenize")
             if not isinstance(answer, Mapping) or answer.get("tokens") != list(row.prompt):
