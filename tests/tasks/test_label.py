@@ -35,6 +35,7 @@ def test_labels_come_from_the_config_in_its_order_or_from_the_labeled_rows_sorte
         (["v1.0", "v1"], ("v1", "v1.0")),
         (["positive\u200b", "positive\u00a0", "negative "], ("negative", "positive")),
         (["1", "1", "1.0", "0"], ("0", "1")),
+        (["1.0", "1", "0"], ("0", "1")),
         (["caf\u00e9", "cafe\u0301", "bar"], ("bar", "caf\u00e9")),
     ],
 )
@@ -68,6 +69,8 @@ def noted(rows, *labels, **options):
         ),
         (["Yes", "no"], ("yes", "no"), "'Yes' (1 row) in the answer columns are the one label 'yes'"),
         (["US", "us", "US", "it"], (), "'US' (2 rows) and 'us' (1 row) are 2 labels, which differ in case or marks"),
+        (["clean, quiet", "rude"], (), "the answers 'clean, quiet' look like several labels in one cell"),
+        (["clean/quiet", "clean", "rude"], (), "the answers 'clean/quiet' look like several labels in one cell"),
         (["clean, quiet", "clean", "rude"], (), "the answers 'clean, quiet' look like several labels in one cell"),
     ],
 )
@@ -76,7 +79,7 @@ def test_what_is_folded_alike_or_a_list_is_noted_with_its_counts(rows, labels, n
 
 
 def test_plain_labels_are_not_noted():
-    assert noted(["grain, wheat", "oil", "money-fx", "oil"]) == ()
+    assert noted(["read/write", "oil", "money-fx", "oil"]) == ()
     assert noted(["alt.atheism", "b"], label_names={"alt.atheism": "religion"}) == ()
 
 

@@ -129,9 +129,7 @@ class Label(BaseTask):
         """The labels of the labeled rows: of spellings that look the same, the most frequent."""
         marked = ((self._marked(one.answer) or one.answer).strip() for one in labeled if one.answer)
         counts = Counter(one for one in marked if tidy(one))
-        spelling = {
-            one_number(one): tidy(one) for one, _ in sorted(counts.items(), key=lambda item: (item[1], item[0]))
-        }
+        spelling = {one_number(one): tidy(one) for one, _ in sorted(counts.items(), key=_rank)}
         return tuple(sorted(spelling.values()))
 
     def _add_renamed(self, spellings: dict[str, str]) -> None:
@@ -153,6 +151,12 @@ class Label(BaseTask):
             if spellings[key] != name:
                 raise ConfigError(f"task.label_names: {spelling!r} becomes {name!r}, which is renamed itself")
             spellings[one_number(spelling)] = name
+
+
+def _rank(counted: tuple[str, int]) -> tuple[int, int, str]:
+    """The more frequent spelling comes later, of equals the shorter."""
+    spelling, rows = counted
+    return rows, -len(spelling), spelling
 
 
 _REMEMBERED = 10_000

@@ -22,6 +22,7 @@ _GOES_ON = re.compile(
     r"|denn|parce|car|porque|因为|由于)\b|\s[-–—]\s|\s(?:because|since)\b)"
 )
 _NO_AND_MORE = re.compile(r"\s*(?:[,.;:!?)\"'。，]|\Z|\n|\s[-–—])")
+_LISTED = re.compile(r"\w\s*[,;|]\s*\w")
 _SEPARATOR = re.compile(r"\s*[,;|/]\s*|\s+(?:and|&)\s+")
 
 
@@ -88,10 +89,11 @@ class Occurrences:
 
 
 def parts_of_lists(labels: Sequence[str]) -> list[str]:
-    """The labels that are lists of several, some of which are labels themselves or parts of other lists."""
+    """The labels that look like lists: of parts with commas between, or of labels or parts of others however joined."""
     parts = {label: [folded(each) for each in _SEPARATOR.split(label) if each] for label in labels}
     seen: dict[str, int] = {}
     for found in parts.values():
         for part in set(found):
             seen[part] = seen.get(part, 0) + 1
-    return [label for label, found in parts.items() if len(found) > 1 and any(seen[part] > 1 for part in found)]
+    listed = {label for label, found in parts.items() if len(found) > 1 and any(seen[part] > 1 for part in found)}
+    return [label for label in labels if label in listed or _LISTED.search(label)]
