@@ -48,7 +48,7 @@ class Diverges(FakeTrainer):
 
 
 def config_in(folder: Path) -> Config:
-    return topics_config(folder, rounds=2, backend={"kind": f"{__name__}:Fails"})
+    return topics_config(folder, rounds=2, collaborate={"max_tokens": 16}, backend={"kind": f"{__name__}:Fails"})
 
 
 @pytest.fixture

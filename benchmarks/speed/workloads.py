@@ -178,7 +178,9 @@ def read_requests(path: Path) -> list[Request]:
 
 def as_request(fields: dict[str, Any]) -> Request:
     """The request of its JSON form."""
-    return Request(**{**fields, "messages": tuple(fields["messages"]), "sampling": Sampling(**fields["sampling"])})
+    sampling = fields["sampling"]
+    read = Sampling(**{**sampling, "stop": tuple(sampling.get("stop", ()))})
+    return Request(**{**fields, "messages": tuple(fields["messages"]), "sampling": read})
 
 
 def needed(sequences: list[list[int]]) -> int:

@@ -260,7 +260,7 @@ def workload(tmp_path_factory: pytest.TempPathFactory) -> Workload:
     save_tiny_adapter(model, folder / "warmup" / "adapter")
     config = build({"model": {"name": model, "dtype": "float32", "device": "cpu"}, "backend": {"batch_tokens": 200}})
     (folder / "config.yaml").write_text(dump(config), encoding="utf-8")
-    sampling = Sampling(temperature=1.0, max_tokens=config.collaborate.max_tokens)
+    sampling = Sampling(temperature=1.0, max_tokens=16)
     requests = []
     for row, question in enumerate(
         ["oil", "What is wheat?", "Is the price of grain up?", "a b c d e f g h", "Rain"] * 2
