@@ -1,5 +1,6 @@
 """How long a response may be: what the labeled responses need, with room."""
 
+import heapq
 import math
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -17,7 +18,8 @@ MORE, LEAST = 8, 16
 BYTES_PER_TOKEN = 3
 """Where the tokenizer is not at hand; tokens of words have four or more, those of digits and rare words fewer."""
 LONGEST = 256
-"""So many responses are counted in tokens: the longest in characters."""
+"""So many responses are counted in tokens: the longest in bytes, which scripts with many tokens a character have more
+of."""
 
 
 def fitted(
@@ -30,7 +32,7 @@ def fitted(
     """
     if config.collaborate.max_tokens != "auto":
         return config
-    texts = sorted(_responses(dataset), key=len, reverse=True)[:LONGEST]
+    texts = heapq.nlargest(LONGEST, _responses(dataset), key=_size)
     count = partial(token_counts, config)
     if executor is None:
         counts = count(texts)
@@ -58,12 +60,16 @@ def cut_note(config: Config, dataset: Dataset) -> Iterator[str]:
 def token_counts(config: Config, texts: Sequence[str]) -> list[int]:
     """Tokens of each text, by the model's tokenizer where the run has it; else estimated."""
     if not is_local(config):
-        return [math.ceil(len(text.encode()) / BYTES_PER_TOKEN) for text in texts]
+        return [math.ceil(_size(text) / BYTES_PER_TOKEN) for text in texts]
     from semievol.models import load_template
 
     template = load_template(config.model)
     opening = len(template.turn(None).opening)
     return [opening + len(template.answer(text)) for text in texts]
+
+
+def _size(text: str) -> int:
+    return len(text.encode())
 
 
 def _responses(dataset: Dataset) -> Iterator[str]:

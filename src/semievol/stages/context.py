@@ -134,10 +134,10 @@ def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
 
 CODE_VERSION: Mapping[str, int] = {
     "warmup": 3,
-    "collaborate": 7,
-    "justify": 8,
+    "collaborate": 8,
+    "justify": 9,
     "select": 6,
     "evolve": 3,
-    "evaluate": 8,
+    "evaluate": 9,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""

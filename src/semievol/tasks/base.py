@@ -37,6 +37,8 @@ _ELSEWHERE = (
     r"[\s*_]{0,4}(?:[:：=]|是|为|為|は|은|는|\b(?:ist|lautet|es|est|é|è|är|er|jest|je|este)\b)"
 )
 """The same in other languages."""
+GOING_ON = ("0", "a", ".5", " and")
+"""How a response that was cut might have gone on: a mark that all of them leave as it is is complete."""
 CLAIM_CHARS = 2000
 """How much text after an "Answer:" is looked at."""
 CLAIMS = 50
@@ -172,13 +174,19 @@ class BaseTask(Task):
         return self.find(said, example)
 
     def parse_cut(self, text: str, example: Example) -> str | None:
-        """As `parse`, where more follows on what is marked or wrapped, or `find_whole` is sure."""
-        said = before_next(without_thoughts(text), self._next)
-        followed = said[: said.rstrip().rfind("\n") + 1]  # the last line may go on
-        marked = self._marked(followed)
-        if marked is not None and (answer := self.read(marked, example)) is not None:
-            return answer
-        for inner in chain(unwrapped(said, False), unwrapped(followed, self.hashed)):
+        """As `parse`, where what is marked or wrapped is complete, another question begins, or `find_whole` is sure."""
+        spoken = without_thoughts(text)
+        said = before_next(spoken, self._next)
+        if said != spoken:
+            return self.parse(text, example)
+        if (marked := self._marked(said)) is not None:
+            complete = all(self._marked(said + more) == marked for more in GOING_ON)
+            answer = self.read(marked, example) if complete else self.find_whole(marked, example)
+            if answer is not None:
+                return answer
+        before, _, last_line = said.rstrip().rpartition("\n")
+        hashed = self.hashed and not last_line.lstrip().startswith("#")
+        for inner in chain(unwrapped(said, False), unwrapped(before, hashed)):
             if (answer := self.read(inner, example)) is not None:
                 return answer
         return self.find_whole(said, example)

@@ -118,18 +118,17 @@ class MultipleChoice(BaseTask):
 
     def find_whole(self, text: str, example: Example) -> str | None:
         """The letter that the response is or claims, or the text of an option that no other goes on from."""
+        text = unicode_form("NFKC", text)
         claim = next(self.claims(text), "")
-        first_line = next(iter(text.strip().splitlines()), "")
-        for part in filter(None, (claim, text, first_line)):
-            if bare := _BARE.fullmatch(part.strip()):
+        for part in (claim, text):
+            first_line = next(iter(part.strip().splitlines()), "")
+            if bare := _BARE.fullmatch(first_line):
                 return _within(bare[1], len(example.options))
-            start = folded(part)
-            if sum(folded(option).startswith(start) for option in example.options) == 1:
-                same = _with_text(part, example.options)
-                if same:
-                    return same[0]
-            match = _CLAIMED.match(part)
-            if match and match["mark"] is not None and (letter := self.read(part, example)):
+            if (letter := _whole_text(first_line, example.options)) is not None:
+                return letter
+            match = _CLAIMED.match(first_line)
+            marked = match and match["mark"] is not None and (match["letter"].isupper() or match["mark"].strip())
+            if marked and (letter := self.read(first_line, example)) is not None:
                 return letter
         return None
 
@@ -191,6 +190,16 @@ def _text_at_start(text: str, options: Sequence[str]) -> str | None:
             found.setdefault(wanted, []).append(letter)
     longest = found[max(found, key=len)] if found else []
     return longest[0] if len(longest) == 1 else None
+
+
+def _whole_text(text: str, options: Sequence[str]) -> str | None:
+    """The letter of the option that the text is or begins with, where no other option goes on from the text."""
+    start = folded(text)
+    longer = [option for option in options if folded(option).startswith(start)]
+    if longer:
+        same = _with_text(text, options)
+        return same[0] if len(longer) == len(same) == 1 and not _LETTER.fullmatch(start) else None
+    return _text_at_start(f"{text}x", options)
 
 
 def _letter_at_start(text: str, count: int) -> str | None:

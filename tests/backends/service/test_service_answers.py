@@ -80,6 +80,23 @@ def test_an_answer_of_nothing_but_thoughts_says_what_to_do() -> None:
     )
 
 
+@pytest.mark.parametrize("reason", ["length", "max_tokens", "MAX_TOKENS", "model_length"])
+def test_a_response_was_cut_whatever_the_service_calls_it(reason: str) -> None:
+    found = read_answer(REQUEST, completion("rain and", None, reason))
+    assert isinstance(found, Response)
+    assert found.finish == "length"
+
+
+@pytest.mark.parametrize(("tokens", "finish"), [(15, "stop"), (16, "length")])
+def test_a_response_without_a_reason_was_cut_if_it_is_as_long_as_it_may_be(tokens: int, finish: str) -> None:
+    content = completion("rain and", None)
+    content["choices"][0]["finish_reason"] = None
+    content["usage"]["completion_tokens"] = tokens
+    found = read_answer(REQUEST, content)
+    assert isinstance(found, Response)
+    assert found.finish == finish
+
+
 @pytest.mark.parametrize("content", ["<html>", None, [], {}, {"choices": []}, {"error": {"message": "busy"}}])
 def test_what_is_no_completion_is_asked_for_again(content: Any) -> None:
     found = read_answer(REQUEST, content)

@@ -10,6 +10,8 @@ from semievol.records import Request, Response, before_stop
 CHARACTERS_PER_TOKEN = 4
 """Bytes of UTF-8 in a token, about; services count tokens, and their tokenizers are their own."""
 
+CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
+"""What services call the end of a response that was cut."""
 MOST_EXTRA = 3
 """Tokens after the text: the end of the turn, and white space before it."""
 
@@ -34,28 +36,36 @@ def read_answer(request: Request, content: object) -> Response | Failure:
     message = message if isinstance(message, Mapping) else {}
     if refused := message.get("refusal"):
         return Failure("row", f"the model refused: {str(refused)[:200]}")
-    finish = choice.get("finish_reason")
-    if finish == "content_filter":
+    reason = choice.get("finish_reason")
+    if reason == "content_filter":
         return Failure("row", "the service's content filter withheld the answer")
     usage = content.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
     text = message.get("content")
     text = text if isinstance(text, str) else ""
-    if not text.strip() and finish == "length" and _reasoning_tokens(usage):
-        reason = f"all {request.sampling.max_tokens} tokens went into reasoning; raise collaborate.max_tokens"
-        return Failure("row", reason)
+    cut = _was_cut(reason, usage, request.sampling.max_tokens)
+    if not text.strip() and cut and _reasoning_tokens(usage):
+        why = f"all {request.sampling.max_tokens} tokens went into reasoning; raise collaborate.max_tokens"
+        return Failure("row", why)
     if (before := before_stop(text, request.sampling.stop)) is not None:
-        text, finish = before, "stop"
+        text, cut = before, False
     text = text.strip()
     logprobs = _logprobs(choice.get("logprobs"), text)
     return Response(
         id=request.id,
         text=text,
         logprobs=logprobs,
-        finish="length" if finish == "length" else "stop",
+        finish="length" if cut else "stop",
         prompt_tokens=_count(usage, "prompt_tokens", estimated_tokens(request)),
         completion_tokens=_count(usage, "completion_tokens", len(logprobs or ())),
     )
+
+
+def _was_cut(reason: object, usage: Mapping[str, Any], most: int) -> bool:
+    """Whether a response ended for its length; where the service does not say, whether it is as long as it may be."""
+    if isinstance(reason, str) and reason:
+        return reason.lower() in CUT
+    return _count(usage, "completion_tokens", 0) >= most
 
 
 def _count(usage: Mapping[str, Any], name: str, otherwise: int) -> int:
