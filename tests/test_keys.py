@@ -8,6 +8,7 @@ from typing import Any, cast, get_args
 
 import pytest
 
+from samples import topics_config
 from semievol.config import Config, build
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.config.section import Section
@@ -180,27 +181,20 @@ def write(path: Path, seed: int = 0) -> None:
 
 def config(folder: Path, option: str | None = None, value: Any = None) -> Config:
     """The config of a small run, with another value of one option."""
-    raw: dict[str, Any] = {
-        "output": str(folder / "run"),
-        "model": {"name": "one", "dtype": "float32"},
-        "data": {
-            "labeled": str(folder / "labeled.csv"),
-            "unlabeled": str(folder / "unlabeled.csv"),
-            "test": str(folder / "test.csv"),
-            "columns": {"prompt": "text", "answer": "topic"},
-        },
-        "task": {"kind": "label"},
-        "retrieval": {"kind": "bm25"},
-        "training": {"kind": "fake"},
-        "backend": {"kind": "fake"},
-    }
-    if option is not None:
+    value = str(folder / value) if value == "other.csv" else value
+    return with_options(folder, {} if option is None else {option: value})
+
+
+def with_options(folder: Path, values: Mapping[str, Any]) -> Config:
+    """The config of the small run, with other values of some options."""
+    raw = topics_config(folder, model={"name": "one", "dtype": "float32"}).model_dump(exclude_unset=True)
+    for option, value in values.items():
         *sections, name = option.split(".")
         inner = raw
         for section in sections:
             inner = inner.setdefault(section, {})
-        inner[name] = str(folder / value) if value == "other.csv" else value
-    if option == "data.layout":  # a layout has columns of its own
+        inner[name] = value
+    if "data.layout" in values:  # a layout has columns of its own
         del raw["data"]["columns"]
     return build(raw)
 
@@ -265,18 +259,6 @@ def test_another_value_of_an_engine_is_another_key(folder: Path, name: str) -> N
     engine = {"service": "openai", "vllm": "vllm"}.get(name.partition(".")[0], "fake")
     before = engine_key(folder, {"backend.kind": engine})
     assert engine_key(folder, {"backend.kind": engine, f"backend.{name}": ENGINE[name]}) != before
-
-
-def with_options(folder: Path, values: Mapping[str, Any]) -> Config:
-    """The config of the small run with other values of some options."""
-    raw = config(folder).model_dump(exclude_unset=True)
-    for option, value in values.items():
-        *sections, name = option.split(".")
-        inner = raw
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[name] = value
-    return build(raw)
 
 
 def keyed_recipe(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -234,20 +234,12 @@ def test_log_probabilities_that_are_none_cost_their_rows_and_not_the_selection(t
 
 
 def test_every_answer_is_over_where_the_next_question_would_begin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requests: list[Request]
 ) -> None:
-    asked: dict[str, tuple[str, ...]] = {}
-    answer = FakeBackend._answer
-
-    def inventive(self: FakeBackend, request: Request) -> Response:
-        if request.response is None:
-            asked[request.id.partition("/")[2]] = request.sampling.stop
-        return answer(self, request)
-
-    monkeypatch.setattr(FakeBackend, "_answer", inventive)
     monkeypatch.setattr(FakeBackend, "_draw", lambda self, request, shares: "sport\n\nText: more\nAnswer: money")
     result = run(topics_config(tmp_path, collaborate={"n": 2}))
     predict(topics_config(tmp_path), "evolved", str(tmp_path / "unlabeled.csv"), str(tmp_path / "out.csv"), Reporter())
+    asked = {request.id.partition("/")[2]: request.sampling.stop for request in requests}
     assert {"base", "warm", "evolved"} < set(asked)
     assert set(asked.values()) == {("\n\nText:",)}
     assert {row["text"] for row in read_rows(result.path / "evaluate" / "base.parquet")} == {"sport"}

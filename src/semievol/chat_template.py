@@ -57,14 +57,6 @@ class ChatTemplate:
         """
         return self._tokens(self.rendered(self._broken(messages)))
 
-    def text(self, messages: Sequence[Message]) -> str:
-        """The chat up to where the model goes on, as text.
-
-        Raises:
-            DataError: the template refuses the chat.
-        """
-        return self.rendered(messages)
-
     def turn_of(self, messages: Sequence[Message]) -> Turn:
         """What stands around the answer to a chat."""
         first = messages[0] if messages else None
@@ -72,7 +64,7 @@ class ChatTemplate:
 
     def answer(self, text: str) -> list[int]:
         """Token ids of an answer, without what stands around it."""
-        return self._tokens(self._mark(text, _BREAKS[0]))
+        return self._tokens(self._marks.sub(_break, text))
 
     def marks_in(self, messages: Sequence[Message]) -> list[str]:
         """The control tokens that are spelled out in the text of a chat."""
@@ -173,10 +165,7 @@ class ChatTemplate:
         """The chat with a break in each control token that its text spells out."""
         if not any(self._marks.search(message["content"]) for message in messages):
             return messages
-        return [Message(role=each["role"], content=self._mark(each["content"], _BREAKS[0])) for each in messages]
-
-    def _mark(self, text: str, by: str) -> str:
-        return self._marks.sub(lambda match: match[0][0] + by + match[0][1:], text)
+        return [Message(role=each["role"], content=self._marks.sub(_break, each["content"])) for each in messages]
 
     def _plain_tokens(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -212,6 +201,11 @@ class ChatTemplate:
                 ids.append(id_)
         lost = set(range(len(text))) - seen
         return ids if all(text[at].isspace() for at in lost) else None
+
+
+def _break(mark: re.Match[str]) -> str:
+    """The spelling of a control token with a break behind its first character."""
+    return mark[0][0] + _BREAKS[0] + mark[0][1:]
 
 
 def dated(template: str, date: str | None) -> str:

@@ -9,7 +9,7 @@ from rich.table import Table
 from semievol.backends import NO_LIMIT
 from semievol.config import Config
 from semievol.data import Dataset, Report, examine, load
-from semievol.lengths import cut_note, fitted
+from semievol.lengths import cut_note
 from semievol.local.families import checked_model, is_local
 from semievol.plan import Estimate, Plan, make_plan
 from semievol.preflight import require_engine, require_ready
@@ -47,7 +47,6 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
         checked_model(config.model)
     dataset = load(config, folder)
     require_ready(config, dataset)
-    config = fitted(config, dataset)
     plan = make_plan(config, dataset, measure=measure)
     notes = (*plan.notes, *cut_note(config, dataset), *template_notes(config, dataset))
     return Checked(dataset, examine(dataset), dataclasses.replace(plan, notes=notes))

@@ -45,11 +45,18 @@ def fitted(
 
 def cut_note(config: Config, dataset: Dataset) -> Iterator[str]:
     """Says how many labeled responses are longer than what may be answered; nothing where all fit."""
+    set_by_hand = {
+        f"{section}.max_tokens": most
+        for section, most in (
+            ("collaborate", config.collaborate.max_tokens),
+            ("evaluate", config.evaluate.max_tokens),
+        )
+        if isinstance(most, int)
+    }
+    if not set_by_hand:  # `auto` fits them all
+        return
     found = token_counts(config, [dataset.task.response(example) for example in dataset.labeled])
-    longest = {"collaborate.max_tokens": config.longest, "evaluate.max_tokens": config.longest_at_test}
-    if config.evaluate.max_tokens is None:
-        longest.pop("evaluate.max_tokens")
-    for option, most in longest.items():
+    for option, most in set_by_hand.items():
         if longer := sum(count >= most for count in found):
             yield (
                 f"{longer} of {len(found)} labeled answers are longer than {option}, {most} tokens with the end of the "

@@ -24,7 +24,7 @@ from semievol.executors import Executor, open_executor
 from semievol.files import read_json, write_bytes, write_text
 from semievol.lengths import fitted
 from semievol.local import free_memory
-from semievol.local.families import checked_model, is_local
+from semievol.local.families import checked_model, is_local, writes_chats
 from semievol.models import writes_the_date
 from semievol.preflight import require_engine, require_ready
 from semievol.progress import Reporter
@@ -258,16 +258,15 @@ def pinned(config: Config, folder: RunDir, executor: Executor, reporter: Reporte
 
 def _with_lengths(config: Config, dataset: Dataset, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
     """The config with a number for `collaborate.max_tokens: auto`, which `run.json` keeps."""
-    if config.collaborate.max_tokens != "auto":
-        return config
-    config = fitted(config, dataset, executor, reporter)
-    folder.write_facts({**folder.facts(), "max_tokens": config.longest})
-    return config
+    found = fitted(config, dataset, executor, reporter)
+    if found is not config:
+        folder.write_facts({**folder.facts(), "max_tokens": found.longest})
+    return found
 
 
 def _dated(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
     """The config with the day that the chat template writes, where it asks for one: that of the run's first start."""
-    if config.model.date is not None or not (is_local(config) or config.backend.kind == "vllm"):
+    if config.model.date is not None or not writes_chats(config):
         return config
     facts = folder.facts()
     if "date" not in facts:

@@ -13,7 +13,6 @@ from semievol.backends import Backend, open_backend
 from semievol.config import Config
 from semievol.costs import Paid, without_price
 from semievol.data import Dataset
-from semievol.data.table import located
 from semievol.errors import DataError
 from semievol.lengths import fitted
 from semievol.prices import Price, price_of
@@ -138,8 +137,7 @@ def prompt_lengths(config: Config, dataset: Dataset, backend: Backend) -> dict[s
     limit, room = backend.max_length(), config.longest
 
     def tokens(name: str, example: Example) -> int:
-        with located(f"{name} row {example.id}"):
-            count = backend.prompt_tokens(Request("", dataset.task.messages(example), "base"))
+        count = backend.prompt_tokens(Request(f"{name} row {example.id}", dataset.task.messages(example), "base"))
         if count + room > limit:
             raise DataError(
                 f"{name} row {example.id}: {count} prompt tokens and {room} for the response do not fit into the "
@@ -158,7 +156,7 @@ def _response_tokens(dataset: Dataset, backend: Backend) -> float:
     """Mean tokens of the labeled rows' responses; those of pseudo-labels are taken to be as long."""
     total = 0
     for example in dataset.labeled:
-        asked = Request("", dataset.task.messages(example), "base")
+        asked = Request(example.id, dataset.task.messages(example), "base")
         answered = dataclasses.replace(asked, response=dataset.task.response(example))
         total += backend.prompt_tokens(answered) - backend.prompt_tokens(asked)
     return total / max(len(dataset.labeled), 1)

@@ -7,7 +7,7 @@ from itertools import chain
 
 from semievol.config import Config
 from semievol.data import Dataset
-from semievol.local.families import is_local
+from semievol.local.families import writes_chats
 from semievol.records import Message
 
 _SPELLED = re.compile(r"<\|\w{2,30}\|>|\[/?INST\]|<(?:start|end)_of_turn>")
@@ -16,8 +16,7 @@ _SPELLED = re.compile(r"<\|\w{2,30}\|>|\[/?INST\]|<(?:start|end)_of_turn>")
 
 def template_notes(config: Config, dataset: Dataset) -> Iterator[str]:
     """Control tokens that rows spell out, a refused system, and answers that the template writes otherwise."""
-    local = is_local(config) or config.backend.kind == "vllm"
-    if not local:
+    if not writes_chats(config):
         yield from _marked(dataset, _spelled, "a service may take that for a control token")
         return
     from semievol.models import load_template

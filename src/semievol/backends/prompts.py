@@ -4,7 +4,6 @@ So training and answering see the same token ids, whichever engine answers.
 """
 
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -71,7 +70,7 @@ class Prompts:
         Raises:
             DataError: the template refuses the chat; names the request.
         """
-        with located(request.id) if request.id else nullcontext():
+        with located(request.id):
             prompt = self.template.prompt(request.messages)
             if request.response is None:
                 return Row(request, tuple(prompt), ())

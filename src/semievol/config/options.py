@@ -182,12 +182,16 @@ class EvolveConfig(Section):
     """Options of `training` that differ in this stage."""
 
 
+Baseline = Literal["logistic_regression", "self_trained_logistic_regression", "setfit"]
+"""A method without a language model."""
+
+
 class EvaluateConfig(Section):
     """Accuracy on the test rows, by generation."""
 
     models: tuple[Literal["base", "warm", "evolved"], ...] = ("base", "warm", "evolved")
     """Which models answer the test rows; `warm` is SFT on the labeled rows."""
-    baselines: tuple[Literal["logistic_regression", "self_trained_logistic_regression", "setfit"], ...] = ()
+    baselines: tuple[Baseline, ...] = ()
     """Methods without a language model that are trained on the same rows (label tasks): logistic regression over
     sentence embeddings of the labeled prompts; the same once more with its own surest answers to the unlabeled ones,
     by the rule of `select`; and SetFit, which trains the embedder on pairs of labeled prompts."""

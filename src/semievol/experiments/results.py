@@ -18,6 +18,7 @@ from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import Table
 from semievol.experiments.targets import Target
 from semievol.files import write_text
+from semievol.report.table import unanswered
 from semievol.terminal import TextConsole
 
 if TYPE_CHECKING:
@@ -124,12 +125,7 @@ def _provenance(found: Found) -> Iterator[str]:
 
 def _not_answered(found: Found) -> Iterator[str]:
     """Why a figure may be lower than what the model knows."""
-    unread = [f"{s.no_answer} of {s.variant} ({s.task})" for s in found.summaries if s.no_answer]
-    if unread:
-        yield f"Responses without a readable answer count as wrong: {', '.join(unread)}."
-    cut = [f"{s.cut} of {s.variant} ({s.task})" for s in found.summaries if s.cut]
-    if cut:
-        yield f"Responses that were cut for their length: {', '.join(cut)}; raise collaborate.max_tokens."
+    yield from unanswered((f"{s.variant} ({s.task})", s.no_answer, s.cut) for s in found.summaries)
     lost = [f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests]
     if lost:
         yield f"Requests that failed: {', '.join(lost)}. The same command asks again, where that may help."

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from semievol.config import PRESETS, Config, SelectConfig
-from semievol.config.options import CollaborateConfig, EvolveConfig, JustifyConfig
+from semievol.config.options import Baseline, CollaborateConfig, EvolveConfig, JustifyConfig
 
-Baseline = Literal["logistic_regression", "self_trained_logistic_regression", "setfit"]
 Model = Literal["base", "warm", "evolved"] | Baseline
 
 

@@ -38,6 +38,11 @@ def is_local(config: Config) -> bool:
     return config.backend.kind == "transformers" or config.training.kind == "local"
 
 
+def writes_chats(config: Config) -> bool:
+    """Whether this program itself makes the tokens of a run's chats."""
+    return is_local(config) or config.backend.kind == "vllm"
+
+
 def refusal(described: Any, *, remote_code: bool = False) -> str | None:
     """Why a model with this config of transformers cannot be used; `None` if it can.
 

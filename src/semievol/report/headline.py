@@ -46,7 +46,7 @@ def remarks(folder: RunDir) -> list[str]:
             lines.append(
                 f"Logistic regression on embeddings, {trained}, reaches {_share(simple)}: {relation} than SemiEvol."
             )
-    lines += unanswered(models.values())
+    lines += unanswered((row.name, row.no_answer, row.cut) for row in models.values())
     lines += failure_lines(folder)
     if evolved:
         lines.append("This is one run with one seed. Another seed draws other rows and gives other figures.")

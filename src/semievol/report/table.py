@@ -96,19 +96,24 @@ def terminal(folder: RunDir) -> RenderableType:
             cells += [percent(row.macro_f1)] if with_f1 else []
             table.add_row(*cells, str(row.rows), style="bold" if row.key == "evolved" else "")
         parts.append(table)
-        parts += [Text(visible(line)) for line in unanswered(row for row in rows if row.kind == "model")]
+        models = [(row.name, row.no_answer, row.cut) for row in rows if row.kind == "model"]
+        parts += [Text(visible(line)) for line in unanswered(models)]
     # Text, not markup, and in one line: a path may hold brackets, and is there to be copied.
     parts += [Text(visible(f"{what}: {where}"), no_wrap=True, overflow="ignore") for what, where in _places(folder)]
     return Group(*parts)
 
 
-def unanswered(rows: Iterable[Measured]) -> list[str]:
-    """How many responses had no answer, and how many were cut, by model; a line each."""
-    models = list(rows)
+def unanswered(counts: Iterable[tuple[str, int, int]]) -> list[str]:
+    """How many responses had no answer, and how many were cut; a line each.
+
+    Args:
+        counts: of each model its name, its responses without an answer, and those that were cut.
+    """
+    models = list(counts)
     lines = []
-    if unread := [f"{row.no_answer} of {row.name}" for row in models if row.no_answer]:
+    if unread := [f"{no_answer} of {name}" for name, no_answer, _ in models if no_answer]:
         lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")
-    if cut := [f"{row.cut} of {row.name}" for row in models if row.cut]:
+    if cut := [f"{cut} of {name}" for name, _, cut in models if cut]:
         lines.append(f"Responses that were cut for their length: {', '.join(cut)}; raise collaborate.max_tokens.")
     return lines
 

@@ -93,15 +93,17 @@ def setfit(config: Config, rows: Rows) -> Answers:
     known = Dataset.from_dict({"text": [example.prompt for example in rows.labeled], "label": truth})
     shown = not are_progress_bars_disabled()
     disable_progress_bars()
-    with tempfile.TemporaryDirectory() as folder:
-        recipe = TrainingArguments(output_dir=folder, seed=config.seed, report_to="none", save_strategy="no")
-        trainer = Trainer(model, recipe, train_dataset=known)
-        trainer.pop_callback(ProgressCallback)
-        trainer.train()
-    if shown:
-        enable_progress_bars()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            recipe = TrainingArguments(output_dir=folder, seed=config.seed, report_to="none", save_strategy="no")
+            trainer = Trainer(model, recipe, train_dataset=known)
+            trainer.pop_callback(ProgressCallback)
+            trainer.train()
+    finally:
+        if shown:
+            enable_progress_bars()
     shares = model.predict_proba([example.prompt for example in rows.test], as_numpy=True, show_progress_bar=False)
-    return [(labels[row.argmax()], float(row.max())) for row in shares]
+    return _surest(labels, shares)
 
 
 def selected(answered: Answers, config: Config) -> list[int]:
@@ -160,7 +162,12 @@ def _truth(labeled: Sequence[Example]) -> list[str]:
 
 
 def _answers(model: Any, vectors: Vectors) -> Answers:
-    return [(str(model.classes_[row.argmax()]), float(row.max())) for row in model.predict_proba(vectors)]
+    return _surest(model.classes_, model.predict_proba(vectors))
+
+
+def _surest(answers: Sequence[str], shares: Vectors) -> Answers:
+    """The likeliest answer of each row of probabilities (N, answers)."""
+    return [(str(answers[row.argmax()]), float(row.max())) for row in shares]
 
 
 BASELINES: Mapping[str, Callable[[Config, Rows], Answers]] = {

@@ -30,7 +30,6 @@ class Occurrences:
     """Looks for the labels of a task in texts."""
 
     def __init__(self, spellings: Spellings) -> None:
-        self._spellings = spellings
         self._labels = spellings.by_fold()
         numbers = [each for each in self._labels if _NUMERIC.fullmatch(each)]
         self._most = max(numbers, key=lambda each: float(each.replace(",", ".")), default=None)

@@ -1,7 +1,7 @@
 """When two spellings are one label, and how far a response may be from a label's spelling."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from unicodedata import normalize as unicode_form
 
 _INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
@@ -98,7 +98,7 @@ class Spellings(Mapping[str, str]):
                 break
         raise KeyError(text)
 
-    def __iter__(self) -> Iterable[str]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[str]:
         return iter(self._exact)
 
     def __len__(self) -> int:

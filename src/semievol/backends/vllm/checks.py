@@ -50,7 +50,7 @@ class Probe:
         for row in self._rows:
             if template.marks_in(row.request.messages):
                 continue  # the server would take them for control tokens in a text
-            text = template.text(row.request.messages)
+            text = template.rendered(row.request.messages)
             body = {"model": base, "prompt": text, "add_special_tokens": False}
             answer = self._asked(body, f"{self._url}/tokenize")
             if not isinstance(answer, Mapping) or answer.get("tokens") != list(row.prompt):
