@@ -53,12 +53,15 @@ def run_seed(seed: int) -> None:
     import semievol
     from semievol.progress import log_to, reporter_for_terminal
     from semievol.report import finish
+    from semievol.run_dir import RunDir
 
     kept = RESULTS / f"seed-{seed}"
     if (kept / "metrics.json").exists():
         return
     config = semievol.load(CONFIG, [f"seed={seed}", f"output=runs/demo-seed-{seed}"])
-    log_to(Path(config.output) / "logs" / "run.log")
+    folder = RunDir(config.output)
+    folder.claim()  # a folder with a log in it, and no run, would be refused
+    log_to(folder.log_path)
     result = semievol.run(config, reporter=reporter_for_terminal())
     finish(result.path)
     kept.mkdir(parents=True, exist_ok=True)
