@@ -13,7 +13,6 @@ import shutil
 import statistics
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import ROOT, write_part

@@ -128,7 +128,7 @@ def trl(
                 lora_dropout=recipe.lora_dropout,
                 target_modules=modules if isinstance(modules, str) else list(modules),
             ),
-            callbacks=[_ticking(tick)],
+            callbacks=[ticking(tick)],
         )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
@@ -146,7 +146,8 @@ def as_text(tokenizer: Any, row: TrainingExample) -> dict[str, str]:
     return {"prompt": prompt, "completion": row.response}
 
 
-def _ticking(tick: Tick) -> Any:
+def ticking(tick: Tick) -> Any:
+    """A callback of transformers' Trainer that passes each step's loss on."""
     from transformers import TrainerCallback
 
     class Ticking(TrainerCallback):  # type: ignore[misc]

@@ -134,13 +134,18 @@ def load_model(config: ModelConfig) -> Any:
             dtype=getattr(torch, resolve_dtype(config)),
             use_safetensors=True,
         )
-        # Weights that could be trained take other paths through torch, whose last bits differ. PEFT freezes them, so
-        # the base would answer otherwise after an adapter was used than before.
-        # Keeping the last positions alone leaves a tensor with gaps. Torch multiplies such a one with the vocabulary
-        # by bmm, which copies the matrix once for each row of the batch: a third of the time of answering on a CPU,
-        # and 1.5 to 1.8 times the whole step's time in training.
-        model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
-        return model.to(resolve_device(config)).eval().requires_grad_(False)
+        return readied(model, resolve_device(config))
+
+
+def readied(model: Any, device: str) -> Any:
+    """A model of transformers on its device, ready to answer."""
+    # Weights that could be trained take other paths through torch, whose last bits differ. PEFT freezes them, so
+    # the base would answer otherwise after an adapter was used than before.
+    # Keeping the last positions alone leaves a tensor with gaps. Torch multiplies such a one with the vocabulary
+    # by bmm, which copies the matrix once for each row of the batch: a third of the time of answering on a CPU,
+    # and 1.5 to 1.8 times the whole step's time in training.
+    model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
+    return model.to(device).eval().requires_grad_(False)
 
 
 def model_limit(config: ModelConfig) -> int:

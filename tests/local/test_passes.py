@@ -10,6 +10,7 @@ pytest.importorskip("transformers")
 from semievol.config import ModelConfig  # noqa: E402
 from semievol.local.batches import Batch, tree  # noqa: E402
 from semievol.local.even import EvenPasses, Interface  # noqa: E402
+from semievol.local.packed import Packing  # noqa: E402
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa: E402
 from semievol.local.tree import similar  # noqa: E402
 from semievol.local.ways import way_of  # noqa: E402
@@ -59,6 +60,48 @@ def _block_sizes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
         monkeypatch.setattr("semievol.local.attention.KEPT", 0)
 
 
+def flash(query, key, value, query_starts, key_starts, most_queries, most_keys, scale, window_size, enable_gqa):
+    """What torch's kernel for packed sequences computes, sequence by sequence."""
+    assert window_size == (-1, 0)
+    assert enable_gqa
+    queries, keys = query_starts.diff().tolist(), key_starts.diff().tolist()
+    assert (max(queries), max(keys)) == (most_queries, most_keys)
+    found = []
+    for q, k, v in zip(query.split(queries), key.split(keys), value.split(keys), strict=True):
+        sharing = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(sharing, dim=1), v.repeat_interleave(sharing, dim=1)
+        seen = torch.ones(len(q), len(k), dtype=torch.bool).tril(len(k) - len(q))
+        scores = torch.einsum("qhd,khd->hqk", q, k) * scale
+        found.append(torch.einsum("hqk,khd->qhd", scores.masked_fill(~seen, -torch.inf).softmax(-1), v))
+    return torch.cat(found)
+
+
+@pytest.fixture
+def _packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card's way through the tree, with its kernel's arithmetic on a CPU."""
+    monkeypatch.setattr("semievol.local.packed.varlen_attn", flash)
+    monkeypatch.setattr("semievol.local.packed._CAUSAL", {"window_size": (-1, 0)})
+    monkeypatch.setattr("semievol.local.packed._GROUPED", {"enable_gqa": True})
+    monkeypatch.setattr("semievol.local.tree.packs", lambda query: True)
+
+
+@pytest.mark.usefixtures("_packing")
+def test_packed_sequences_give_the_logits_of_each_alone_and_go_on_as_each_would(config: ModelConfig) -> None:
+    test_the_logits_are_those_of_each_sequence_alone(config, "tree")
+    test_rows_go_on_as_each_would_alone(config, "tree")
+
+
+@pytest.mark.usefixtures("_packing")
+def test_gradients_flow_back_through_packed_sequences(config: ModelConfig) -> None:
+    test_gradients_flow_back_through_what_is_shared(config)
+
+
+@pytest.mark.usefixtures("_packing")
+def test_packed_sequences_that_share_nothing_are_not_copied(config: ModelConfig) -> None:
+    assert Packing([([], [0, 1]), ([], [2])], torch.device("cpu")).places is None
+    assert Packing([([], [0, 1]), ([0], [2])], torch.device("cpu")).places.tolist() == [0, 1, 0, 2]
+
+
 @pytest.mark.usefixtures("_block_sizes")
 @pytest.mark.parametrize("way", ["tree", "padded", "even", "anew"])
 def test_the_logits_are_those_of_each_sequence_alone(config: ModelConfig, way: str) -> None:
@@ -90,7 +133,7 @@ def test_rows_go_on_as_each_would_alone(config: ModelConfig, way: str) -> None:
 
 def test_sequences_of_similar_size_are_padded_together() -> None:
     sizes = [(3, 10), (30, 40), (0, 7), (4, 9), (28, 45), (3, 90)]
-    assert similar(sizes, None) == [[1, 4, 3, 5, 0]]
+    assert similar(sizes, 20_000) == [[1, 4, 3, 5, 0]]
     assert similar(sizes, 0) == [[1], [4], [3], [5], [0]]
     assert similar(sizes, 30 * 45 * 2 - 30 * 40 - 28 * 45) == [[1, 4], [3], [5, 0]]
     assert similar([(0, 3)], 100) == []

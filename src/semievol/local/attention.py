@@ -90,7 +90,13 @@ def fused(
 ) -> torch.Tensor:
     """See `attention`: torch's own, which takes a single block."""
     (whole,) = parts
-    sharing = query.shape[2] // key.shape[2]
+    (batch, queries, heads, width), groups = query.shape, key.shape[2]
+    sharing = heads // groups
+    if queries == 1:  # those that share a key are its queries, and nothing is copied
+        q = query.view(batch, groups, sharing, width)
+        mask = whole.bias[:, None].expand(-1, 1, sharing, -1)
+        found = scaled_dot_product_attention(q, key.transpose(1, 2), value.transpose(1, 2), mask, scale=scale)
+        return found.view(batch, 1, heads, -1)
     key, value = (each.transpose(1, 2).repeat_interleave(sharing, dim=1) for each in (key, value))
     found = scaled_dot_product_attention(query.transpose(1, 2), key, value, whole.bias[:, None], scale=scale)
     return found.transpose(1, 2)

@@ -85,7 +85,7 @@ class TreePasses:
         assert self._past is not None
         ids = torch.tensor([list(tokens)], device=self._model.device)
         logits = self._forward(ids, self._past.lengths[None], self._past, 0)
-        self._past.lengths = self._past.lengths + 1
+        self._past.advance()
         self._work.count(len(tokens))
         return logits
 

@@ -9,18 +9,20 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
-from torch.nn.functional import embedding
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from semievol.local.attention import Block, attention, bias, blocks
 from semievol.local.batches import Batch, Tokens
+from semievol.local.packed import Packing, packs, rows
 
 NAME = "semievol_tree"
 
 MOST_PADDED = 20_000
 """Pairs of a query and a key that attention may compute for nothing on a CPU before it is cheaper to compute another
 group of sequences."""
+MOST_PADDED_ELSEWHERE = 4_000_000
+"""That of an accelerator whose kernels for packed sequences cannot be had."""
 
 
 class Attention(Protocol):
@@ -44,16 +46,21 @@ class Tree:
 
     def __init__(self, batch: Batch[Any], device: torch.device, *, keep: bool = False) -> None:
         self._row: list[int] = []
+        self._device = device
+        self._groups: list[list[tuple[list[int], list[int]]]] = []
+        """Sequences of similar size: where in the row each one's ancestors stand, and its own tokens."""
         self._levels: list[_Level] = []
-        (root,) = self._lay([batch.root], [[]], device)
-        stems = self._lay(batch.stems, [root] * len(batch.stems), device)
+        self._packing: Packing | None = None
+        (root,) = self._lay([batch.root], [[]])
+        stems = self._lay(batch.stems, [root] * len(batch.stems))
         above = [root + stems[stem] for stem in batch.stem_of_leaf]
-        self.leaves = self._lay(batch.leaves, above, device)
+        self.leaves = self._lay(batch.leaves, above)
         """Where in the row the tokens of each leaf stand."""
         self.paths = [path + leaf for path, leaf in zip(above, self.leaves, strict=True)]
         """Where those of each leaf's whole path stand."""
         self.ids = torch.tensor([self._row], device=device)  # (1, N)
-        self.positions = torch.cat([level.depths for level in self._levels])[None]  # (1, N)
+        depths = [len(above) + place for group in self._groups for above, own in group for place in range(len(own))]
+        self.positions = torch.tensor([depths], device=device)  # (1, N)
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         """Keys and values of the row, (N, G, D) each, by layer."""
         self._keep = keep
@@ -62,16 +69,21 @@ class Tree:
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
     ) -> torch.Tensor:
         """See `Attention`."""
-        found = []
-        for level in self._levels:
-            keys, values = _rows(key, level.keys), _rows(value, level.keys)
-            attended = attention(_rows(query, level.queries), keys, values, level.blocks(query.dtype), scale)
-            found.append(_rows(attended.flatten(0, 1), level.real))
         if self._keep:
             self.kept.append((key, value))
+        if packs(query):
+            if self._packing is None:
+                self._packing = Packing([sequence for group in self._groups for sequence in group], self._device)
+            return self._packing.attend(query, key, value, scale)
+        self._levels = self._levels or [_Level(group, self._device) for group in self._groups]
+        found = []
+        for level in self._levels:
+            keys, values = rows(key, level.keys), rows(value, level.keys)
+            attended = attention(rows(query, level.queries), keys, values, level.blocks(query.dtype), scale)
+            found.append(rows(attended.flatten(0, 1), level.real))
         return torch.cat(found)
 
-    def _lay(self, parts: Sequence[Tokens], above: Sequence[list[int]], device: torch.device) -> list[list[int]]:
+    def _lay(self, parts: Sequence[Tokens], above: Sequence[list[int]]) -> list[list[int]]:
         """Appends parts to the row, those of similar size one after another; where each one's tokens stand.
 
         Args:
@@ -79,21 +91,21 @@ class Tree:
         """
         places: list[list[int]] = [[] for _ in parts]
         sizes = [(len(part), len(path) + len(part)) for part, path in zip(parts, above, strict=True)]
-        for group in similar(sizes, MOST_PADDED if device.type == "cpu" else None):
+        for group in similar(sizes, MOST_PADDED if self._device.type == "cpu" else MOST_PADDED_ELSEWHERE):
             for number in group:
                 start = len(self._row)
                 self._row += parts[number]
                 places[number] = list(range(start, len(self._row)))
-            self._levels.append(_Level([(above[number], places[number]) for number in group], device))
+            self._groups.append([(above[number], places[number]) for number in group])
         return places
 
 
-def similar(sizes: Sequence[tuple[int, int]], most_padded: int | None) -> list[list[int]]:
+def similar(sizes: Sequence[tuple[int, int]], most_padded: int) -> list[list[int]]:
     """The numbers of the sequences that are not empty, in groups that attention pads to their largest, largest first.
 
     Args:
         sizes: queries and keys of each sequence.
-        most_padded: pairs of a query and a key that a group may hold for nothing; one group where it is `None`.
+        most_padded: pairs of a query and a key that a group may hold for nothing.
     """
     groups: list[list[int]] = []
     queries = keys = real = 0
@@ -103,7 +115,7 @@ def similar(sizes: Sequence[tuple[int, int]], most_padded: int | None) -> list[l
             break
         real += own_queries * own_keys
         padded = (len(groups[-1]) + 1) * queries * max(keys, own_keys) - real if groups else 0
-        if not groups or (most_padded is not None and padded > most_padded):
+        if not groups or padded > most_padded:
             groups.append([])
             queries, keys, real = own_queries, 0, own_queries * own_keys
         groups[-1].append(number)
@@ -127,15 +139,12 @@ class _Level:
             [*range(len(a), len(a) + len(o)), *[len(a) + len(o) - 1] * (most_queries - len(o))] for a, o in sequences
         ]
         real = [row * most_queries + place for row, (_, o) in enumerate(sequences) for place in range(len(o))]
-        depth = torch.tensor(depths, device=device)
         self.queries = torch.tensor(queries, device=device)
         """Where in the row each token stands, (B, Q)."""
         self.keys = torch.tensor(keys, device=device)
         """Where each token of the whole path from the root on stands, (B, K)."""
         self.real = torch.tensor(real, device=device)
         """Which places of `queries`, flattened, are not padding."""
-        self.depths = depth.flatten()[self.real]
-        """How many tokens precede each token."""
         self._depths = depths
         self._blocks: list[Block] = []
 
@@ -161,17 +170,23 @@ class Past:
         places = torch.tensor(
             [path + [0] * (max(map(len, paths)) - len(path)) for path in paths], device=tree.ids.device
         )
+        self._whole: Block | None = None
+        """Which keys the next tokens see; the same for all layers."""
         self._layers: list[tuple[torch.Tensor, torch.Tensor]] = []
         while tree.kept:
             key, value = tree.kept.pop(0)
             self._layers.append((_with_room(key, places, room), _with_room(value, places, room)))
 
-    def select(self, rows: Sequence[int]) -> None:
+    def select(self, going: Sequence[int]) -> None:
         """Goes on with some of the sequences."""
-        index = torch.tensor(rows, device=self.lengths.device)
-        self.lengths = self.lengths[index]
+        index = torch.tensor(going, device=self.lengths.device)
+        self.lengths, self._whole = self.lengths[index], None
         for number, (keys, values) in enumerate(self._layers):
             self._layers[number] = keys[index], values[index]
+
+    def advance(self) -> None:
+        """Takes what was attended to last as part of the sequences."""
+        self.lengths, self._whole = self.lengths + 1, None
 
     def attend(
         self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float
@@ -180,21 +195,17 @@ class Past:
         keys, values = self._layers[layer]
         every = torch.arange(len(query), device=query.device)
         keys[every, self.lengths], values[every, self.lengths] = key, value
-        visible = torch.arange(keys.shape[1], device=query.device) <= self.lengths[:, None, None]  # (B, 1, K)
-        whole = Block(0, 1, 0, keys.shape[1], bias(visible, query.dtype))
-        return attention(query[:, None], keys, values, [whole], scale)[:, 0]
-
-
-def _rows(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Vectors (N, G, D) by their places (...): (..., G, D). `embedding` has the fastest backward pass of a gather."""
-    return embedding(index, vectors.flatten(1)).view(*index.shape, *vectors.shape[1:])
+        if self._whole is None or self._whole.bias.dtype != query.dtype:
+            visible = torch.arange(keys.shape[1], device=query.device) <= self.lengths[:, None, None]  # (B, 1, K)
+            self._whole = Block(0, 1, 0, keys.shape[1], bias(visible, query.dtype))
+        return attention(query[:, None], keys, values, [self._whole], scale)[:, 0]
 
 
 def _with_room(vectors: torch.Tensor, places: torch.Tensor, room: int) -> torch.Tensor:
     """Vectors (N, G, D) by their places (B, K), with room for more: (B, K + room, G, D)."""
-    (rows, length), shape = places.shape, vectors.shape[1:]
-    roomy = vectors.new_zeros(rows, length + room, *shape)
-    roomy[:, :length] = _rows(vectors, places)
+    (sequences, length), shape = places.shape, vectors.shape[1:]
+    roomy = vectors.new_zeros(sequences, length + room, *shape)
+    roomy[:, :length] = rows(vectors, places)
     return roomy
 
 
