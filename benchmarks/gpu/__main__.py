@@ -27,7 +27,7 @@ from benchmarks.pages import ROOT
 from benchmarks.speed.machine import machine
 
 RESULTS = ROOT / "benchmarks" / "results" / "speed" / "gpu"
-PARTS = ("rate", "training, long", "training, short", "answering", "profile", "sameness")
+PARTS = ("rate", "training, long", "training, short", "answering", "sameness", "profile")
 
 
 def main() -> None:
@@ -71,15 +71,20 @@ def measured(
                 started = time.monotonic()
                 if started - began > limit:
                     kept["left_out"].append(f"{part}, {name}")
+                    _write(file, kept)
                     continue
                 try:
                     kept.setdefault(part, {})[name] = work[part]()
                 except Exception as error:  # the other parts are worth having
                     kept.setdefault(part, {})[name] = {"failed": f"{type(error).__name__}: {error}"[:2000]}
                 kept["seconds"][f"{part}, {name}"] = round(time.monotonic() - started, 1)
-                file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+                _write(file, kept)
                 print(f"{part}, {name}: {kept['seconds'][f'{part}, {name}']} s", flush=True)
     return kept
+
+
+def _write(file: Path, kept: dict[str, Any]) -> None:
+    file.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 
 def card() -> dict[str, Any]:

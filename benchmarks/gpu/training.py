@@ -50,11 +50,14 @@ def _measured(
     free()
     losses: list[float] = []
     ticks: list[float] = []
+    peak = None
 
     def tick(loss: float) -> None:
+        nonlocal peak
         losses.append(loss)
         synchronize()
         ticks.append(time.perf_counter())
+        peak = peak_gb()
 
     try:
         with tempfile.TemporaryDirectory() as out, quiet():
@@ -62,7 +65,6 @@ def _measured(
     except torch.OutOfMemoryError as error:
         return {"out_of_memory": str(error).partition(".")[0]}
     finally:
-        peak = peak_gb()
         free()
     seconds = [after - before for before, after in zip(ticks[WARMING - 1 :], ticks[WARMING:], strict=False)]
     tokens = sum(row.length for row in rows) / len(ticks)  # a step

@@ -32,7 +32,7 @@ class Size:
     """Tokens that are generated for each of them."""
 
 
-FULL = Size(4096, 384, 64, 8, 16, 7, 2048, 48, 256, 16)
+FULL = Size(4096, 384, 64, 8, 16, 9, 2048, 48, 256, 16)
 TINY = Size(96, 48, 8, 4, 4, 3, 64, 3, 6, 3)
 
 

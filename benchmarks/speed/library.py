@@ -10,6 +10,7 @@ import torch
 from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from semievol.backends.transformers import batch_tokens
 from semievol.models import quiet, resolve_device, resolve_model
 from semievol.records import Request, Response
 
@@ -26,7 +27,7 @@ class Tuned:
         self._folder, self._device = resolve_model(config.model), resolve_device(config.model)
         self._dtype = getattr(torch, config.model.dtype)
         self._adapter = workload.adapter
-        self._budget = config.backend.batch_tokens
+        self._budget = batch_tokens(config)
         self._tokenizer = AutoTokenizer.from_pretrained(self._folder)
         self._models: dict[str, Any] = {}
 

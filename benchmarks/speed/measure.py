@@ -6,6 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
+from semievol.backends.transformers import batch_tokens
+
 from . import answering, training
 from .lanes import Lane
 from .limit import forward_flop, model_shape, rates, training_flop
@@ -119,7 +121,7 @@ def _max_tokens(folder: Path) -> int:
 def _rates(folder: Path) -> dict[str, float]:
     """With the rows of a full batch of answers."""
     workload = Workload(folder)
-    return rates(workload, workload.config.backend.batch_tokens, RATE_SECONDS)
+    return rates(workload, batch_tokens(workload.config), RATE_SECONDS)
 
 
 def _training_rates(folder: Path) -> dict[str, float]:

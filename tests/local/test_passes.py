@@ -97,7 +97,15 @@ def test_gradients_flow_back_through_packed_sequences(config: ModelConfig) -> No
 
 
 @pytest.mark.usefixtures("_packing")
-def test_packed_sequences_that_share_nothing_are_not_copied(config: ModelConfig) -> None:
+def test_a_single_sequence_is_computed_whole(config: ModelConfig) -> None:
+    row = tree(ROWS[:1])
+    computed = TreePasses(passes(config, "tree")[0]._model, Work())
+    with torch.inference_mode():
+        found = computed.prefill(row, [2])
+    torch.testing.assert_close(found, alone(config, ROWS[0].prompt + ROWS[0].response)[-2:])
+
+
+def test_packed_sequences_that_share_nothing_are_not_copied() -> None:
     assert Packing([([], [0, 1]), ([], [2])], torch.device("cpu")).places is None
     assert Packing([([], [0, 1]), ([0], [2])], torch.device("cpu")).places.tolist() == [0, 1, 0, 2]
 

@@ -14,8 +14,17 @@ from semievol.errors import BackendError
 from semievol.local.batches import Batch, batches
 from semievol.local.model import LocalModel, local_model
 from semievol.local.passes import Passes, Work, answer_logits
-from semievol.models import out_of_memory
+from semievol.models import out_of_memory, resolve_device
 from semievol.records import Request, Response
+
+BATCH_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
+"""What `backend.batch_tokens: auto` means by device. A CPU gains nothing from larger batches, a large GPU a lot."""
+
+
+def batch_tokens(config: Config) -> int:
+    """How many tokens are computed at once."""
+    asked = config.backend.batch_tokens
+    return BATCH_TOKENS[resolve_device(config.model).partition(":")[0]] if asked == "auto" else asked
 
 
 class TransformersBackend:
@@ -48,7 +57,7 @@ class TransformersBackend:
         if not fitting:
             return
         held = local_model(self._config.model)
-        for batch in batches(fitting, self._config.backend.batch_tokens, share=held.shares):
+        for batch in batches(fitting, batch_tokens(self._config), share=held.shares):
             if all(row.request.id in finished for row in batch.rows):
                 continue
             if stop():

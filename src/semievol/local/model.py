@@ -13,6 +13,7 @@ from semievol.config import ModelConfig
 from semievol.errors import ConfigError
 from semievol.local.adapter import Adapter
 from semievol.local.memory import keep_freed_memory
+from semievol.local.norms import fuse_norms
 from semievol.local.passes import Passes, Work
 from semievol.local.ways import way_of
 from semievol.models import load_model, model_limit, out_of_memory, quiet, resolve_dtype
@@ -28,6 +29,8 @@ class LocalModel:
             text.output_router_logits = False
         if self.model.device.type == "cpu":
             keep_freed_memory()
+        elif self.model.device.type == "cuda":
+            fuse_norms(self.model)
         self.adapter: str | None = None
         """The folder of the adapter that the model answers with; `None` is the base alone."""
         self.way = way_of(self.model, model_limit(config))

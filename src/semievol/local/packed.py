@@ -12,7 +12,7 @@ from itertools import accumulate
 from typing import Any
 
 import torch
-from torch.nn.functional import embedding
+from torch.nn.functional import scaled_dot_product_attention
 
 varlen_attn: Any = None
 """Torch's function; there is none before 2.10."""
@@ -48,6 +48,8 @@ class Packing:
     def __init__(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], device: torch.device) -> None:
         queries = [len(own) for _, own in sequences]
         keys = [len(above) + len(own) for above, own in sequences]
+        self.alone = len(sequences) == 1
+        """Whether there is a single sequence."""
         self.longest = max(queries), max(keys)
         """Most queries, and most keys, of a sequence."""
         self.query_starts = torch.tensor([0, *accumulate(queries)], dtype=torch.int32, device=device)
@@ -62,14 +64,16 @@ class Packing:
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """What N tokens with queries (N, H, D), keys and values (N, G, D) find, (N, H, D)."""
+        if self.alone:
+            return _whole(query, key, value, scale)
+        if self.places is not None:
+            key, value = _Gather.apply(key, value, self.places)  # type: ignore[no-untyped-call]
         if not _GROUPED:
             key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for each in (key, value))
-        if self.places is not None:
-            key, value = rows(key, self.places), rows(value, self.places)
         found: torch.Tensor = varlen_attn(
-            query.contiguous(),
-            key.contiguous(),
-            value.contiguous(),
+            query,
+            key,
+            value,
             self.query_starts,
             self.key_starts,
             *self.longest,
@@ -80,6 +84,34 @@ class Packing:
         return found
 
 
-def rows(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Vectors (N, G, D) by their places (...): (..., G, D). `embedding` has the fastest backward pass of a gather."""
-    return embedding(index, vectors.flatten(1)).view(*index.shape, *vectors.shape[1:])
+def _whole(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
+    """One sequence: torch chooses among more kernels for it, of which some are faster."""
+    q, k, v = (each.transpose(0, 1)[None] for each in (query, key, value))  # (1, heads, N, D)
+    found = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+    return found[0].transpose(0, 1)
+
+
+class _Gather(torch.autograd.Function):
+    """Keys and values (N, G, D) by their places (T,), (T, G, D) each.
+
+    A gather's own backward pass sorts the places anew for each layer; the sums of this one are of float32.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, key: torch.Tensor, value: torch.Tensor, places: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        ctx.save_for_backward(places)
+        ctx.rows = len(key)
+        return key.index_select(0, places), value.index_select(0, places)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
+        (places,) = ctx.saved_tensors
+        of_key, of_value = (
+            each.new_zeros(ctx.rows, *each.shape[1:], dtype=torch.float32)
+            .index_add_(0, places, each.float())
+            .to(each.dtype)
+            for each in gradients
+        )
+        return of_key, of_value, None

@@ -9,12 +9,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
+from torch.nn.functional import embedding
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from semievol.local.attention import Block, attention, bias, blocks
 from semievol.local.batches import Batch, Tokens
-from semievol.local.packed import Packing, packs, rows
+from semievol.local.packed import Packing, packs
 
 NAME = "semievol_tree"
 
@@ -78,9 +79,9 @@ class Tree:
         self._levels = self._levels or [_Level(group, self._device) for group in self._groups]
         found = []
         for level in self._levels:
-            keys, values = rows(key, level.keys), rows(value, level.keys)
-            attended = attention(rows(query, level.queries), keys, values, level.blocks(query.dtype), scale)
-            found.append(rows(attended.flatten(0, 1), level.real))
+            keys, values = _rows(key, level.keys), _rows(value, level.keys)
+            attended = attention(_rows(query, level.queries), keys, values, level.blocks(query.dtype), scale)
+            found.append(_rows(attended.flatten(0, 1), level.real))
         return torch.cat(found)
 
     def _lay(self, parts: Sequence[Tokens], above: Sequence[list[int]]) -> list[list[int]]:
@@ -201,11 +202,16 @@ class Past:
         return attention(query[:, None], keys, values, [self._whole], scale)[:, 0]
 
 
+def _rows(vectors: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Vectors (N, G, D) by their places (...): (..., G, D). `embedding` has the fastest backward pass of a gather."""
+    return embedding(index, vectors.flatten(1)).view(*index.shape, *vectors.shape[1:])
+
+
 def _with_room(vectors: torch.Tensor, places: torch.Tensor, room: int) -> torch.Tensor:
     """Vectors (N, G, D) by their places (B, K), with room for more: (B, K + room, G, D)."""
     (sequences, length), shape = places.shape, vectors.shape[1:]
     roomy = vectors.new_zeros(sequences, length + room, *shape)
-    roomy[:, :length] = rows(vectors, places)
+    roomy[:, :length] = _rows(vectors, places)
     return roomy
 
 
