@@ -1,5 +1,7 @@
 """Labels: the closed set, renaming, and labels in responses."""
 
+import time
+
 import pytest
 
 from semievol.config import TaskConfig
@@ -182,3 +184,127 @@ def test_the_prompt_word_for_word():
 def test_labels_with_commas_are_listed_with_semicolons():
     (chat,) = task("a, b", "c").messages(row(None))
     assert "only: a, b; c." in chat["content"]
+
+
+DENIED = [
+    ("There is no positive sentiment", None),
+    ("There is no clear positive sentiment here", None),
+    ("not exactly positive", None),
+    ("I don't think it is positive", None),
+    ("I do not believe that this is a positive review", None),
+    ("I do not know, but it is positive", "positive"),
+    ("I can't help but feel positive", "positive"),
+    ("It is not negative but positive", "positive"),
+    ("'positive' is not correct", None),
+    ("Positive would be wrong; the answer is neutral", "neutral"),
+    ("Positive is not in doubt", "positive"),
+    ("Not only is it positive, it is glowing", "positive"),
+    ("There is no doubt that it is positive", "positive"),
+    ("This is not at all positive. It's negative.", "negative"),
+    ("neither positive nor negative", None),
+    ("neither positive nor negative: neutral", "neutral"),
+]
+
+
+@pytest.mark.parametrize(("text", "label"), DENIED)
+def test_what_is_denied_is_no_answer(text, label):
+    assert task(*NAMES).parse(text, row(None)) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (("positiv", "negativ"), "Das ist nicht wirklich positiv"),
+        (("positiv", "negativ"), "keineswegs positiv"),
+        (("positif", "négatif"), "Ce n'est pas vraiment positif"),
+        (("positivo", "negativo"), "não é positivo"),
+        (("positivo", "negativo"), "no es positivo"),
+        (("positivo", "negativo"), "non è positivo"),
+        (("pozytywny", "negatywny"), "To nie jest pozytywny"),
+        (("إيجابي", "سلبي"), "ليس إيجابي"),
+        (("सकारात्मक", "नकारात्मक"), "यह सकारात्मक नहीं है"),
+        (("正面", "负面"), "这不能说是正面的"),
+        (("正面", "负面"), "并不正面"),
+        (("ポジティブ", "ネガティブ"), "ポジティブとは言えない"),
+        (("ポジティブ", "ネガティブ"), "ポジティブではありません"),
+        (("긍정", "부정"), "긍정이 아닙니다"),
+        (("긍정", "부정"), "긍정적이지 않습니다"),
+    ],
+)
+def test_a_label_is_denied_in_other_languages_too(labels, text):
+    assert task(*labels).parse(text, row(None)) is None
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "label"),
+    [
+        (("yes", "no"), "No it does not", "no"),
+        (("yes", "no"), "No - it is bad", "no"),
+        (("yes", "no"), "No, because yes would be wrong", "no"),
+        (("yes", "no"), "Answer: no, because yes would be wrong", "no"),
+        (("yes", "no"), "Yes it is, without doubt", "yes"),
+        (("yes", "no"), "It is not no", None),
+        (("yes", "no"), "I have no idea", None),
+        (("긍정", "부정"), "긍정입니다", "긍정"),
+        (("긍정", "부정"), "이 리뷰는 긍정적입니다.", "긍정"),
+        (("A", "A*", "B"), r"A\*", "A*"),
+        (("A", "A*", "B"), r"Grade: A\*", "A*"),
+        (("A", "B"), "A good one", None),
+        (("A", "B"), "A because it fits", "A"),
+        (("A", "B"), "It is B", "B"),
+        (("won't", "will"), "won’t", "won't"),
+        (("won’t", "will"), "It won't.", "won’t"),
+        (("money–fx", "grain"), "money-fx", "money–fx"),
+        (("money-fx", "grain"), "Topic: money – fx", "money-fx"),
+        (("❤", "👎"), "❤️", "❤"),
+        (("👨\u200d👩", "👎"), "👨\u200d👩", "👨\u200d👩"),
+        (("yes", "no"), "\u202byes\u202c", "yes"),
+        (("yes", "no"), "ye\x00s\x1b", "yes"),
+        (("کتاب\u200cها", "نه"), "کتاب\u200cها", "کتاب\u200cها"),
+    ],
+)
+def test_labels_are_read_as_they_are_said(labels, text, label):
+    assert task(*labels).parse(text, row(None)) == label
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "label"),
+    [
+        (("-1", "0", "1"), "minus 1", "-1"),
+        (("-1", "0", "1"), "The score is negative 1.", "-1"),
+        (("0", "1"), "minus 1", None),
+        (("-1", "0", "1"), "+1", "1"),
+        (("-1", "0", "1"), "I would say +1 here", "1"),
+        (("-1", "0", "+1"), "+1", "+1"),
+        (("-1", "0", "1"), "score=-1", "-1"),
+        (("-1", "0", "1"), "0 - 1", None),
+        (("1", "2", "3", "4", "5"), "<4", None),
+        (("1", "2", "3", "4", "5"), "less than <4 stars", None),
+        (("1", "2", "3", "4", "5"), "4 (out of 5)", "4"),
+        (("1", "2", "3", "4", "5"), "I give it 4 (out of 5) stars", "4"),
+        (("18-24", "25-34"), "18 - 24", "18-24"),
+        (("18-24", "25-34"), "They are 18–24 years old", "18-24"),
+        (("1", "2", "3"), "1+2", None),
+    ],
+)
+def test_numbers_as_labels_keep_their_signs_and_ranges(labels, text, label):
+    assert task(*labels).parse(text, row(None)) == label
+
+
+def test_labels_that_are_renamed_apart_are_not_noted_as_alike():
+    assert noted(["US", "us", "it"], label_names={"US": "United States"}) == ()
+
+
+def test_thousands_of_labels_are_looked_for_in_a_moment():
+    labels = [f"topic {number} of group {number % 37}" for number in range(5000)]
+    one = task(*labels)
+    text = "a topic in a group, " * 300
+    one.parse(text, row(None))
+    started = time.perf_counter()
+    assert one.parse(text + labels[4321] + ".", row(None)) == labels[4321]
+    assert time.perf_counter() - started < 0.5
+
+
+def test_labels_that_begin_alike_are_each_found():
+    labels = ["a" * length for length in range(2, 300)]
+    assert task(*labels).parse(f"It must be {labels[150]}, I think", row(None)) == labels[150]

@@ -134,10 +134,10 @@ def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
 
 CODE_VERSION: Mapping[str, int] = {
     "warmup": 3,
-    "collaborate": 8,
-    "justify": 9,
+    "collaborate": 9,
+    "justify": 10,
     "select": 6,
     "evolve": 3,
-    "evaluate": 9,
+    "evaluate": 10,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""

@@ -19,7 +19,7 @@ from semievol.errors import ConfigError, DataError
 from semievol.records import Example
 from semievol.tasks.base import BaseTask, shortened
 from semievol.tasks.occurrence import Occurrences, parts_of_lists
-from semievol.tasks.spelling import Spellings, folded, one_number, tidy
+from semievol.tasks.spelling import Spellings, folded, one_number, tidy, unescaped
 
 
 class Label(BaseTask):
@@ -61,8 +61,10 @@ class Label(BaseTask):
         """The label in a response, in the order that the module describes."""
         for claim in self.claims(text):
             line = claim.splitlines()[0]
-            if (label := self.read(line, example) or self._occurrences.only(line)) is not None:
-                return label
+            said = self.read(line, example) or self._occurrences.leading(line) or self._occurrences.only(line)
+            if said is not None:
+                return said
+        text = unescaped(text)
         first_line = next(iter(text.strip().splitlines()), "")
         return (
             self.read(text, example)
@@ -111,7 +113,8 @@ class Label(BaseTask):
         found_of: Counter[str] = Counter()
         for (_, label), count in self._read_as.items():
             found_of[label] += count
-        for alike in self._spellings.by_fold().values():
+        for fold, labels in self._spellings.by_fold().items():
+            alike = {each for each in labels if folded(each) == fold}  # not what task.label_names has set apart
             if len(alike) > 1:
                 several = _counted([(each, found_of[each]) for each in sorted(alike)])
                 lines.append(

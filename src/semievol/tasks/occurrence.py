@@ -2,24 +2,24 @@
 
 import re
 from collections.abc import Sequence
+from itertools import groupby, takewhile
 
+from semievol.tasks.negation import denied
 from semievol.tasks.spelling import Spellings, folded
 
 _NUMERIC = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 _UNSPACED = re.compile(r"[\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
 """Scripts that put no spaces between words."""
-_NOT = (
-    r"not|non|never|neither|nor|without|hardly|nicht|keine?[nmrs]?|pas|niet|geen|inte|ikke|nie|não|не|nem|değil|no es"
-    r"|no está|no era|\w+n['’]t"
-)
-_FILLED = r"a|an|the|be|been|at all|really|very|clearly|so|ein\w{0,2}|un\w?|muy|sehr|très"
-_NEGATED = re.compile(
-    rf"(?:(?<!\w)(?:{_NOT})\s(?:(?:{_FILLED})\s)?|non-|un-|(?:不是|并非|不算|不太|不|非|没有|無|未)(?:很|太|那么)?)\Z"
-)
-_DENIED_AFTER = re.compile(r"(?:的?不对|では(?:な|あり)|じゃな|(?:이|가)?\s?아니| değil)")
+_HANGUL = re.compile(r"[가-힣]")
+_PARTICLES = "(?:적)?(?:입니다|이에요|예요|이라고|이다|이며|이고|으로|이|가|은|는|을|를|로|의|적)?"
+"""What Korean puts behind a word without a space."""
+_IS_A_LETTER = r"(?!\w|\s(?!(?:is|because|since|as|and|or|seems|would|applies|fits|here)\b)[^\W\d_])"
+"""After a label of one letter: `A good one` is no `A`."""
 _GOES_ON = re.compile(
     r"\s*(?:[.;!?)。！；\n]|\Z|[,，]\s*(?:because|since|as|for|but|it|this|that|there|the|he|she|they|i|we|given|due|weil|da"
-    r"|denn|parce|car|porque|因为|由于)\b|\s[-–—]\s|\s(?:because|since)\b)"
+    r"|denn|parce|car|porque|因为|由于)\b|\s[-–—]\s|\s(?:because|since)\b"
+    r"|\s(?:it|this|that|there|he|she|they|i|we|you)(?:['’]s|\s(?:is|was|were|are|am|do|does|did|has|have|had|can|could"
+    r"|will|would|should|seems?|appears?|cannot|\w{1,8}n['’]t))(?!\w))"
 )
 _NO_AND_MORE = re.compile(r"\s*(?:[,.;:!?)\"'。，]|\Z|\n|\s[-–—])")
 _LISTED = re.compile(r"\w\s*[,;|]\s*\w")
@@ -33,8 +33,13 @@ class Occurrences:
         self._labels = spellings.by_fold()
         numbers = [each for each in self._labels if _NUMERIC.fullmatch(each)]
         self._most = max(numbers, key=lambda each: float(each.replace(",", ".")), default=None)
-        longest_first = sorted(filter(None, self._labels), key=len, reverse=True)
-        self._any = re.compile("|".join(f"(?:{self._bounded(each)})" for each in longest_first) or r"(?!)")
+        self._signs = "-" if not any(each.startswith("+") for each in self._labels) else "-+"
+        kinds: dict[tuple[str, str], list[str]] = {}
+        for each in sorted(filter(None, self._labels)):
+            kinds.setdefault(self._bounds(each), []).append(each)
+        shortest_last = sorted(kinds.items(), key=lambda kind: -max(map(len, kind[1])))
+        any_of = [f"{left}(?:{prefixed(labels)}){right}" for (left, right), labels in shortest_last]
+        self._any = re.compile("|".join(any_of) or r"(?!)")
 
     def only(self, text: str) -> str | None:
         """The label that occurs in the text, where exactly one does."""
@@ -51,7 +56,7 @@ class Occurrences:
     def _one_of(self, plain: str, text: str) -> str | None:
         found = set()
         for match in self._any.finditer(plain):
-            spelling = match[0] if match[0] in self._labels else self._rated(match[0])
+            spelling = self._spelling(match[0])
             if spelling is not None and not self._denied(plain, match, spelling):
                 found.add(spelling)
         if len(found) != 1:
@@ -62,29 +67,63 @@ class Occurrences:
         exact = [each for each in labels if re.search(rf"(?<!\w){re.escape(each)}(?![\w*²³+#])", text)]
         return exact[0] if len(exact) == 1 else None
 
-    def _bounded(self, label: str) -> str:
-        """The pattern of a label as a whole word, and of `4/5` and `4 out of 5` where it is a number."""
-        escaped = re.escape(label)
+    def _bounds(self, label: str) -> tuple[str, str]:
+        """Patterns of what stands before a label and after it as a whole word; `4/5` and `4 out of 5` of a number."""
         if _NUMERIC.fullmatch(label):
             most = re.escape(self._most or "")
-            rated = rf"\s?(?:/|out of|of|von|sur|de|из)\s?{most}(?!\w|[.,/]\d)"
-            alone = r"(?!\w|[.,/%]\d|\s?-\s?\d|\s?/|%|\s?(?:out )?of\s\d)"
-            return rf"(?<![\w/<>≤≥=])(?<!\d[.,])(?<![-+])(?<![-+]\s){escaped}(?:{rated}|{alone})"
+            rated = rf"\s?\(?(?:/|out of|of|von|sur|de|из)\s?{most}\)?(?!\w|[.,/]\d)"
+            alone = r"(?!\w|[.,/%]\d|\s?[-+]\s?\d|\s?/|%|\s?\(?(?:out )?of\s\d)"
+            signed = "" if label[0] in "-+" else rf"(?<![{self._signs}])(?<![{self._signs}]\s)(?<!\d\+)(?<!\d\s\+)"
+            return rf"(?<![\w/<>≤≥])(?<![<>!]=)(?<!\d[.,]){signed}(?<!\d\s-)", f"(?:{rated}|{alone})"
+        if len(label) == 1 and label.isalpha() and not _UNSPACED.match(label):
+            return r"(?<!\w)", _IS_A_LETTER
         left = "" if _UNSPACED.match(label) else r"(?<!\w)"
         right = "" if _UNSPACED.match(label[-1]) else r"(?!\w)"
-        return f"{left}{escaped}{right}"
+        return left, _PARTICLES + right if _HANGUL.match(label[-1]) else right
 
-    def _rated(self, text: str) -> str | None:
-        """The 4 of `4/5`."""
-        match = _NUMERIC.match(text)
-        return match[0] if match and match[0] in self._labels else None
+    def _spelling(self, text: str) -> str | None:
+        """The label that was matched, without what may follow it: the 4 of `4/5`, the 긍정 of `긍정입니다`."""
+        if text in self._labels:
+            return text
+        if match := _NUMERIC.match(text):
+            return match[0] if match[0] in self._labels else None
+        return next((text[:end] for end in range(len(text) - 1, 0, -1) if text[:end] in self._labels), None)
 
     def _denied(self, plain: str, match: re.Match[str], spelling: str) -> bool:
-        before = plain[max(0, match.start() - 40) : match.start()]
-        if spelling == "no":  # a word of its own, and not that of "no idea"
-            after_first = not plain[: match.start()].strip(" *_\"'`(") and _GOES_ON.match(plain, match.end())
-            return not after_first and not _NO_AND_MORE.match(plain, match.end())
-        return bool(_NEGATED.search(before) or _DENIED_AFTER.match(plain, match.end()))
+        end = match.start() + len(spelling)
+        if denied(plain, match.start(), end):
+            return True
+        if spelling != "no":
+            return False
+        # A word of its own, and not that of "no idea".
+        after_first = not plain[: match.start()].strip(" *_\"'`(") and _GOES_ON.match(plain, end)
+        return not after_first and not _NO_AND_MORE.match(plain, end)
+
+
+def prefixed(words: Sequence[str], depth: int = 0) -> str:
+    """A pattern of any of the words, the longest first, that reads what they begin with in common once.
+
+    So thousands of labels are looked for as fast as a few.
+
+    Args:
+        words: sorted, each once.
+    """
+    if depth > _DEEPEST:
+        return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
+    parts = []
+    for _, group in groupby(words, key=lambda word: word[:1]):
+        same = list(group)
+        pairs = zip(same[0], same[-1], strict=False)  # what is sorted between them begins alike too
+        common = same[0][: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
+        rests = [word[len(common) :] for word in same]
+        longer = [rest for rest in rests if rest]
+        more = f"(?:{prefixed(longer, depth + 1)}){'?' * (len(longer) < len(rests))}" if longer else ""
+        parts.append(re.escape(common) + more)
+    return "|".join(parts)
+
+
+_DEEPEST = 40
+"""Nested groups in a pattern of `prefixed`: `re` goes down into them by recursion."""
 
 
 def parts_of_lists(labels: Sequence[str]) -> list[str]:

@@ -4,12 +4,23 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from unicodedata import normalize as unicode_form
 
-_INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200e\u200f\u2060\ufeff"))
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u200b\u200e\u200f\u202a-\u202e"
+    "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0001-\U000e007f]"
+)
+"""Control characters, marks of direction, fillers, and selectors of how a sign is drawn."""
+_JOINERS = {0x200C: None, 0x200D: None}
+"""Scripts and emoji need them to look right, and a response may lack them."""
+_APOSTROPHES = str.maketrans("’ʼ＇", "'''")
+_ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+\-.!<>|~])")
+_RANGE = re.compile(r"(?<=\d)\s+-\s+(?=\d)")
+_SIGN_IN_WORDS = re.compile(r"(?<!\w)(?:minus|negative)\s+(?=\d)")
 _WHOLE = re.compile(r"([-+]?\d{1,18})\.0+")
 _MINUS = re.compile(r"[−–—‐‑](?=\s?\d)")
-_JOINT = re.compile(r"(?<=\w)[\s_-]+(?=[^\W\d])|(?<=[^\W\d])[_-](?=\d)")
-_SIGN = re.compile(r"([-+<>≤≥=])\s+(?=\d)")
+_JOINT = re.compile(r"(?<=\w)[\s_‐‑–—-]+(?=[^\W\d])|(?<=[^\W\d])[_-](?=\d)")
+_SIGN = re.compile(r"(?<!\d)(?<!\d\s)([-+<>≤≥=])\s+(?=\d)")
 _EMPHASIS = re.compile(r"(\*{1,3}|_{1,3}|`{1,3})(?=\S)(.+?)(?<=\S)\1", re.DOTALL)
+_POSITIVE = re.compile(r"\+\d[\d.,]*")
 _QUOTES = " \t\r\n\"'`“”‘’«»「」『』"
 _SENTENCE = ".,:;!?。，：；！？…"
 _MARKS = _QUOTES + _SENTENCE + "*()[]{}（）【】"
@@ -23,8 +34,13 @@ def tidy(text: str) -> str:
 
     Two cells with one tidy text are one label.
     """
-    composed = unicode_form("NFC", text).translate(_INVISIBLE) if not text.isascii() else text
-    return " ".join(composed.split())
+    composed = text if text.isascii() else unicode_form("NFC", text)
+    return " ".join(_INVISIBLE.sub("", composed).split())
+
+
+def unescaped(text: str) -> str:
+    r"""The text without the backslashes that Markdown wants before its marks: `A*` for `A\*`."""
+    return _ESCAPED.sub(r"\1", text) if "\\" in text else text
 
 
 def one_number(text: str) -> str:
@@ -36,13 +52,15 @@ def one_number(text: str) -> str:
 
 def folded(text: str) -> str:
     """The text without regard to case, to hyphens between words and to how a minus is written."""
-    return _SIGN.sub(r"\1", _JOINT.sub(" ", _MINUS.sub("-", tidy(text).casefold())))
+    plain = tidy(text).casefold().translate(_APOSTROPHES).translate(_JOINERS)
+    plain = _RANGE.sub("-", _SIGN_IN_WORDS.sub("-", _MINUS.sub("-", plain)))
+    return _SIGN.sub(r"\1", _JOINT.sub(" ", plain))
 
 
 def bare(text: str) -> str:
     """`folded`, with letters and digits in their plain form and without marks around them."""
     plain = folded(unicode_form("NFKC", text))
-    return plain.strip(_MARKS + _ANGLES) or plain
+    return _without_angles(plain.strip(_MARKS)) or plain
 
 
 def peeled(text: str) -> list[str]:
@@ -111,6 +129,10 @@ class Spellings(Mapping[str, str]):
     def said(self, text: str) -> str | None:
         """The label that a text with marks around it is; the exact spelling counts before any fold."""
         candidates = peeled(text)
+        if "\\" in text:
+            candidates += peeled(unescaped(text))
+        if _POSITIVE.fullmatch(candidates[-1]):
+            candidates.append(candidates[-1][1:])
         for each in candidates:
             if (label := self.exact(each)) is not None:
                 return label
