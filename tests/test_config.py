@@ -207,12 +207,13 @@ def test_a_launcher_stands_in_no_key_and_takes_the_cluster_of_the_executor() -> 
 def test_words_and_numbers_are_the_text_that_stands_there(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text(
-        "task: {labels: [yes, no, on, 0, 1.50, 010, 1e-4, 2024-01-01], label_names: {yes: 1}}\nselect: {enabled: no}\n",
+        "task: {labels: [yes, no, on, 0, -1, +1, 1.50, 010, 1e-4, 2024-01-01], label_names: {yes: +1}}\n"
+        "select: {enabled: no}\n",
         encoding="utf-8",
     )
     made = config.load(file)
-    assert made.task.labels == ("yes", "no", "on", "0", "1.50", "010", "1e-4", "2024-01-01")
-    assert made.task.label_names == {"yes": "1"}
+    assert made.task.labels == ("yes", "no", "on", "0", "-1", "+1", "1.50", "010", "1e-4", "2024-01-01")
+    assert made.task.label_names == {"yes": "+1"}
     assert made.select.enabled is False
     file.write_text(config.dump(made), encoding="utf-8")
     assert config.load(file) == made

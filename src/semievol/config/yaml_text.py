@@ -52,6 +52,28 @@ class _Loader(yaml.SafeLoader):
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
         return _Written.of(super().construct_yaml_float(node), node.value)
 
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        return _Signed.of(node.value)
+
+
+class _Signed(int):
+    """A whole number that knows how it was written, for an option that is text: the label +1."""
+
+    text: str
+
+    @classmethod
+    def of(cls, text: str) -> int:
+        """The value with its text, where the text is not the value's own."""
+        value = int(text)
+        if str(value) == text:
+            return value
+        made = cls(value)
+        made.text = text
+        return made
+
+    def __str__(self) -> str:
+        return self.text
+
 
 class _Written(float):
     """A decimal that knows how it was written, for an option that is text: the label 1.50."""
@@ -75,6 +97,7 @@ class _Dumper(yaml.SafeDumper):
 
 _Loader.yaml_implicit_resolvers = {}
 _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 _DECIMAL = r"\.[0-9]+|(?:0|[1-9][0-9]*)(?:\.[0-9]*)?"
 for _tag, _pattern, _starts in (
     ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
