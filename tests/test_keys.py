@@ -13,7 +13,7 @@ from semievol.config import Config, build
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.config.section import Section
 from semievol.config.training import LAUNCHER_OPTIONS
-from semievol.errors import RunDirError
+from semievol.errors import DataError, RunDirError
 from semievol.files import read_columns
 from semievol.pipeline import run
 from semievol.run_dir import RunDir
@@ -96,6 +96,9 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
 
 CHOICES: Mapping[str, Any] = {"data.answer_index": 0}
 """Options of multiple-choice rows -> another value; the labeled rows are others with it."""
+
+READING: Mapping[str, Any] = {"data.quotes": False, "data.separator": ";"}
+"""Options of how files of text are read -> another value; the rows are others with it, or cannot be read."""
 
 RECIPE: Mapping[str, Any] = {
     "num_train_epochs": 5,
@@ -220,7 +223,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_of_every_option_it_is_known_what_depends_on_it() -> None:
-    known = {*OTHERWISE, *CHOICES, *(f"training.{name}" for name in RECIPE), *(f"backend.{name}" for name in ENGINE)}
+    known = {
+        *OTHERWISE,
+        *CHOICES,
+        *READING,
+        *(f"training.{name}" for name in RECIPE),
+        *(f"backend.{name}" for name in ENGINE),
+    }
     assert {each for each in options() if not within(each, dict.fromkeys(known))} == {
         each for each in options() if within(each, NOTHING)
     }
@@ -245,6 +254,16 @@ def test_another_value_of_an_option_of_choices_is_another_key(folder: Path, opti
     run(with_options(folder, multiple))
     with pytest.raises(RunDirError, match="run/warmup holds results made with other settings"):
         run(with_options(folder, multiple | {option: CHOICES[option]}))
+
+
+@pytest.mark.parametrize("option", READING)
+def test_files_that_are_read_otherwise_are_other_rows(folder: Path, option: str) -> None:
+    rows = [f'"{word} {at}",{topic}\n' for at, (word, topic) in enumerate(zip(WORDS, TOPICS, strict=True))]
+    for name in ("labeled", "unlabeled", "test"):
+        (folder / f"{name}.csv").write_text("text,topic\n" + "".join(row.replace(" ", f" {name} ") for row in rows))
+    run(config(folder))
+    with pytest.raises((RunDirError, DataError), match=r"made with other settings|no column"):
+        run(config(folder, option, READING[option]))
 
 
 @pytest.mark.parametrize("name", RECIPE)

@@ -1,3 +1,7 @@
+import datetime
+from decimal import Decimal
+from uuid import UUID
+
 import pytest
 
 from semievol.data.cells import options, text
@@ -48,3 +52,24 @@ def test_a_missing_text_is_empty_and_a_number_is_written_out():
 def test_what_is_no_text_is_refused(cell):
     with pytest.raises(DataError):
         text(cell)
+
+
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        (Decimal("12.50"), "12.50"),
+        (Decimal("1E+3"), "1000"),
+        (datetime.date(2024, 5, 1), "2024-05-01"),
+        (datetime.datetime(2024, 5, 1), "2024-05-01"),
+        (datetime.datetime(2024, 5, 1, 13, 30), "2024-05-01 13:30:00"),
+        (datetime.time(13, 30), "13:30:00"),
+        (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+    ],
+)
+def test_values_of_columns_are_the_text_that_a_person_would_write(cell, expected):
+    assert text(cell) == expected
+
+
+def test_bytes_are_no_text():
+    with pytest.raises(DataError, match="is of type bytes, and text is expected"):
+        text(b"abc")

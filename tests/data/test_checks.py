@@ -53,15 +53,15 @@ def test_a_strong_imbalance_of_a_closed_set_is_a_warning():
 def test_repeated_prompts_are_counted_whatever_their_case_and_whitespace():
     report = examine(dataset(["a b", "A  b\n", "c"]))
     assert report.duplicates["labeled"] == 1
-    assert "1 labeled rows repeat a prompt" in report.warnings
+    assert "1 labeled row repeats a prompt" in report.warnings
 
 
 def test_rows_that_contradict_each_other_are_named():
     rows = [Example("1", "One?", "A"), Example("2", " one?", "B"), Example("3", "one?", "A"), Example("4", "two?", "B")]
     (warning,) = [line for line in examine(dataset(rows)).warnings if "different answer" in line]
-    assert warning == "1 labeled rows have the prompt of another and a different answer (1 and 2)"
+    assert warning == "1 labeled row has the prompt of another and a different answer (1 and 2)"
     assert not [line for line in examine(dataset(rows[2:])).warnings if "different" in line]
-    assert "1 test rows have the prompt of another" in " ".join(examine(dataset(test=rows)).warnings)
+    assert "1 test row has the prompt of another" in " ".join(examine(dataset(test=rows)).warnings)
 
 
 def test_test_rows_of_one_answer_are_said_to_measure_nothing_else():

@@ -86,3 +86,15 @@ def test_a_local_folder_is_read_by_datasets_itself(tmp_path, write_csv, make_con
     for rows in ({}, {"labeled_rows": 1}):
         examples = load(make_config(labeled=f"hub:{folder}:train", **rows)).labeled
         assert len(examples) == rows.get("labeled_rows", 2)
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_classes_are_their_names_and_not_their_numbers(monkeypatch, streaming):
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["bad", "good"])}
+    )
+    rows = datasets.Dataset.from_dict({"text": ["a", "b", "c"], "label": [1, 0, -1]}, features=features)
+    given = rows.to_iterable_dataset() if streaming else rows
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: given)
+    table = open_hub("hub:owner/name:train", streaming)
+    assert [row.cells["label"] for row in table.rows(["label"])] == ["good", "bad", None]

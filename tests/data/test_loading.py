@@ -129,7 +129,7 @@ def test_labeled_rows_do_not_depend_on_how_many_unlabeled_rows_are_taken(make_co
 
 def test_a_shared_source_needs_to_know_how_many_rows_are_labeled(make_config, sources):
     one = sources["labeled"]
-    with pytest.raises(DataError, match=r"data.labeled and data.unlabeled are one source.* set data.labeled_rows"):
+    with pytest.raises(DataError, match=r"labeled.csv: every row has an answer; set data.labeled_rows"):
         load(make_config(labeled=one, unlabeled=one))
 
 

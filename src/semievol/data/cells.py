@@ -1,10 +1,13 @@
 """What stands in a cell -> a text or a list of options."""
 
 import ast
+import datetime
 import json
 import math
 import re
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from semievol.errors import DataError
 
@@ -13,7 +16,7 @@ _BARE = re.compile(r"None|nan|True|False|[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+
 
 
 def text(value: Any) -> str:
-    """The text in a cell; empty for a missing value.
+    """The text in a cell; empty for a missing value. Days and times are ISO 8601's.
 
     Raises:
         DataError: it is a list or the like, or cannot be written as UTF-8.
@@ -22,6 +25,13 @@ def text(value: Any) -> str:
         return ""
     if isinstance(value, bool | int | float):
         return str(value)
+    if isinstance(value, Decimal | UUID):
+        return f"{value:f}" if isinstance(value, Decimal) else str(value)
+    if isinstance(value, datetime.datetime):
+        midnight = value.time() == datetime.time()  # a table's column of days is often one of times
+        return value.date().isoformat() if midnight else value.isoformat(sep=" ")
+    if isinstance(value, datetime.date | datetime.time):
+        return value.isoformat()
     if not isinstance(value, str):
         raise DataError(f"is of type {type(value).__name__}, and text is expected")
     if not value.isascii():

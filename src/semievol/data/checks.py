@@ -51,7 +51,8 @@ class Contradiction:
     def __str__(self) -> str:
         named = ", ".join(f"{one} and {other}" for one, other in self.pairs)
         more = ", ..." if self.rows > len(self.pairs) else ""
-        return f"{self.rows} {self.split} rows have the prompt of another and a different answer ({named}{more})"
+        have = "row has" if self.rows == 1 else "rows have"
+        return f"{self.rows} {self.split} {have} the prompt of another and a different answer ({named}{more})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,11 @@ class Report:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of, a line each."""
-        lines = [f"{count} {split} rows repeat a prompt" for split, count in self.duplicates.items() if count]
+        lines = [
+            f"{count} {split} {'row repeats' if count == 1 else 'rows repeat'} a prompt"
+            for split, count in self.duplicates.items()
+            if count
+        ]
         lines += [str(each) for each in (*self.contradictions, *self.overlaps)]
         lines += [f"no labeled row has the answer {answer!r}" for answer, count in self.answers.items() if not count]
         missing = [answer for answer, count in self.test_answers.items() if not count]

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from semievol.data.columnar import with_class_names
 from semievol.data.table import Row, Table
 from semievol.errors import DataError, MissingExtraError
 
@@ -43,12 +44,17 @@ def open_hub(source: str, streaming: bool) -> Table:
             )
         (loaded,) = loaded.values()
     columns = _columns(source, loaded)
+    classes = {
+        column: list(feature.names)
+        for column, feature in (loaded.features or {}).items()
+        if isinstance(feature, datasets.ClassLabel)
+    }
 
     def rows(wanted: Collection[str]) -> Iterator[Row]:
         kept = loaded.select_columns([column for column in columns if column in wanted] or list(columns[:1]))
         with _reachable(source):
             for index, cells in enumerate(kept):
-                yield Row(index, cells)
+                yield Row(index, with_class_names(cells, classes))
 
     return Table(source, columns, rows)
 

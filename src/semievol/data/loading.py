@@ -95,15 +95,33 @@ def _answered(split: Split) -> Iterator[tuple[str, Example]]:
     """The split's rows with their raw answers, none of them empty."""
     for place, example in split.examples(split.layout):
         if example.answer is None:
-            raise DataError(f"{place}: the answer is empty")
+            raise DataError(f"{place}: the answer is empty{_advice(split)}")
         yield place, example
 
 
 def _filled(split: Split, rows: Rows) -> Rows:
     """The rows, of which there is at least one."""
     if not rows:
-        raise DataError(f"{split.table.name}: has no rows for data.{split.name}")
+        if split.by_blanks and split.name == "unlabeled":
+            raise DataError(
+                f"{split.table.name}: every row has an answer; set data.labeled_rows, so that the others are left for "
+                "data.unlabeled"
+            )
+        without = " that have an answer" if split.by_blanks else ""
+        raise DataError(f"{split.table.name}: has no rows{without} for data.{split.name}")
     return rows
+
+
+def _advice(split: Split) -> str:
+    """What makes rows without answers unlabeled ones."""
+    data = split.config
+    if split.name != "labeled":
+        return ""
+    if data.unlabeled is None:
+        return "; name the source in data.unlabeled too, and its rows without answers are the unlabeled ones"
+    if data.unlabeled == data.labeled:
+        return "; leave data.labeled_rows out, and rows without answers are the unlabeled ones"
+    return ""
 
 
 def _refuse_repeated_ids(dataset: Dataset, splits: Mapping[SplitName, Split]) -> None:

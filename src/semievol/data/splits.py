@@ -1,12 +1,14 @@
 """The config's sources, opened, and the rows that each split takes from them."""
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from semievol.config import Config, DataConfig
 from semievol.data.cells import text
 from semievol.data.choices import Choices, choice_columns, choices, lettered_answer
+from semievol.data.delimited import Dialect
 from semievol.data.draw import Ranks
 from semievol.data.layouts import Layout, layout_of
 from semievol.data.sources import Source, resolve
@@ -31,6 +33,8 @@ class Split:
     ranks: Ranks
     config: DataConfig
     seed: int
+    by_blanks: bool = False
+    """Whether labeled and unlabeled rows are one source, told apart by whether there is an answer."""
 
     def examples(self, answers: Layout | None) -> Iterator[tuple[str, Example]]:
         """Each drawn row's place, and its example with the raw answer, in the order of the source.
@@ -92,7 +96,7 @@ class Split:
         context, prompt = self.layout.prompt(row.cells)
         if not prompt.strip():
             raise DataError("the prompt is empty")
-        identity = unnamed if named.id is None else text(row.cells.get(named.id)).strip()
+        identity = unnamed if named.id is None else _cell(row, named.id)
         if not identity:
             raise DataError(f"the id in {named.id!r} is empty")
         return Example(
@@ -100,8 +104,14 @@ class Split:
             prompt=_first_words(prompt, self.config.max_prompt_words),
             options=self._choices(row).texts,
             context=context,
-            category=None if named.category is None else text(row.cells.get(named.category)).strip() or None,
+            category=None if named.category is None else _cell(row, named.category) or None,
         )
+
+
+def _cell(row: Row, column: str) -> str:
+    """The text in a column, without spaces around it."""
+    with located(f"the column {column!r}"):
+        return text(row.cells.get(column)).strip()
 
 
 def open_splits(config: Config) -> dict[SplitName, Split]:
@@ -116,8 +126,14 @@ def open_splits(config: Config) -> dict[SplitName, Split]:
         name: resolve(f"data.{name}", candidates) for name in _DRAWN if (candidates := getattr(data, name)) is not None
     }
     ranks = _ranks(data, sources)
-    tables = {name: source.open(streaming=ranks[name].take is not None) for name, source in sources.items()}
+    dialect = dialect_of(data)
+    tables = {
+        name: source.open(streaming=ranks[name].take is not None, dialect=dialect) for name, source in sources.items()
+    }
     layout = layout_of(data, tables["labeled"])
+    divided = _divided(data, sources)
+    for name in divided:
+        tables[name] = _where(tables[name], layout.answer_column, blank=name == "unlabeled")
     truth, read = config.evaluate.unlabeled_answers, data.columns
     if truth is not None and truth in (
         read.id,
@@ -129,16 +145,57 @@ def open_splits(config: Config) -> dict[SplitName, Split]:
         raise ConfigError(f"evaluate.unlabeled_answers: {truth!r} is a part of the prompt, and would be read before")
     if data.answer_index is not None and read.options is None:
         raise ConfigError("data.answer_index: there are no options to count; name their column in data.columns.options")
-    return {name: Split(name, tables[name], layout, ranks[name], data, config.seed) for name in sources}
+    return {
+        name: Split(name, tables[name], layout, ranks[name], data, config.seed, name in divided) for name in sources
+    }
+
+
+def dialect_of(data: DataConfig) -> Dialect:
+    """How cells are told apart in files of text."""
+    return Dialect(data.separator, data.quotes)
+
+
+def _divided(data: DataConfig, sources: dict[SplitName, Source]) -> list[SplitName]:
+    """The splits of a source whose rows are labeled where there is an answer, and unlabeled where there is none."""
+    labeled, unlabeled = sources["labeled"], sources.get("unlabeled")
+    if data.labeled_rows is not None or unlabeled is None or labeled.identities != unlabeled.identities:
+        return []
+    return [name for name, source in sources.items() if source.identities == labeled.identities]
+
+
+def _where(table: Table, column: str, *, blank: bool) -> Table:
+    """The rows that have no answer in a column, or those that have one."""
+
+    def rows(wanted: Collection[str]) -> Iterator[Row]:
+        for row in table.rows({*wanted, column}):
+            if _is_blank(row.cells.get(column)) == blank:
+                unasked = column not in wanted and column in row.cells
+                yield replace(row, cells={k: v for k, v in row.cells.items() if k != column}) if unasked else row
+
+    return replace(table, rows=rows)
+
+
+def _is_blank(cell: object) -> bool:
+    return (
+        cell is None or (isinstance(cell, float) and math.isnan(cell)) or (isinstance(cell, str) and not cell.strip())
+    )
 
 
 def _ranks(data: DataConfig, sources: dict[SplitName, Source]) -> dict[SplitName, Ranks]:
     """The places of each split in its source's shuffle; those of splits that share a source do not overlap."""
     ranks: dict[SplitName, Ranks] = {}
+    divided = _divided(data, sources)
     for name, source in sources.items():
         skip = 0
         for earlier, taken in ranks.items():
-            if sources[earlier].identity != source.identity:
+            if sources[earlier].identities != source.identities:
+                if shared := set(sources[earlier].identities) & set(source.identities):
+                    raise DataError(
+                        f"data.{earlier} and data.{name} share {min(shared)}, and each has other files beside it; "
+                        "name the same files in both, or none twice"
+                    )
+                continue
+            if name in divided and name == "unlabeled":
                 continue
             if taken.take is None:
                 raise DataError(

@@ -1,9 +1,9 @@
 """Rows as they stand in a source, before anything is made of them."""
 
 import difflib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from semievol.errors import DataError
@@ -21,6 +21,8 @@ class Row:
     cells: Cells
     line: int | None = None
     """The line of the file where the row starts, from 1; `None` where the format has no lines."""
+    part: str | None = None
+    """The file that the row is of, where its source is several, and its number there: `part1.csv row 17`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,8 @@ class Table:
     scan: Callable[[], tuple[str, ...]] | None = None
     """Reads the whole source for its columns, where `columns` are those of its first rows; `None` where there can be
     no more."""
+    parts: "tuple[Table, ...]" = ()
+    """The files that are one source."""
 
     def every_column(self) -> tuple[str, ...]:
         """The columns, those too that a late row brings; may read the whole source."""
@@ -44,7 +48,7 @@ class Table:
     def place(self, row: Row) -> str:
         """Where a row stands, as a person counts: `labeled.csv row 17 (line 21)`."""
         line = "" if row.line is None else f" (line {row.line})"
-        return f"{self.name} row {row.index + 1}{line}"
+        return f"{row.part or f'{self.name} row {row.index + 1}'}{line}"
 
     def require(self, column: str, option: str) -> None:
         """Nothing, if the column is there.
@@ -52,12 +56,42 @@ class Table:
         Raises:
             DataError: it is not; names the option that asked for it, the columns that are there and the nearest.
         """
+        for part in self.parts:
+            part.require(column, option)
         if column in self.columns or column in (columns := self.every_column()):
             return
         near = difflib.get_close_matches(column, columns, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         known = ", ".join(map(repr, columns))
         raise DataError(f"{self.name}: no column {column!r} ({option}); the columns are {known}.{hint}")
+
+
+def joined(tables: Sequence[Table], name: str) -> Table:
+    """Tables one after another as one; the only one as it is.
+
+    A column that a part lacks is missing in its rows; where it must be there, `require` names the part.
+    """
+    if len(tables) == 1:
+        return tables[0]
+
+    def rows(wanted: Collection[str]) -> Iterator[Row]:
+        before = 0
+        for table in tables:
+            count = 0
+            for row in table.rows(wanted):
+                count = row.index + 1
+                yield replace(row, index=before + row.index, part=f"{table.name} row {count}")
+            before += count
+
+    def scan() -> tuple[str, ...]:
+        return _together(table.every_column() for table in tables)
+
+    every = scan if any(table.scan for table in tables) else None
+    return Table(name, _together(table.columns for table in tables), rows, every, tuple(tables))
+
+
+def _together(columns: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(column for each in columns for column in each))
 
 
 @contextmanager

@@ -4,17 +4,19 @@ import json
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from semievol.config import Config
+from semievol.data.cells import text
 from semievol.data.draw import Ranks
 from semievol.data.files import open_file
 from semievol.data.layouts import layout_of
 from semievol.data.sources import resolve
-from semievol.data.splits import Split
-from semievol.data.table import Table
+from semievol.data.splits import Split, dialect_of
+from semievol.data.table import Row, Table
 from semievol.errors import DataError
 from semievol.records import Example
 from semievol.tasks import Task
@@ -53,7 +55,7 @@ def read_inputs(config: Config, task: Task, layout: str, source: str) -> Inputs:
         DataError: the source cannot be read, has no rows, or has no column for the prompt.
     """
     if source != "-":
-        return _inputs(config, task, layout, resolve("--input", source).open())
+        return _inputs(config, task, layout, resolve("--input", source).open(dialect=dialect_of(config.data)))
     lines = [line for line in sys.stdin.read().split("\n") if line.strip()]
     if not lines:
         raise DataError("standard input: no prompts")
@@ -87,4 +89,12 @@ def _rows(split: Split, task: Task) -> Iterator[Input]:
             example = task.normalize(split.example(read, unnamed))
             yield Input(row.cells, example.id, replace(example, id=f"{number}"))
         except DataError as error:
-            yield Input(row.cells, unnamed, None, str(error))
+            yield Input(row.cells, _named(split, row) or unnamed, None, str(error))
+
+
+def _named(split: Split, row: Row) -> str | None:
+    """The id of a row that holds no question."""
+    column = split.config.columns.id
+    with suppress(DataError):
+        return text(row.cells.get(column)).strip() if column is not None else None
+    return None

@@ -54,12 +54,14 @@ class Occurrences:
         return self._one_of(match[0], line[: len(line) - len(plain) + match.end()])
 
     def _one_of(self, plain: str, text: str) -> str | None:
-        found = set()
+        found: set[str] = set()
         for match in self._any.finditer(plain):
             spelling = self._spelling(match[0])
-            if spelling is not None and not self._denied(plain, match, spelling):
+            if spelling is not None and spelling not in found and not self._denied(plain, match, spelling):
                 found.add(spelling)
-        if len(found) != 1:
+                if len(found) > 1:
+                    return None
+        if not found:
             return None
         labels = self._labels[found.pop()]
         if len(labels) == 1:

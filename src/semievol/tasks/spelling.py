@@ -9,9 +9,8 @@ _INVISIBLE = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff9-\ufffb\U000e0001-\U000e007f]"
 )
 """Control characters, marks of direction, fillers, and selectors of how a sign is drawn."""
-_JOINERS = {0x200C: None, 0x200D: None}
-"""Scripts and emoji need them to look right, and a response may lack them."""
-_APOSTROPHES = str.maketrans("’ʼ＇", "'''")
+_DRAWN_ALIKE = str.maketrans("’ʼ＇", "'''", "\u200c\u200d")
+"""Apostrophes, and joiners: scripts and emoji need these to look right, and a response may lack them."""
 _ESCAPED = re.compile(r"\\([\\`*_{}\[\]()#+\-.!<>|~])")
 _RANGE = re.compile(r"(?<=\d)\s+-\s+(?=\d)")
 _SIGN_IN_WORDS = re.compile(r"(?<!\w)(?:minus|negative)\s+(?=\d)")
@@ -52,7 +51,9 @@ def one_number(text: str) -> str:
 
 def folded(text: str) -> str:
     """The text without regard to case, to hyphens between words and to how a minus is written."""
-    plain = tidy(text).casefold().translate(_APOSTROPHES).translate(_JOINERS)
+    plain = tidy(text).casefold()
+    if not plain.isascii():
+        plain = plain.translate(_DRAWN_ALIKE)
     plain = _RANGE.sub("-", _SIGN_IN_WORDS.sub("-", _MINUS.sub("-", plain)))
     return _SIGN.sub(r"\1", _JOINT.sub(" ", plain))
 
@@ -98,6 +99,8 @@ class Spellings(Mapping[str, str]):
         self._exact: dict[str, str] = {}
         for spelling, label in pairs:
             self._exact.setdefault(one_number(spelling), label)
+        self._longest = 4 * max(map(len, self._exact), default=0) + 200
+        """Characters of the longest text that is a spelling with marks and spaces around it."""
         self._folds: list[tuple[Fold, dict[str, set[str]]]] = []
         for fold in (folded, bare):
             labels: dict[str, set[str]] = {}
@@ -128,6 +131,8 @@ class Spellings(Mapping[str, str]):
 
     def said(self, text: str) -> str | None:
         """The label that a text with marks around it is; the exact spelling counts before any fold."""
+        if len(text.strip()) > self._longest:
+            return None
         candidates = peeled(text)
         if "\\" in text:
             candidates += peeled(unescaped(text))

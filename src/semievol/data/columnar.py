@@ -1,0 +1,105 @@
+"""Files of columns: Parquet, and Arrow's own, as `datasets` saves them."""
+
+import io
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from semievol.data.streams import COMPRESSED, open_bytes, readable
+from semievol.data.table import Row, Table
+from semievol.errors import DataError
+
+_TOGETHER = 1024
+"""Rows that are decoded at once."""
+
+
+def parquet(path: Path, name: str) -> Table:
+    """The table in a Parquet file."""
+    # Imported here: `semievol --help` and CSV users need not wait for it.
+    import pyarrow.parquet as pq
+
+    packed = path.suffix.lower() in COMPRESSED
+
+    def opened() -> Any:
+        if not packed:
+            return pq.ParquetFile(path)
+        with open_bytes(path) as stream:
+            return pq.ParquetFile(io.BytesIO(stream.read()))
+
+    def batches(columns: list[str]) -> Iterator[Any]:
+        yield from opened().iter_batches(batch_size=_TOGETHER, columns=columns)
+
+    return _table(name, "Parquet", lambda: opened().schema_arrow, batches)
+
+
+def arrow(path: Path, name: str) -> Table:
+    """The table in an Arrow file, or in a stream of Arrow, as `datasets` writes it."""
+    import pyarrow as pa
+
+    def opened() -> Any:
+        source = pa.memory_map(str(path))
+        try:
+            return pa.ipc.open_file(source)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            return pa.ipc.open_stream(source)
+
+    def batches(columns: list[str]) -> Iterator[Any]:
+        reader = opened()
+        counted = hasattr(reader, "num_record_batches")
+        whole = (reader.get_batch(n) for n in range(reader.num_record_batches)) if counted else iter(reader)
+        for batch in whole:
+            for start in range(0, batch.num_rows, _TOGETHER):
+                yield batch.slice(start, _TOGETHER).select(columns)
+
+    return _table(name, "Arrow", lambda: opened().schema, batches)
+
+
+def _table(name: str, kind: str, schema: Callable[[], Any], batches: Callable[[list[str]], Iterator[Any]]) -> Table:
+    import pyarrow as pa
+
+    try:
+        with readable(name):
+            found = schema()
+    except pa.ArrowException as error:
+        raise DataError(f"{name}: not {'an' if kind[0] == 'A' else 'a'} {kind} file: {error}") from error
+    columns = tuple(found.names)
+    classes = _classes(found.metadata or {})
+
+    def rows(wanted: Collection[str]) -> Iterator[Row]:
+        index = 0
+        taken = [each for each in columns if each in wanted]
+        try:
+            for batch in batches(taken):
+                # A batch without columns has no rows for `to_pylist`.
+                for cells in batch.to_pylist() if taken else ({} for _ in range(batch.num_rows)):
+                    yield Row(index, with_class_names(cells, classes))
+                    index += 1
+        except (pa.ArrowException, OSError) as error:
+            raise DataError(f"{name}: damaged near row {index + 1}: {error}") from error
+
+    return Table(name, columns, rows)
+
+
+def with_class_names(cells: Mapping[str, Any], classes: Mapping[str, list[str]]) -> Mapping[str, Any]:
+    """The cells with the names of their classes in place of their numbers; -1 is a class that is not known."""
+    named = {
+        column: names[number] if 0 <= number < len(names) else None if number == -1 else number
+        for column, names in classes.items()
+        if isinstance(number := cells.get(column), int)
+    }
+    return {**cells, **named} if named else cells
+
+
+def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
+    """Column -> names of its classes, where `datasets` has written a ClassLabel."""
+    try:
+        features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
+        return {
+            column: [str(name) for name in feature["names"]]
+            for column, feature in features.items()
+            if isinstance(feature, dict) and feature.get("_type") == "ClassLabel"
+        }
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
