@@ -64,7 +64,7 @@ def test_what_a_service_charges_and_how_long_it_takes_is_told_by_its_prices_and_
     found = {step.stage: step for step in plan.steps}
     assert found["warmup"].dollars == found["warmup"].tokens + found["warmup"].answers
     assert found["evolve"].dollars == found["evolve"].tokens + found["evolve"].answers
-    assert found["evaluate"].answers == 90 * 5
+    assert found["evaluate"].answers == 90 * 64
     assert found["evaluate"].dollars == (1 + 2 + 2) / 3 * (found["evaluate"].tokens + found["evaluate"].answers)
     assert found["justify"].dollars == 2 * (found["justify"].tokens + found["justify"].answers)
     assert plan.dollars == sum(step.dollars or 0 for step in plan.steps)

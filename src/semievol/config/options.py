@@ -194,6 +194,10 @@ Baseline = Literal["logistic_regression", "self_trained_logistic_regression", "s
 """A method without a language model."""
 
 
+ROOM_AT_TEST = 64
+"""Tokens in which a model can say a label in a sentence."""
+
+
 class EvaluateConfig(Section):
     """Accuracy on the test rows, by generation."""
 
@@ -204,7 +208,8 @@ class EvaluateConfig(Section):
     sentence embeddings of the labeled prompts; the same once more with its own surest answers to the unlabeled ones,
     by the rule of `select`; and SetFit, which trains the embedder on pairs of labeled prompts."""
     max_tokens: Count | None = None
-    """Longest response; `collaborate.max_tokens` where it is not set."""
+    """Longest response; where it is not set, `collaborate.max_tokens`, and at least 64: a model that was not trained on
+    the labels says them in a sentence, and a response that was cut is no answer."""
     examples: Annotated[int, Field(ge=0, le=32)] = 0
     """How many retrieved labeled examples the models are shown with each test row (RAG)."""
     instruction: str | None = None
@@ -289,7 +294,7 @@ class Config(Section):
     @property
     def longest_at_test(self) -> int:
         """Tokens of the longest response to a test row, as `longest`."""
-        return self.evaluate.max_tokens or self.longest
+        return self.evaluate.max_tokens or max(self.longest, ROOM_AT_TEST)
 
     @property
     def shard_rows(self) -> int:

@@ -114,7 +114,7 @@ def unanswered(counts: Iterable[tuple[str, int, int]]) -> list[str]:
     if unread := [f"{no_answer} of {name}" for name, no_answer, _ in models if no_answer]:
         lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")
     if cut := [f"{cut} of {name}" for name, _, cut in models if cut]:
-        lines.append(f"Responses that were cut for their length: {', '.join(cut)}; raise collaborate.max_tokens.")
+        lines.append(f"Responses that were cut for their length: {', '.join(cut)}; raise evaluate.max_tokens.")
     return lines
 
 
