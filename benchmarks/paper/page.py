@@ -28,9 +28,9 @@ in [benchmarks/results/paper](../benchmarks/results/paper). No number here is ty
 the same config and the same data; the recipes of SFT and SemiEvol come out of the same search where one is named.
 
 These figures were made by an engine that merged adapters into bfloat16 weights to answer, which loses a part of a small
-update. The engine answers with the adapter beside the weights now ([method](method.md#the-adapter-while-it-answers)). It also
-read labels out of answers that were cut for their length, those of vanilla models mostly; such an answer is none now, and
-test rows are answered with at least 64 tokens.
+update. The engine answers with the adapter beside the weights now ([method](method.md#the-adapter-while-it-answers)).
+It also read labels out of answers that were cut for their length, those of vanilla models mostly; such an answer is
+none now, and test rows are answered with at least 64 tokens.
 """
 FINDINGS = """## What worked and what did not
 

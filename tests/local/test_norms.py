@@ -58,6 +58,13 @@ def test_the_kernel_keeps_its_type_under_autocast() -> None:
         assert fused(torch.ones(2, 32, dtype=torch.bfloat16)).dtype is torch.bfloat16
 
 
+def test_another_type_than_the_weights_takes_the_modules_own_way() -> None:
+    plain, fused = PlainRMSNorm(torch.float32), PlainRMSNorm(torch.float32)
+    fuse_norms(torch.nn.Sequential(fused))
+    x = torch.linspace(-2, 2, 64, dtype=torch.bfloat16).view(2, 32)
+    torch.testing.assert_close(fused(x), plain(x), rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("norm", [AddsOneRMSNorm, GatedRMSNorm, torch.nn.LayerNorm])
 def test_a_norm_that_computes_something_else_stays(norm: type) -> None:
     module = torch.nn.Sequential(norm(32) if norm is torch.nn.LayerNorm else norm())

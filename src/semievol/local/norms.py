@@ -30,6 +30,9 @@ def fuse_norms(model: torch.nn.Module) -> int:
 
 
 def _norm(module: Any, x: torch.Tensor) -> torch.Tensor:
+    if x.dtype != module.weight.dtype:
+        found: torch.Tensor = type(module).forward(module, x)
+        return found
     with torch.autocast(x.device.type, enabled=False):  # it would compute in float32, and say so in its type
         return rms_norm(x, module.weight.shape, module.weight, _epsilon(module))
 
