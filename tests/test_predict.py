@@ -48,6 +48,17 @@ def test_the_input_is_never_the_output(made: Path, capsys: pytest.CaptureFixture
     assert Path("new.csv").read_bytes() == before
 
 
+@pytest.mark.parametrize("given", ["*.csv", "./$HERE/new.csv"])
+def test_no_part_of_the_input_is_the_output(
+    made: Path, given: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HERE", ".")
+    before = Path("new.csv").read_bytes()
+    assert main(["predict", "run", "--input", given, "--output", "new.csv"]) == 1
+    assert "is the input, which would be lost" in capsys.readouterr().err
+    assert Path("new.csv").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

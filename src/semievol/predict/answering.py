@@ -12,6 +12,7 @@ from semievol.addresses import reaching
 from semievol.config import Config, changed
 from semievol.costs import open_budget
 from semievol.data import digest
+from semievol.data.sources import resolve
 from semievol.errors import ConfigError, RunDirError, Stopped
 from semievol.files import write_text
 from semievol.journal import Journal
@@ -116,13 +117,15 @@ def _target(output: str, source: str) -> Path:
 
     Raises:
         ConfigError: it cannot, or is.
+        DataError: there is no such input.
     """
     path = Path(output)
     if path.is_dir():
         raise ConfigError(f"--output {output}: is a folder; name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {path.parent}")
-    if source != "-" and path.exists() and Path(source).exists() and path.samefile(source):
+    parts = () if source == "-" else resolve("--input", source).parts
+    if path.exists() and any(Path(part).exists() and path.samefile(part) for part in parts):
         raise ConfigError(f"--output {output}: is the input, which would be lost; name another file")
     return path
 
