@@ -202,6 +202,11 @@ DENIED = [
     ("There is no doubt that it is positive", "positive"),
     ("This is not at all positive. It's negative.", "negative"),
     ("neither positive nor negative", None),
+    ("barely positive", "positive"),
+    ("I can't say for sure but it's positive", "positive"),
+    ("without a doubt positive", "positive"),
+    ("This isn't about anything positive", None),
+    ("The post is not about negative things; it is about positive ones", "positive"),
     ("neither positive nor negative: neutral", "neutral"),
 ]
 
@@ -209,6 +214,19 @@ DENIED = [
 @pytest.mark.parametrize(("text", "label"), DENIED)
 def test_what_is_denied_is_no_answer(text, label):
     assert task(*NAMES).parse(text, row(None)) == label
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("The post isn't about computers; it's about religion.", "religion"),
+        ("It does not mention sports but computers", "computers"),
+        ("This is not related to religion", None),
+        ("not only about computers", "computers"),
+    ],
+)
+def test_a_topic_that_a_text_is_not_about_is_denied(text, label):
+    assert task("computers", "religion", "sports").parse(text, row(None)) == label
 
 
 @pytest.mark.parametrize(

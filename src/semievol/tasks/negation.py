@@ -7,16 +7,17 @@ denies nothing. What is denied is no answer; the opposite is not concluded eithe
 import re
 
 _PLAIN = (
-    r"not|non|never|neither|nor|without|hardly|barely|scarcely|cannot|\w{1,12}n['’]t"
+    r"not|non|never|neither|nor|without|hardly|scarcely|cannot|\w{1,12}n['’]t"
     r"|nicht|keine?[nmrs]?|keineswegs|keinesfalls|kaum|weder|ohne"
     r"|pas|jamais|aucune?|guère|sans|ni|niet|geen|inte|ikke|nie|nem|değil|não|tampoco|sin|не|нет|ليس|ليست|غير"
 )
 """Words that deny what follows."""
 _BETWEEN = (
-    r"a|an|the|any|as|at all|be|been|being|is|are|was|were|it|its|this|that|there|really|very|clearly|so|too|quite"
+    r"a|an|the|any|anything|something|as|at all|be|been|being|is|are|was|were|it|its|this|that|there|really|very|clearly|so|too|quite"
     r"|exactly|entirely|completely|fully|totally|truly|particularly|necessarily|actually|strictly|overly|especially|remotely"
     r"|think|believe|say|consider|find|call|describe|classify|label|mark|rate|see|seem|look|appear|feel|sound|express"
-    r"|show|convey|indicate|contain|reflect|have|belong|fall|under|in|into|to|of|text|review|tweet|message|sentence|post"
+    r"|show|convey|indicate|contain|reflect|have|mention|discuss|concern|involve|refer|talk|deal|related|about|with|on|for"
+    r"|regarding|primarily|mainly|directly|specifically|belong|fall|under|in|into|to|of|text|review|tweet|message|sentence|post"
     r"|article|comment|statement|answer|sentiment|category|class|topic|tone|one|clear|sign|signs|evidence|explicit"
     r"|explicitly|would|could|should|will|can|do|does|i|we|you|he|she|they"
     r"|ein\w{0,2}|wirklich|sehr|ganz|gerade|unbedingt|besonders|eindeutig|als|vraiment|très|tout à fait|du tout|si"
