@@ -100,14 +100,14 @@ def table() -> str:
     ]
     rows = {metrics["models"]["evolved"]["rows"] for metrics in kept.values()}
     facts = [json.loads((RESULTS / f"seed-{seed}" / "run.json").read_text(encoding="utf-8")) for seed in kept]
-    minutes = statistics.median(sum(s["seconds"] for s in each["sessions"]) for each in facts) / 60
+    minutes = sum(session["seconds"] for session in facts[0]["sessions"]) / 60
     memory = max(s["peak_memory_mb"] for each in facts for s in each["sessions"]) / 1024
     machine = facts[-1]["sessions"][-1]["machine"]
     lines += [
         "",
         f"SemiEvol over SFT: {', '.join(f'{gain:+.1f}' for gain in gains)} points; mean {statistics.mean(gains):+.1f}. "
-        f"{', '.join(str(n) for n in sorted(rows))} test rows; a run took {minutes:.1f} minutes (median) and at most "
-        f"{memory:.1f} GB of memory on {machine['cores']} cores ({machine['processor']}).",
+        f"{', '.join(str(n) for n in sorted(rows))} test rows; the first seed's run took {minutes:.1f} minutes, and each "
+        f"at most {memory:.1f} GB of memory, on {machine['cores']} cores ({machine['processor']}).",
     ]
     return "\n".join(lines)
 
