@@ -106,8 +106,8 @@ def table() -> str:
     lines += [
         "",
         f"SemiEvol over SFT: {', '.join(f'{gain:+.1f}' for gain in gains)} points; mean {statistics.mean(gains):+.1f}. "
-        f"{', '.join(str(n) for n in sorted(rows))} test rows; the first seed's run took {minutes:.1f} minutes, and each "
-        f"at most {memory:.1f} GB of memory, on {machine['cores']} cores ({machine['processor']}).",
+        f"{', '.join(str(n) for n in sorted(rows))} test rows; the first seed's run took {minutes:.1f} minutes, and "
+        f"each at most {memory:.1f} GB of memory, on {machine['cores']} cores ({machine['processor']}).",
     ]
     return "\n".join(lines)
 

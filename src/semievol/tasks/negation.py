@@ -13,8 +13,9 @@ _PLAIN = (
 )
 """Words that deny what follows."""
 _BETWEEN = (
-    r"a|an|the|any|anything|something|as|at all|be|been|being|is|are|was|were|it|its|this|that|there|really|very|clearly|so|too"
-    r"|quite|exactly|entirely|completely|fully|totally|truly|particularly|necessarily|actually|strictly|overly|especially|remotely"
+    r"a|an|the|any|anything|something|as|at all|be|been|being|is|are|was|were|it|its|this|that|there|really|very"
+    r"|clearly|so|too|quite|exactly|entirely|completely|fully|totally|truly|particularly|necessarily|actually|strictly"
+    r"|overly|especially|remotely"
     r"|think|believe|say|consider|find|call|describe|classify|label|mark|rate|see|seem|look|appear|feel|sound|express"
     r"|show|convey|indicate|contain|reflect|have|mention|discuss|concern|involve|refer|talk|deal|related|about|with|on|for"
     r"|regarding|primarily|mainly|directly|specifically|belong|fall|under|in|into|to|of|text|review|tweet|message|sentence|post"
