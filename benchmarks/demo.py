@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from benchmarks.pages import ROOT, write_part
+from semievol.config import load
 
 RESULTS = ROOT / "benchmarks" / "results" / "demo"
 CONFIG = ROOT / "configs" / "demo.yaml"
@@ -100,14 +101,15 @@ def table() -> str:
     ]
     rows = {metrics["models"]["evolved"]["rows"] for metrics in kept.values()}
     facts = [json.loads((RESULTS / f"seed-{seed}" / "run.json").read_text(encoding="utf-8")) for seed in kept]
-    minutes = sum(session["seconds"] for session in facts[0]["sessions"]) / 60
+    minutes = statistics.median(sum(s["seconds"] for s in each["sessions"]) for each in facts) / 60
     memory = max(s["peak_memory_mb"] for each in facts for s in each["sessions"]) / 1024
+    types = {load(RESULTS / f"seed-{seed}" / "config.yaml").model.dtype for seed in kept}
     machine = facts[-1]["sessions"][-1]["machine"]
     lines += [
         "",
         f"SemiEvol over SFT: {', '.join(f'{gain:+.1f}' for gain in gains)} points; mean {statistics.mean(gains):+.1f}. "
-        f"{', '.join(str(n) for n in sorted(rows))} test rows; the first seed's run took {minutes:.1f} minutes, and "
-        f"each at most {memory:.1f} GB of memory, on {machine['cores']} cores ({machine['processor']}).",
+        f"{', '.join(str(n) for n in sorted(rows))} test rows; a run took {minutes:.1f} minutes (median) and at most "
+        f"{memory:.1f} GB of memory on {machine['cores']} cores ({machine['processor']}) in {', '.join(sorted(types))}.",
     ]
     return "\n".join(lines)
 
