@@ -109,7 +109,8 @@ def table() -> str:
         "",
         f"SemiEvol over SFT: {', '.join(f'{gain:+.1f}' for gain in gains)} points; mean {statistics.mean(gains):+.1f}. "
         f"{', '.join(str(n) for n in sorted(rows))} test rows; a run took {minutes:.1f} minutes (median) and at most "
-        f"{memory:.1f} GB of memory on {machine['cores']} cores ({machine['processor']}) in {', '.join(sorted(types))}.",
+        f"{memory:.1f} GB of memory on {machine['cores']} cores ({machine['processor']}) in "
+        f"{', '.join(sorted(types))}.",
     ]
     return "\n".join(lines)
 
