@@ -309,6 +309,20 @@ def test_numbers_as_labels_keep_their_signs_and_ranges(labels, text, label):
     assert task(*labels).parse(text, row(None)) == label
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "computers, for sale, politics, or religion",
+        "computers, for sale",
+        "The subject is computers, for sale, politics and religion.",
+        "The answer is computers, for sale, politics, religion",
+        "Answer: computers, for sale",
+    ],
+)
+def test_a_list_of_labels_is_no_answer(text):
+    assert task("computers", "for sale", "politics", "religion").parse(text, row(None)) is None
+
+
 def test_labels_that_are_renamed_apart_are_not_noted_as_alike():
     assert noted(["US", "us", "it"], label_names={"US": "United States"}) == ()
 

@@ -61,9 +61,8 @@ class Label(BaseTask):
         """The label in a response, in the order that the module describes."""
         for claim in self.claims(text):
             line = claim.splitlines()[0]
-            said = self.read(line, example) or self._occurrences.leading(line) or self._occurrences.only(line)
-            if said is not None:
-                return said
+            if (label := self.read(line, example) or self._occurrences.only(line)) is not None:
+                return label
         text = unescaped(text)
         first_line = next(iter(text.strip().splitlines()), "")
         return (

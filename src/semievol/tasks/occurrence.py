@@ -21,6 +21,7 @@ _GOES_ON = re.compile(
     r"|\s(?:it|this|that|there|he|she|they|i|we|you)(?:['’]s|\s(?:is|was|were|are|am|do|does|did|has|have|had|can|could"
     r"|will|would|should|seems?|appears?|cannot|\w{1,8}n['’]t))(?!\w))"
 )
+_NEXT = re.compile(r"[\s,，;]*(?:(?:and|or)\s)?")
 _NO_AND_MORE = re.compile(r"\s*(?:[,.;:!?)\"'。，]|\Z|\n|\s[-–—])")
 _LISTED = re.compile(r"\w\s*[,;|]\s*\w")
 _SEPARATOR = re.compile(r"\s*[,;|/]\s*|\s+(?:and|&)\s+")
@@ -51,6 +52,8 @@ class Occurrences:
         match = self._any.match(plain)
         if match is None or not _GOES_ON.match(plain, match.end()) or not plain[match.end() :].strip(" .!*_\"'`)"):
             return None
+        if self._any.match(plain, _NEXT.match(plain, match.end()).end()):  # type: ignore[union-attr] # it may be empty
+            return None  # a list: "computers, for sale, politics"
         return self._one_of(match[0], line[: len(line) - len(plain) + match.end()])
 
     def _one_of(self, plain: str, text: str) -> str | None:
