@@ -47,7 +47,7 @@ class DataConfig(Section):
     """Source of the test rows; without it, `evaluate` has nothing to measure."""
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """What stands between cells of CSV, TSV and `.tab` files; where it is not set, what the suffix or a first line
-    `sep=;` says, or in a CSV file without commas what its first lines agree on (semicolon, tab, `|`)."""
+    `sep=;` says, or in a CSV file without commas what its first lines agree on (semicolon, tab, vertical bar)."""
     quotes: bool | None = None
     """Whether cells may stand in quotation marks there. False: a mark is text. Where it is not set, they may; a quoted
     cell of a table of tabs that looks like rows is an error then."""
