@@ -22,11 +22,10 @@ import torch
 
 from benchmarks.gpu import answering, profile, sameness, training
 from benchmarks.gpu.model import synchronize, written
+from benchmarks.gpu.table import RESULTS
 from benchmarks.gpu.work import FULL, TINY, long_rows, short_rows
-from benchmarks.pages import ROOT
 from benchmarks.speed.machine import machine
 
-RESULTS = ROOT / "benchmarks" / "results" / "speed" / "gpu"
 PARTS = ("rate", "training, long", "training, short", "answering", "sameness", "profile")
 
 

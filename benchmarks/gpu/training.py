@@ -4,6 +4,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,23 @@ from semievol.training.rows import Row, tokenised
 WARMING = 2
 """Steps that are not timed: kernels are chosen and compiled, memory is asked for."""
 
-Way = Callable[[ModelConfig, Sequence[TrainingExample], TrainingConfig, Path, Callable[[float], None]], None]
+
+@dataclass(frozen=True)
+class Training:
+    """What each way is given."""
+
+    config: ModelConfig
+    examples: Sequence[TrainingExample]
+    rows: Sequence[Row]
+    """The examples in tokens."""
+    recipe: TrainingConfig
+    out: Path
+    """Where the adapter may be written."""
+    tick: Callable[[float], None]
+    """Is told each step's loss."""
+
+
+Way = Callable[[Training], None]
 
 
 def measure(
@@ -61,7 +79,7 @@ def _measured(
 
     try:
         with tempfile.TemporaryDirectory() as out, quiet():
-            way(config, examples, recipe, Path(out) / "adapter", tick)
+            way(Training(config, examples, rows, recipe, Path(out) / "adapter", tick))
     except torch.OutOfMemoryError as error:
         return {"out_of_memory": str(error).partition(".")[0]}
     finally:
@@ -87,33 +105,21 @@ def _measured(
     }
 
 
-def _ours(
-    config: ModelConfig,
-    examples: Sequence[TrainingExample],
-    recipe: TrainingConfig,
-    out: Path,
-    tick: Callable[[float], None],
-) -> None:
+def _ours(training: Training) -> None:
     with random_weights():
-        ours(config, examples, recipe, out, 0, tick)
+        ours(training.config, training.examples, training.recipe, training.out, 0, training.tick)
 
 
-def _peft(
-    config: ModelConfig,
-    examples: Sequence[TrainingExample],
-    recipe: TrainingConfig,
-    out: Path,
-    tick: Callable[[float], None],
-) -> None:
+def _peft(training: Training) -> None:
     """The loop that one writes: padded rows, autocast, AdamW."""
     from peft import get_peft_model
     from transformers import set_seed
 
     from semievol.training.distributed import Turns
 
-    tokenizer = load_tokenizer(config)
-    rows = tokenised(load_template(config), examples, model_limit(config))
-    model = made(config)
+    rows, recipe = training.rows, training.recipe
+    pad_token = load_tokenizer(training.config).pad_token_id
+    model = made(training.config)
     device = model.device
     set_seed(0)
     adapted = get_peft_model(model, lora(recipe)).train()
@@ -128,7 +134,7 @@ def _peft(
         batch = [rows[number] for number in numbers]
         longest = max(row.length for row in batch)
         pad = [longest - row.length for row in batch]
-        ids = [[*row.prompt, *row.response, *[tokenizer.pad_token_id] * n] for row, n in zip(batch, pad, strict=True)]
+        ids = [[*row.prompt, *row.response, *[pad_token] * n] for row, n in zip(batch, pad, strict=True)]
         labels = [[*[-100] * len(row.prompt), *row.response, *[-100] * n] for row, n in zip(batch, pad, strict=True)]
         mask = [[1] * row.length + [0] * n for row, n in zip(batch, pad, strict=True)]
         with torch.autocast(device.type, torch.bfloat16):
@@ -143,61 +149,43 @@ def _peft(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        tick(float(loss.detach()))
+        training.tick(float(loss.detach()))
 
 
-def _trl(
-    config: ModelConfig,
-    examples: Sequence[TrainingExample],
-    recipe: TrainingConfig,
-    out: Path,
-    tick: Callable[[float], None],
-    packed: bool = False,
-) -> None:
+def _trl(training: Training, packed: bool = False) -> None:
     """As the installed TRL has it, but that no row is cut; packed, one pack is as many tokens as a step has else."""
     from datasets import Dataset, disable_progress_bars
     from transformers import PrinterCallback
     from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
-    tokenizer = load_tokenizer(config)
-    longest = max(row.length for row in tokenised(load_template(config), examples, model_limit(config)))
-    together = recipe.per_device_train_batch_size
-    device = resolve_device(config)
+    tokenizer = load_tokenizer(training.config)
+    longest = max(row.length for row in training.rows)
+    together = training.recipe.per_device_train_batch_size
     trainer = SFTTrainer(
-        model=made(config),
+        model=made(training.config),
         args=SFTConfig(
-            output_dir=str(out),
+            output_dir=str(training.out),
             num_train_epochs=1,
-            learning_rate=recipe.learning_rate,
+            learning_rate=training.recipe.learning_rate,
             per_device_train_batch_size=1 if packed else together,
             gradient_accumulation_steps=1,
             max_length=(together * longest if packed else None),
             packing=packed,
-            use_cpu=device == "cpu",
+            use_cpu=resolve_device(training.config) == "cpu",
             logging_steps=1,
             save_strategy="no",
             report_to="none",
             disable_tqdm=True,
             dataset_num_proc=None,
         ),
-        train_dataset=Dataset.from_list([as_text(tokenizer, row) for row in examples]),
+        train_dataset=Dataset.from_list([as_text(tokenizer, row) for row in training.examples]),
         processing_class=tokenizer,
-        peft_config=lora(recipe),
-        callbacks=[ticking(tick)],
+        peft_config=lora(training.recipe),
+        callbacks=[ticking(training.tick)],
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-
-
-def _trl_packed(
-    config: ModelConfig,
-    examples: Sequence[TrainingExample],
-    recipe: TrainingConfig,
-    out: Path,
-    tick: Callable[[float], None],
-) -> None:
-    _trl(config, examples, recipe, out, tick, packed=True)
 
 
 def lora(recipe: TrainingConfig) -> Any:
@@ -207,4 +195,4 @@ def lora(recipe: TrainingConfig) -> Any:
     return LoraConfig(task_type="CAUSAL_LM", r=recipe.lora_r, lora_alpha=recipe.lora_alpha, target_modules="all-linear")
 
 
-WAYS: dict[str, Way] = {"ours": _ours, "peft": _peft, "trl": _trl, "trl, packed": _trl_packed}
+WAYS: dict[str, Way] = {"ours": _ours, "peft": _peft, "trl": _trl, "trl, packed": partial(_trl, packed=True)}

@@ -115,7 +115,9 @@ def test_parts_are_one_table_whose_rows_know_their_files():
 def test_a_late_column_of_a_part_is_found():
     written("a.jsonl", text='{"x": 1}\n' * 200 + '{"x": 1, "z": 2}\n')
     written("b.jsonl", text='{"x": 1, "z": 2}\n')
-    resolve("x", ("a.jsonl", "b.jsonl")).open().require("z", "data.columns.id")
+    table = resolve("x", ("a.jsonl", "b.jsonl")).open()
+    table.require("z", "data.columns.id")
+    assert table.every_column() == ("x", "z")
 
 
 @pytest.mark.parametrize("shards", [1, 3])

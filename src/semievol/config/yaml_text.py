@@ -50,45 +50,31 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
     def construct_yaml_float(self, node: yaml.ScalarNode) -> float:
-        return _Written.of(super().construct_yaml_float(node), node.value)
+        value = _Decimal(super().construct_yaml_float(node))
+        value.text = node.value
+        return value
 
     def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
-        return _Signed.of(node.value)
+        value = _Whole(node.value)
+        value.text = node.value
+        return value
 
 
-class _Signed(int):
-    """A whole number that knows how it was written, for an option that is text: the label +1."""
+class _Written:
+    """A number that knows how it was written, for an option that is text: the labels +1 and 1.50."""
 
     text: str
-
-    @classmethod
-    def of(cls, text: str) -> int:
-        """The value with its text, where the text is not the value's own."""
-        value = int(text)
-        if str(value) == text:
-            return value
-        made = cls(value)
-        made.text = text
-        return made
 
     def __str__(self) -> str:
         return self.text
 
 
-class _Written(float):
-    """A decimal that knows how it was written, for an option that is text: the label 1.50."""
+class _Whole(_Written, int):
+    pass
 
-    text: str
 
-    @classmethod
-    def of(cls, value: float, text: str) -> "_Written":
-        """The value with its text."""
-        made = cls(value)
-        made.text = text
-        return made
-
-    def __str__(self) -> str:
-        return self.text
+class _Decimal(_Written, float):
+    pass
 
 
 class _Dumper(yaml.SafeDumper):

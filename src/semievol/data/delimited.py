@@ -31,6 +31,10 @@ class Dialect:
     """Whether a cell may be quoted; `None`: it may, but in a table of tabs no quoted cell may look like rows."""
 
 
+USUAL = Dialect()
+"""Nothing is said."""
+
+
 def delimited(path: Path, name: str, dialect: Dialect, *, usual: Literal[",", "\t"], orange: bool = False) -> Table:
     """The table in a file.
 
@@ -131,25 +135,24 @@ def _separator(path: Path, name: str, dialect: Dialect, usual: str) -> tuple[int
     if dialect.separator is not None or said is not None:
         return before, dialect.separator or said or usual
     if usual == ",":
-        for other in _SEPARATORS:
-            if _agree(path, name, other, dialect.quotes):
+        for other in filter(first.__contains__, _SEPARATORS):
+            if _cells(path, name, ",", dialect.quotes)[:1] == [1] and _agree(_cells(path, name, other, dialect.quotes)):
                 return 0, other
     return 0, usual
 
 
-def _agree(path: Path, name: str, separator: str, quotes: bool | None) -> bool:
-    """Whether the first records have one cell each with commas, and as many as the header, several, with another."""
-    if separator not in next(iter(lines(path, name)), ""):
-        return False
+def _agree(cells: list[int]) -> bool:
+    """Whether records have as many cells as their header, and several."""
+    return len(set(cells)) == 1 and cells[0] > 1
+
+
+def _cells(path: Path, name: str, separator: str, quotes: bool | None) -> list[int]:
+    """How many cells the first records have with a separator; none where they cannot be told apart."""
+    records = _Records(path, name, separator, quotes, 0).read()
     try:
-        found = [
-            [record for _, record in itertools.islice(_Records(path, name, each, quotes, 0).read(), _TRIED) if record]
-            for each in (",", separator)
-        ]
+        return [len(record) for _, record in itertools.islice(records, _TRIED) if record]
     except DataError:
-        return False
-    by_comma, by_other = found
-    return len(by_comma[0]) == 1 and len(by_other[0]) > 1 and len({len(record) for record in by_other}) == 1
+        return []
 
 
 def _check_orange(name: str, header: list[list[str]]) -> None:

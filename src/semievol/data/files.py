@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from semievol.data.columnar import arrow, parquet
-from semievol.data.delimited import Dialect, delimited
+from semievol.data.delimited import USUAL, Dialect, delimited
 from semievol.data.streams import COMPRESSED, lines
 from semievol.data.table import Row, Table
 from semievol.errors import DataError
@@ -26,7 +26,7 @@ def kind_of(path: Path) -> str:
     return PurePath(name).suffix
 
 
-def open_file(path: Path, name: str, dialect: Dialect = Dialect()) -> Table:  # noqa: B008 - it cannot be changed
+def open_file(path: Path, name: str, dialect: Dialect = USUAL) -> Table:
     """The table in a file, its format told by its suffix.
 
     Raises:

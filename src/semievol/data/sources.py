@@ -10,7 +10,7 @@ from pathlib import Path
 
 from semievol.data import pypi
 from semievol.data.columnar import arrow
-from semievol.data.delimited import Dialect
+from semievol.data.delimited import USUAL, Dialect
 from semievol.data.files import KINDS, kind_of, open_file
 from semievol.data.hub import open_hub
 from semievol.data.table import Table, joined
@@ -32,7 +32,7 @@ class Source:
     name: str
     """For messages."""
 
-    def open(self, streaming: bool = False, dialect: Dialect = Dialect()) -> Table:  # noqa: B008 - cannot be changed
+    def open(self, streaming: bool = False, dialect: Dialect = USUAL) -> Table:
         """The table in the source.
 
         Args:

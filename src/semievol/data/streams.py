@@ -113,4 +113,5 @@ def _encoding(first: bytes) -> str:
 
 def _ends_with_returns(first: bytes, encoding: str) -> bool:
     r"""Whether lines end with `\r` alone, as those of old Macs."""
-    return b"\r" in first and b"\n" not in first and (not encoding.startswith("utf-16") or b"\r\x00" in first + b"\x00")
+    seen = first.decode(encoding, errors="ignore")
+    return "\r" in seen[:-1] and "\n" not in seen  # the last one may be half of a line end that is cut there
