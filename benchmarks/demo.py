@@ -53,7 +53,7 @@ def run_seed(seed: int) -> None:
     import semievol
     from semievol.progress import log_to, reporter_for_terminal
     from semievol.report import finish
-    from semievol.run_dir import RunDir
+    from semievol.run_folder.folder import RunDir
 
     kept = RESULTS / f"seed-{seed}"
     if (kept / "metrics.json").exists():

@@ -16,7 +16,7 @@ import semievol
 from semievol.config import SelectConfig
 from semievol.data import load, read_answers
 from semievol.metrics import accuracy
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 from semievol.stages.select import decide, thresholds
 
 RULES = (

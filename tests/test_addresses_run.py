@@ -13,15 +13,15 @@ pytest.importorskip("upath")
 import semievol
 from processes import soon
 from samples import topics_config
-from semievol import locks
-from semievol.addresses import on_disk, path_of, upload, weights_on_disk
 from semievol.backends.fake import FakeBackend
 from semievol.cli import main
 from semievol.config import Config, dump
 from semievol.errors import MissingExtraError, RunDirError
 from semievol.experiments.options import Options
 from semievol.records import Response
-from semievol.run_dir import RunDir
+from semievol.run_folder import locks
+from semievol.run_folder.folder import RunDir
+from semievol.run_folder.place import on_disk, path_of, upload, weights_on_disk
 from semievol.training.fake import FakeTrainer
 
 RESULTS = (".parquet", "metrics.json", "votes.json", "key.json")
@@ -278,7 +278,7 @@ def test_another_training_is_never_taken_for_this_one(address: str, tmp_path: Pa
 def test_a_file_that_fails_half_way_leaves_no_object(address: str) -> None:
     import pyarrow as pa
 
-    from semievol.files import write_tables
+    from semievol.run_folder.files import write_tables
 
     def tables():
         yield pa.table({"a": [1]})

@@ -20,13 +20,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import semievol
-from semievol.check import check
 from semievol.config import Config, build, load
 from semievol.data import Dataset
 from semievol.data import load as load_data
 from semievol.errors import ConfigError, DataError, SemiEvolError
+from semievol.forecast.check import check
+from semievol.forecast.needs import require_ready
 from semievol.predict.answering import predict
-from semievol.preflight import require_ready
 from semievol.progress import Reporter
 from semievol.report import finish
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from semievol.cache import cache_folder
 from semievol.config import Config, load
+from semievol.config.cache import cache_folder
 from semievol.data import load as load_data
 
 FILES = sorted(Path(__file__).parents[1].joinpath("configs").glob("*.yaml"))

@@ -16,12 +16,12 @@ from samples import run_results, topics_config
 from semievol import run
 from semievol.cli import main
 from semievol.config import dump
+from semievol.costs.ledger import Ledger, read_ledger
 from semievol.errors import RunDirError, refused_by_system
-from semievol.files import iter_rows, write_rows
-from semievol.journal import Journal
-from semievol.ledger import Ledger, read_ledger
 from semievol.records import Response
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import iter_rows, write_rows
+from semievol.run_folder.folder import RunDir
+from semievol.run_folder.journal import Journal
 
 
 @pytest.mark.parametrize(

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from semievol.config import build
-from semievol.files import read_rows
 from semievol.pipeline import run
 from semievol.records import TrainingExample
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_rows
+from semievol.run_folder.folder import RunDir
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 PHRASES = {

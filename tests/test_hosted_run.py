@@ -17,12 +17,12 @@ pytest.importorskip("openai")
 from samples import topics_config
 from semievol.cli import main
 from semievol.config import Config, dump
-from semievol.costs import costs
+from semievol.costs.budget import costs
 from semievol.errors import Stopped
 from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.report import finish
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 from service import Service, random_faults
 from service.faults import no_faults
 

@@ -11,13 +11,13 @@ import semievol
 from samples import topics_config, write_topics
 from semievol.backends.fake import FakeBackend
 from semievol.errors import ConfigError, RunDirError, Stopped, TrainingError
-from semievol.files import read_rows
 from semievol.pipeline import run
 from semievol.predict import predict
 from semievol.progress import Reporter
 from semievol.records import Request, Response
 from semievol.report import finish
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_rows
+from semievol.run_folder.folder import RunDir
 
 
 def outcome(folder: Path) -> bytes:

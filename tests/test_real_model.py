@@ -11,7 +11,7 @@ from semievol.config import Config
 from semievol.errors import Stopped
 from semievol.pipeline import run
 from semievol.progress import Reporter
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 pytest.importorskip("torch")
 pytest.importorskip("trl")

@@ -19,7 +19,7 @@ from semievol.config import dump
 
 LIST = """
 import hashlib, json, sys
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 folder = RunDir(sys.argv[1]).path
 root = str(folder)
 found = {str(path).removeprefix(root): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -110,7 +110,7 @@ def test_after_a_kill_another_machine_asks_for_the_shard_in_flight_alone(
 def age_the_lock(folder: Path, s3: dict[str, str], output: str) -> int:
     """Makes the killed process' lock one of a machine that has been silent for two minutes."""
     code = (
-        "import json, sys; from semievol.addresses import path_of; path = path_of(sys.argv[1]) / '.lock';"
+        "import json, sys; from semievol.run_folder.place import path_of; path = path_of(sys.argv[1]) / '.lock';"
         "held = json.loads(path.read_text()); held.update(host='elsewhere', time=held['time'] - 120);"
         "path.write_text(json.dumps(held))"
     )

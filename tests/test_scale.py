@@ -10,7 +10,7 @@ from semievol.data import load
 from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.records import Candidate, Example, Request, Response, TrainingExample
-from semievol.stage_dir import StageDir
+from semievol.run_folder.stage import StageDir
 from semievol.stages.worker import shards
 
 KINDS = (Example, TrainingExample, Request, Response, Candidate)

@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from samples import topics_config
-from semievol.check import check
 from semievol.config import Config, dump
 from semievol.errors import BackendError
-from semievol.files import read_rows
+from semievol.forecast.check import check
 from semievol.pipeline import run
 from semievol.report import finish
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_rows
+from semievol.run_folder.folder import RunDir
 from service import Service, random_faults
 from service.faults import no_faults
 

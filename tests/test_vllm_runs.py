@@ -23,7 +23,7 @@ if importlib.util.find_spec("vllm") is None:
 from semievol.backends.vllm.backend import VllmBackend
 from semievol.backends.vllm.command import server_command
 from semievol.backends.vllm.server import Server, free_port
-from semievol.models import resolve_model
+from semievol.models.loading import resolve_model
 from semievol.pipeline import run
 from semievol.report import finish
 from semievol.training.local import LocalTrainer

@@ -76,7 +76,7 @@ def response_ids(tokenizer, text):
 
 
 def end_of_turn(tokenizer):
-    from semievol.chat_template import ChatTemplate
     from semievol.config import ModelConfig
+    from semievol.models.chat import ChatTemplate
 
     return ChatTemplate(tokenizer, ModelConfig()).turn(None).end

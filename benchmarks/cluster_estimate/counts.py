@@ -12,7 +12,7 @@ def count() -> dict[str, Any]:
     from semievol import load
     from semievol.config import ModelConfig
     from semievol.data import load as load_data
-    from semievol.models import load_template
+    from semievol.models.loading import load_template
     from semievol.stages.collaborate import collaborators
 
     config = load(CONFIG)

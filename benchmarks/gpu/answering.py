@@ -15,7 +15,7 @@ from benchmarks.speed.limit import forward_flop, shape_of
 from semievol import load
 from semievol.backends import Backend, open_backend
 from semievol.config import Config, ModelConfig
-from semievol.models import load_template, load_tokenizer, model_description
+from semievol.models.loading import load_template, load_tokenizer, model_description
 from semievol.records import Request, Response
 
 BUDGETS = (4096, 16384)

@@ -11,7 +11,7 @@ from benchmarks.gpu.work import Size, documents, questions, short_rows
 from benchmarks.speed import plain
 from semievol.backends import open_backend
 from semievol.config import ModelConfig
-from semievol.models import load_tokenizer
+from semievol.models.loading import load_tokenizer
 from semievol.records import Response
 
 

@@ -31,7 +31,7 @@ from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
 from semievol.experiments.measured import OUTCOMES
 from semievol.experiments.progress import GridReporter
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 
 def main() -> int:

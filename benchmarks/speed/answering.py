@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
+from semievol.plugins import implementation
 from semievol.records import Request, Response
-from semievol.seams import implementation
 
 from .lanes import peak_memory
 from .workloads import Workload

@@ -81,7 +81,7 @@ class NaiveTrainer:
 def run(way: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Minutes, peak memory and accuracies of one run of the demo, which goes on where it was stopped."""
     import semievol
-    from semievol.run_dir import RunDir
+    from semievol.run_folder.folder import RunDir
 
     overrides = [*WAYS[way], *(QUICK if quick else ()), f"output={folder}"]
     config = semievol.load(ROOT / "configs" / "demo.yaml", overrides)

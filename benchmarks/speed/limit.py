@@ -82,7 +82,7 @@ def model_shape(workload: Workload) -> Shape:
     """The shape of the workload's model."""
     from transformers import AutoConfig
 
-    from semievol.models import resolve_model
+    from semievol.models.loading import resolve_model
 
     return shape_of(AutoConfig.from_pretrained(resolve_model(workload.config.model)))
 
@@ -105,7 +105,7 @@ def measured(products: tuple[tuple[int, int, int], ...], config: Any, seconds: f
 
     import torch
 
-    from semievol.models import resolve_device
+    from semievol.models.loading import resolve_device
 
     device, dtype = resolve_device(config.model), getattr(torch, config.model.dtype)
     pairs = [

@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from semievol.chat_template import ChatTemplate
 from semievol.config import ModelConfig
+from semievol.models.chat import ChatTemplate
 from semievol.records import Request, Response
 
 

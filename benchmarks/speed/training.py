@@ -87,7 +87,7 @@ def trl(
     from transformers import AutoTokenizer, PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from semievol.models import quiet, resolve_device, resolve_dtype, resolve_model
+    from semievol.models.loading import quiet, resolve_device, resolve_dtype, resolve_model
 
     disable_progress_bars()
     folder = resolve_model(model)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from semievol.models import load_template, resolve_model
+from semievol.models.loading import load_template, resolve_model
 from semievol.records import Request, Response
 
 from .workloads import Workload

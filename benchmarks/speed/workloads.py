@@ -123,7 +123,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
     import semievol
     from semievol.config import dump
     from semievol.data import load, read_answers
-    from semievol.models import resolve_dtype
+    from semievol.models.loading import resolve_dtype
     from semievol.stages.warmup import TrainingRows
 
     kind = KINDS[name]
@@ -197,7 +197,7 @@ def needed(sequences: list[list[int]]) -> int:
 
 def _counts(workload: Workload, training: Sequence[TrainingExample]) -> dict[str, Any]:
     """Requests, tokens requested and tokens needed of each stage; tokens of the training rows."""
-    from semievol.models import load_template
+    from semievol.models.loading import load_template
 
     template = load_template(workload.config.model)
     requests, requested, least = {}, {}, {}

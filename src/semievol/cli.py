@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semievol.errors import SemiEvolError, Stopped, refused_by_system
-from semievol.paths import expanded
 
 if TYPE_CHECKING:
     from semievol.config import Config
@@ -144,6 +143,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _path(text: str) -> str:
     """A path or address as `expanded` has it, for argparse."""
+    from semievol.config.paths import expanded
+
     try:
         return expanded(text)
     except SemiEvolError as error:
@@ -243,23 +244,23 @@ def _load(arguments: argparse.Namespace) -> "Config":
 
 
 def _init(arguments: argparse.Namespace) -> None:
-    from semievol.init import write_config
+    from semievol.config.starter import write_config
 
     write_config(Path(arguments.path), force=arguments.force)
     print(f"{arguments.path} written: fill in the files and columns, then\n  semievol check {arguments.path}")
 
 
 def _check(arguments: argparse.Namespace) -> None:
-    from semievol.check import check, show
+    from semievol.forecast.check import check, show
     from semievol.terminal import TextConsole
 
     show(TextConsole(), check(_load(arguments), measure=not arguments.no_timing))
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from semievol.check import show_plan
     from semievol.data import load
-    from semievol.plan import make_plan
+    from semievol.forecast.check import show_plan
+    from semievol.forecast.plan import make_plan
     from semievol.terminal import TextConsole
 
     config = _load(arguments)
@@ -267,9 +268,9 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from semievol.check import check, show
+    from semievol.forecast.check import check, show
     from semievol.report import finish, print_results
-    from semievol.run_dir import RunDir
+    from semievol.run_folder.folder import RunDir
     from semievol.terminal import TextConsole
 
     config = _load(arguments)
@@ -293,8 +294,8 @@ def _evaluate(arguments: argparse.Namespace) -> None:
 def _stage(arguments: argparse.Namespace) -> None:
     from semievol.pipeline import run
     from semievol.report import finish, print_results
-    from semievol.run_dir import RunDir
-    from semievol.status import print_status
+    from semievol.report.status import print_status
+    from semievol.run_folder.folder import RunDir
 
     config = _load(arguments)
     RunDir(config.output).claim()
@@ -316,8 +317,8 @@ def _cancel(arguments: argparse.Namespace) -> None:
 
 
 def _print_failures(path: Path) -> None:
-    from semievol.failures import failure_lines
-    from semievol.run_dir import RunDir
+    from semievol.report.failures import failure_lines
+    from semievol.run_folder.folder import RunDir
     from semievol.terminal import visible
 
     for line in failure_lines(RunDir(path)):
@@ -325,8 +326,8 @@ def _print_failures(path: Path) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
-    from semievol.addresses import path_of
-    from semievol.status import print_status
+    from semievol.report.status import print_status
+    from semievol.run_folder.place import path_of
 
     path = path_of(arguments.config)
     print_status(path if path.is_dir() else path_of(_load(arguments).output))
@@ -381,8 +382,8 @@ def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", fol
 
 
 def _plan_experiment(experiment: "Experiment", options: "Options") -> None:
-    from semievol.check import show_plan
     from semievol.experiments.estimate import estimate
+    from semievol.forecast.check import show_plan
     from semievol.terminal import TextConsole
 
     show_plan(TextConsole(), estimate(experiment, options), "all runs together")
@@ -409,7 +410,7 @@ class _session:
 
     def __enter__(self) -> "Reporter":
         from semievol.progress import log_to, reporter_for_terminal
-        from semievol.run_dir import RunDir
+        from semievol.run_folder.folder import RunDir
 
         log_to(RunDir(self._output).log_path)
         self._reporter = self._given or reporter_for_terminal()

@@ -14,35 +14,35 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from semievol.addresses import reaching
 from semievol.backends import BACKENDS
 from semievol.config import Config, ModelConfig, dump
-from semievol.costs import costs, open_budget
+from semievol.costs.budget import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
+from semievol.data.trained_task import described_task
 from semievol.errors import ConfigError, RunDirError
 from semievol.executors import Executor, open_executor
-from semievol.files import read_json, write_bytes, write_text
-from semievol.lengths import fitted
+from semievol.forecast.lengths import fitted
+from semievol.forecast.needs import require_engine, require_ready
 from semievol.local import free_memory
 from semievol.local.families import checked_model, is_local, writes_chats
-from semievol.models import writes_the_date
-from semievol.preflight import require_engine, require_ready
+from semievol.models.loading import writes_the_date
+from semievol.plugins import implementation
 from semievol.progress import Reporter
-from semievol.provenance import commit
 from semievol.records import Example
-from semievol.redo import made_anew, remove_replaced, settle
-from semievol.run_dir import STAGES, RunDir
-from semievol.seams import implementation
-from semievol.stage_dir import StageDir
+from semievol.run_folder.files import read_json, write_bytes, write_text
+from semievol.run_folder.folder import STAGES, RunDir
+from semievol.run_folder.place import reaching
+from semievol.run_folder.stage import StageDir
+from semievol.session import commit
 from semievol.stages.collaborate import collaborate
 from semievol.stages.context import Round
 from semievol.stages.evaluate import evaluate
 from semievol.stages.evolve import decisions, evolve, labeled_and_selected
 from semievol.stages.justify import justify
+from semievol.stages.redo import made_anew, remove_replaced, settle
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
 from semievol.stages.worker import Shared, Worker
-from semievol.trained_task import described_task
 
 logger = logging.getLogger(__name__)
 
@@ -248,7 +248,7 @@ def pinned(config: Config, folder: RunDir, executor: Executor, reporter: Reporte
     facts = folder.facts()
     if "dtype" not in facts:
         implementation("backend.kind", config.backend.kind, BACKENDS)  # says which extra is missing, if one is
-        from semievol.models import resolve_dtype
+        from semievol.models.loading import resolve_dtype
 
         (facts["dtype"],) = executor.map(resolve_dtype, [config.model], reporter)
         folder.write_facts(facts)

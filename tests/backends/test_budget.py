@@ -10,10 +10,10 @@ pytest.importorskip("openai")
 
 from semievol.backends import open_backend
 from semievol.config import build
-from semievol.costs import Budget, costs
-from semievol.prices import Price
+from semievol.costs.budget import Budget, costs
+from semievol.costs.prices import Price
 from semievol.records import Message, Request, Response, Sampling
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 from service import Service, first
 
 CENT = Price(1e4, 1e4, 1e4, 1e4, 1e4)

@@ -19,7 +19,7 @@ from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.local.adapter import Adapter  # noqa: E402
 from semievol.local.batches import batches  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
-from semievol.models import (  # noqa: E402
+from semievol.models.loading import (  # noqa: E402
     load_model,
     load_tokenizer,
     resolve_dtype,

@@ -29,7 +29,7 @@ pytest.importorskip("openai")
 import vllm_standin
 from semievol.backends.vllm.backend import VllmBackend
 from semievol.backends.vllm.token_ids import PLACES
-from semievol.models import load_tokenizer
+from semievol.models.loading import load_tokenizer
 from tiny import end_of_turn, prompt_ids, response_ids, save_tiny_model
 
 STANDIN = (sys.executable, vllm_standin.__file__, "serve")

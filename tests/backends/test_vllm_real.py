@@ -23,7 +23,7 @@ from semievol.backends.service.clients import open_client
 from semievol.backends.transformers import TransformersBackend
 from semievol.backends.vllm.backend import VllmBackend
 from semievol.backends.vllm.token_ids import PLACES, Piece, choices, token_id
-from semievol.models import load_model, resolve_model
+from semievol.models.loading import load_model, resolve_model
 from semievol.training.local import LocalTrainer
 from tiny import save_tiny_adapter
 

@@ -25,7 +25,7 @@ from semievol.experiments.measured import OUTCOMES
 from semievol.experiments.options import Options, Search, from_arguments
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.statistics import Comparison, Summary
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 KEPT = ROOT / "benchmarks" / "results" / "paper"
 CONFIGS = sorted((ROOT / "benchmarks" / "paper").glob("*.yaml"))

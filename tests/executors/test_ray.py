@@ -19,7 +19,7 @@ from semievol.errors import ClusterError, ConfigError, Stopped
 from semievol.executors import open_executor
 from semievol.pipeline import run
 from semievol.progress import Reporter
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 

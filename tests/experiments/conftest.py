@@ -15,7 +15,7 @@ from semievol.experiments.experiment import run_experiment
 from semievol.experiments.options import Options
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.results import Found
-from semievol.plan import Estimate
+from semievol.forecast.plan import Estimate
 
 Runner = Callable[..., Found]
 

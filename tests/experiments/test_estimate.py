@@ -9,8 +9,8 @@ import pytest
 import counting
 from semievol.cli import main
 from semievol.experiments.options import Search
-from semievol.plan import Estimate
-from semievol.work import Step
+from semievol.forecast.plan import Estimate
+from semievol.forecast.work import Step
 
 COUNTED = {"backend": {"kind": "counting:CountingBackend"}, "training": {"kind": "counting:CountingTrainer"}}
 OFFLINE = ("vanilla", "RAG (BM25)", "SFT", "pseudo-label everything", "released recipe", "SemiEvol")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-import test_failures
+import failing
 from samples import write_topics
 from semievol.errors import ConfigError, DataError, ExperimentError, MissingExtraError
 from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.options import Search
 from semievol.experiments.results import markdown, page, show
-from semievol.files import read_rows
 from semievol.report.table import percent
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_rows
+from semievol.run_folder.folder import RunDir
 
 CATEGORIES = {"data": {"columns": {"prompt": "text", "answer": "topic", "category": "kind"}}}
 METHODS = ("vanilla", "RAG (BM25)", "SFT", "SemiEvol")
@@ -204,19 +204,19 @@ def test_without_matplotlib_nothing_is_begun(experiment, tmp_path: Path, monkeyp
 
 
 def test_requests_that_failed_are_counted_and_the_same_command_asks_them_again(experiment, monkeypatch) -> None:
-    failing = {"backend": {"kind": "test_failures:FailingBackend"}, "collaborate": {"collaborators": [{}]}}
-    whole = experiment("entropy", sections=failing)
-    monkeypatch.setattr(test_failures, "FAILING", {"unlabeled-1/warm+0": False, "test-3/evolved": False})
-    (*_, lost) = experiment("entropy", sections={**failing, "seed": 1}).results
+    broken = {"backend": {"kind": "failing:FailingBackend"}, "collaborate": {"collaborators": [{}]}}
+    whole = experiment("entropy", sections=broken)
+    monkeypatch.setattr(failing, "FAILING", {"unlabeled-1/warm+0": False, "test-3/evolved": False})
+    (*_, lost) = experiment("entropy", sections={**broken, "seed": 1}).results
     assert lost.failed_requests == 2
-    monkeypatch.setattr(test_failures, "FAILING", {})
-    found = experiment("entropy", sections={**failing, "seed": 1})
+    monkeypatch.setattr(failing, "FAILING", {})
+    found = experiment("entropy", sections={**broken, "seed": 1})
     assert [result.failed_requests for result in found.results] == [0, 0, 0]
     assert whole.results[-1].failed_requests == 0
 
 
 def test_the_page_names_requests_that_were_never_answered(experiment, monkeypatch) -> None:
-    failing = {"backend": {"kind": "test_failures:FailingBackend"}}
-    monkeypatch.setattr(test_failures, "FAILING", {"test-3/evolved": True})
-    found = experiment("entropy", sections=failing)
+    broken = {"backend": {"kind": "failing:FailingBackend"}}
+    monkeypatch.setattr(failing, "FAILING", {"test-3/evolved": True})
+    found = experiment("entropy", sections=broken)
     assert "Requests that failed: 1 of SemiEvol (topics, seed 0)." in markdown(found)

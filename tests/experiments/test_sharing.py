@@ -16,7 +16,7 @@ from semievol.experiments.progress import GridReporter
 from semievol.experiments.sharing import Answers, RememberingBackend, Shelf
 from semievol.pipeline import run
 from semievol.records import Message, Request, Sampling
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 COUNTED = {"backend": {"kind": "counting:CountingBackend"}, "training": {"kind": "counting:CountingTrainer"}}
 NO_DENSE = ("vanilla", "RAG (BM25)", "SFT", "pseudo-label everything", "released recipe", "SemiEvol")

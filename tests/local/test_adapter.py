@@ -21,7 +21,7 @@ from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.local.adapter import Adapter  # noqa: E402
 from semievol.local.lora import fuse  # noqa: E402
 from semievol.local.model import free_local_model  # noqa: E402
-from semievol.models import load_model, resolve_dtype  # noqa: E402
+from semievol.models.loading import load_model, resolve_dtype  # noqa: E402
 from semievol.training.local import LocalTrainer  # noqa: E402
 
 RECIPE = TrainingConfig(num_train_epochs=8, per_device_train_batch_size=4, gradient_accumulation_steps=1)

@@ -23,7 +23,7 @@ from semievol.local.batches import tree  # noqa: E402
 from semievol.local.borrowed import train_adapter_alone  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.local.passes import Work  # noqa: E402
-from semievol.models import load_template, load_tokenizer  # noqa: E402
+from semievol.models.loading import load_template, load_tokenizer  # noqa: E402
 from semievol.records import Message, Request, Sampling, TrainingExample  # noqa: E402
 from semievol.training.local import LocalTrainer, left_out  # noqa: E402
 from semievol.training.rows import Row, tokenised  # noqa: E402

@@ -14,7 +14,7 @@ from semievol.local.packed import Packing  # noqa: E402
 from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa: E402
 from semievol.local.tree import similar  # noqa: E402
 from semievol.local.ways import way_of  # noqa: E402
-from semievol.models import load_model  # noqa: E402
+from semievol.models.loading import load_model  # noqa: E402
 from semievol.training.rows import Row  # noqa: E402
 
 ROOT, STEM = tuple(range(10, 20)), tuple(range(20, 32))

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from families import FAMILIES, config_options, table
-from semievol.check import check
 from semievol.config import Config, ModelConfig, build
 from semievol.errors import ConfigError
+from semievol.forecast.check import check
 from semievol.local.families import checked_model, refusal
 from semievol.pipeline import run
 

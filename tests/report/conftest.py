@@ -10,7 +10,7 @@ import pytest
 
 from semievol.config import build
 from semievol.pipeline import run
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 WORDS = {
     "fruit": ["apple", "pear", "plum", "cherry", "melon", "fig"],

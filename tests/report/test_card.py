@@ -4,7 +4,7 @@ import yaml
 
 from semievol.config import dump, load
 from semievol.report.card import write_card
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 
 def card(folder: RunDir) -> tuple[dict, str]:

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from semievol import metrics
-from semievol.files import write_rows
 from semievol.report.headline import headline, paired, remarks
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import write_rows
+from semievol.run_folder.folder import RunDir
 from semievol.stages.evaluate import SCHEMA
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from semievol.errors import ConfigError
-from semievol.files import read_rows
 from semievol.report.page import write_report
-from semievol.run_dir import STAGES, RunDir
+from semievol.run_folder.files import read_rows
+from semievol.run_folder.folder import STAGES, RunDir
 
 VOID = {"meta", "br", "line", "rect", "polyline", "hr", "img", "link"}
 

@@ -2,9 +2,9 @@ import io
 
 from rich.console import Console
 
-from semievol.files import read_json
 from semievol.report.table import markdown, results_table, terminal
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_json
+from semievol.run_folder.folder import RunDir
 
 
 def test_every_measured_model_is_a_row_under_its_human_name(make_run):

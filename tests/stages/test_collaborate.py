@@ -5,7 +5,7 @@ import pytest
 from samples import topics_config
 from semievol.config import build
 from semievol.pipeline import run
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 from semievol.stages.collaborate import collaborators
 from semievol.stages.worker import seed_of
 

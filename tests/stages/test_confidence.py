@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from semievol.config import Config, build
-from semievol.journal import Journal
 from semievol.records import Candidate, Example, Request, Response
+from semievol.run_folder.journal import Journal
 from semievol.stages.confidence import Measured, measure
 from semievol.tasks import open_task
 

@@ -8,7 +8,7 @@ from samples import topics_config
 from semievol.config import TaskConfig
 from semievol.pipeline import run
 from semievol.records import Candidate, Example
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 from semievol.stages.justify import agreement, distinct
 from semievol.tasks import Task, open_task
 

@@ -11,11 +11,11 @@ import pytest
 pytest.importorskip("openai")
 
 from semievol.config import Config, ModelConfig, ServiceConfig, TrainingConfig, build
-from semievol.costs import Budget, costs
+from semievol.costs.budget import Budget, costs
+from semievol.costs.prices import Price
 from semievol.errors import BackendError, BudgetError, Stopped, TrainingError
-from semievol.prices import Price
 from semievol.records import Message, TrainingExample
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 from semievol.training import Trained, open_trainer
 from semievol.training.hosted import open_provider
 from semievol.training.hosted import trainer as trainer_module

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from semievol.chat_template import ChatTemplate
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import Stopped, TrainingError
+from semievol.models.chat import ChatTemplate
 from semievol.records import Message, TrainingExample
 from tiny import end_of_turn, prompt_ids, response_ids, save_tiny_model
 
@@ -20,7 +20,7 @@ pytest.importorskip("trl")
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.config import build  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
-from semievol.models import load_model, load_template, load_tokenizer  # noqa: E402
+from semievol.models.loading import load_model, load_template, load_tokenizer  # noqa: E402
 from semievol.records import Request  # noqa: E402
 from semievol.training import Trained, sft  # noqa: E402
 from semievol.training.local import LocalTrainer  # noqa: E402

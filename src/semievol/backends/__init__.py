@@ -3,12 +3,12 @@
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
-from semievol.addresses import weights_on_disk
 from semievol.config import Config
-from semievol.costs import Budget, Paid
+from semievol.costs.budget import Budget, Paid
+from semievol.plugins import Table, implementation
 from semievol.records import Request, Response
-from semievol.seams import Table, implementation
-from semievol.stage_dir import check_weights
+from semievol.run_folder.place import weights_on_disk
+from semievol.run_folder.stage import check_weights
 
 BACKENDS: Table = {
     "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),

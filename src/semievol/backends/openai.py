@@ -8,10 +8,10 @@ from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.jobs import Jobs
 from semievol.backends.service.realtime import Realtime
 from semievol.config import Config
-from semievol.costs import Budget
+from semievol.costs.budget import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 
 class OpenAIBackend:

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from semievol.chat_template import ChatTemplate
 from semievol.config import ModelConfig
 from semievol.data.table import located
 from semievol.local.batches import Tokens
-from semievol.models import load_template, model_limit, stop_tokens
+from semievol.models.chat import ChatTemplate
+from semievol.models.loading import load_template, model_limit, stop_tokens
 from semievol.records import Request, Response, before_stop
 
 

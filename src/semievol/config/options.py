@@ -8,9 +8,9 @@ from semievol.config.backend import BackendConfig
 from semievol.config.costs import CostsConfig
 from semievol.config.executor import ExecutorConfig
 from semievol.config.model import ModelConfig
+from semievol.config.paths import expanded
 from semievol.config.section import Count, Section, Share, explain
 from semievol.config.training import TrainingConfig
-from semievol.paths import expanded
 
 
 class Columns(Section):
@@ -286,7 +286,7 @@ class Config(Section):
 
     @property
     def longest(self) -> int:
-        """Tokens of the longest response; known once `auto` has become a number (see `semievol.lengths`)."""
+        """Tokens of the longest response; known once `auto` has become a number (see `semievol.forecast.lengths`)."""
         if self.collaborate.max_tokens == "auto":
             raise ValueError("collaborate.max_tokens is auto, and nobody has looked at the labeled rows yet")
         return self.collaborate.max_tokens

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from semievol.cache import cache_folder
+from semievol.config.cache import cache_folder
 from semievol.errors import DataError, MissingExtraError
 
 _log = logging.getLogger(__name__)

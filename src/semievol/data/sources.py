@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from semievol.config.paths import unset_variables
 from semievol.data import pypi
 from semievol.data.columnar import arrow
 from semievol.data.delimited import USUAL, Dialect
@@ -15,7 +16,6 @@ from semievol.data.files import KINDS, kind_of, open_file
 from semievol.data.hub import open_hub
 from semievol.data.table import Table, joined
 from semievol.errors import DataError
-from semievol.paths import unset_variables
 
 _REMOTE = ("hub:", "pypi://")
 _PATTERN = re.compile(r"[*?\[]")

@@ -22,8 +22,8 @@ from typing import Any, overload
 
 import pyarrow as pa
 
-from semievol.addresses import at_address, fetched, on_disk, upload
 from semievol.records import Example
+from semievol.run_folder.place import at_address, fetched, on_disk, upload
 
 BATCH = 256
 """Rows that are read together."""

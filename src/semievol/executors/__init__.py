@@ -6,8 +6,8 @@ from typing import Any, Protocol, TypeVar
 
 from semievol.config import Config
 from semievol.errors import ClusterError
+from semievol.plugins import Table, implementation
 from semievol.progress import Reporter
-from semievol.seams import Table, implementation
 
 S = TypeVar("S")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ import ray
 
 import semievol
 from semievol.progress import interrupt
-from semievol.run_dir import PROCESS
+from semievol.run_folder.folder import PROCESS
 
 CONTROL = "control"
 

@@ -17,10 +17,10 @@ import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
 import semievol
-from semievol.cluster import connect
 from semievol.config import Config
 from semievol.errors import BackendError, ClusterError, SemiEvolError, Stopped
 from semievol.executors import Failure, ShardsFailed
+from semievol.executors.cluster import connect
 from semievol.executors.desk import Desk
 from semievol.progress import Reporter
 

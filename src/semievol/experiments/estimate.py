@@ -15,12 +15,12 @@ from semievol.experiments.options import Options, Search
 from semievol.experiments.planned import Planned, planned
 from semievol.experiments.search import candidates, splits, trial
 from semievol.experiments.targets import short_name
-from semievol.lengths import fitted
-from semievol.plan import Estimate, notes_on, price_at_services, prompt_lengths, prompt_rate, sizes_of, timed
+from semievol.forecast.lengths import fitted
+from semievol.forecast.plan import Estimate, notes_on, price_at_services, prompt_lengths, prompt_rate, sizes_of, timed
+from semievol.forecast.work import Sizes, Step, by_stage, work
 from semievol.progress import Reporter
-from semievol.run_dir import STAGES
+from semievol.run_folder.folder import STAGES
 from semievol.stages.collaborate import collaborators
-from semievol.work import Sizes, Step, by_stage, work
 
 
 @dataclass(frozen=True)

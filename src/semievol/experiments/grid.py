@@ -18,10 +18,10 @@ from semievol.experiments.outcomes import Outcomes, Place
 from semievol.experiments.sharing import Shelf
 from semievol.experiments.targets import Target
 from semievol.experiments.variants import Variant
-from semievol.files import read_json
 from semievol.pipeline import pinned, run
 from semievol.progress import Reporter
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_json
+from semievol.run_folder.folder import RunDir
 from semievol.stages.context import CODE_VERSION
 
 _HELD = 3

@@ -14,9 +14,9 @@ from semievol.experiments.grid import Recipes, Result
 from semievol.experiments.outcomes import Outcomes
 from semievol.experiments.targets import Target
 from semievol.experiments.variants import Variant
-from semievol.files import write_text
-from semievol.keys import differences
-from semievol.run_dir import OF_THE_SYSTEM
+from semievol.run_folder.files import write_text
+from semievol.run_folder.folder import OF_THE_SYSTEM
+from semievol.run_folder.keys import differences
 
 RESULTS, OUTCOMES = "results.json", "outcomes.parquet"
 NO_MATTER = {"seed", "output", "costs"}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from semievol.files import iter_rows, read_columns, write_rows
+from semievol.run_folder.files import iter_rows, read_columns, write_rows
 
 Place = tuple[str, str, str, int]
 """(task, base, variant, seed) of a cell."""

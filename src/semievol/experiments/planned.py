@@ -11,8 +11,8 @@ from semievol.experiments.grid import Cell, Grid, Recipes
 from semievol.experiments.options import Options
 from semievol.experiments.targets import Target, targets
 from semievol.experiments.variants import Variant
-from semievol.plan import make_plan
-from semievol.preflight import require_ready
+from semievol.forecast.needs import require_ready
+from semievol.forecast.plan import make_plan
 
 UNEVEN = 1.5
 """Classes are uneven where the largest has so many times the rows that it would have among equal ones."""

@@ -17,8 +17,8 @@ from semievol.experiments.paper import SOURCE
 from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import Table
 from semievol.experiments.targets import Target
-from semievol.files import write_text
 from semievol.report.table import unanswered
+from semievol.run_folder.files import write_text
 from semievol.terminal import TextConsole
 
 if TYPE_CHECKING:

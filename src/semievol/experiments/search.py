@@ -16,8 +16,8 @@ from semievol.experiments.grid import Grid, Recipes
 from semievol.experiments.options import Search
 from semievol.experiments.targets import Target
 from semievol.experiments.variants import SEMIEVOL, SFT, Variant
-from semievol.files import read_json
 from semievol.records import Example
+from semievol.run_folder.files import read_json
 
 FEW = 50
 """On fewer held-out rows one right answer more or less decides between recipes."""

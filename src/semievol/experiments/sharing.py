@@ -21,10 +21,10 @@ from typing import Any
 from semievol.backends import Backend
 from semievol.config import Config
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
-from semievol.costs import costs
+from semievol.costs.budget import costs
 from semievol.records import Request, Response
-from semievol.run_dir import LEDGER, RunDir
-from semievol.stage_dir import StageDir
+from semievol.run_folder.folder import LEDGER, RunDir
+from semievol.run_folder.stage import StageDir
 from semievol.stages.context import CODE_VERSION
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from semievol.config import Config, ModelConfig
 from semievol.errors import ConfigError
-from semievol.models import model_description
+from semievol.models.loading import model_description
 
 UNLIKE = {
     "blt": "it reads bytes in patches, not the tokens of a tokenizer",

@@ -8,23 +8,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from semievol.addresses import reaching
 from semievol.config import Config, changed
-from semievol.costs import open_budget
+from semievol.costs.budget import open_budget
 from semievol.data import digest
 from semievol.data.sources import resolve
+from semievol.data.trained_task import trained_task
 from semievol.errors import ConfigError, RunDirError, Stopped
-from semievol.files import write_text
-from semievol.journal import Journal
 from semievol.predict.inputs import Input, Inputs, read_inputs
 from semievol.predict.outputs import lines, named, write_predictions
 from semievol.progress import Reporter
 from semievol.records import Request, Response, Sampling
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import write_text
+from semievol.run_folder.folder import RunDir
+from semievol.run_folder.journal import Journal
+from semievol.run_folder.place import reaching
 from semievol.stages.evaluate import answer_row
 from semievol.stages.worker import Worker
 from semievol.tasks import Task
-from semievol.trained_task import trained_task
 
 OWN = ("id", "answer", "probability", "mean_nll", "finish", "text", "error")
 """What is said of each row: its id, the answer read from the response, the response's probability and mean NLL in nats

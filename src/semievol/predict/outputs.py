@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from semievol.files import whole
+from semievol.run_folder.files import whole
 
 Row = Mapping[str, Any]
 

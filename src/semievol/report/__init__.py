@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
 
 if TYPE_CHECKING:
     from semievol.data import Dataset

@@ -11,14 +11,14 @@ from semievol.config import Config
 from semievol.config import load as load_config
 from semievol.data import Dataset, load
 from semievol.errors import SemiEvolError
-from semievol.files import write_text
 from semievol.records import Example
 from semievol.report.headline import headline, remarks
 from semievol.report.markdown import fenced
 from semievol.report.page import environment
 from semievol.report.parts import Parts
 from semievol.report.table import evolved_weights, markdown
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import write_text
+from semievol.run_folder.folder import RunDir
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 

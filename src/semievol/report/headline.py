@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from semievol.failures import failure_lines
-from semievol.files import read_rows
 from semievol.metrics import mcnemar
+from semievol.report.failures import failure_lines
 from semievol.report.table import Measured, percent, results_table, unanswered
-from semievol.run_dir import STAGES, RunDir
+from semievol.run_folder.files import read_rows
+from semievol.run_folder.folder import STAGES, RunDir
 
 BASELINES: Mapping[str, str] = {
     "logistic_regression": "trained on the same labeled rows",

@@ -9,9 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 
 from semievol.config import Config
 from semievol.config import load as load_config
-from semievol.costs import costs, in_words
+from semievol.costs.budget import costs, in_words
 from semievol.data import Dataset
-from semievol.files import read_json, write_text
 from semievol.report import charts
 from semievol.report.headline import headline, remarks
 from semievol.report.markdown import code, plain
@@ -20,7 +19,8 @@ from semievol.report.pseudo import PseudoLabels, pseudo_labels
 from semievol.report.sources import Sources, read_sources
 from semievol.report.stages import stage_facts
 from semievol.report.table import NAMES, between, evolved_weights, percent, results_table
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_json, write_text
+from semievol.run_folder.folder import RunDir
 
 
 def write_report(folder: RunDir, dataset: Dataset | None = None) -> list[str]:

@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from semievol import metrics
-from semievol.files import iter_rows, rows_at
 from semievol.report.charts import Curve, Histogram, coverage, histogram
 from semievol.report.sources import Sources
-from semievol.stage_dir import StageDir
+from semievol.run_folder.files import iter_rows, rows_at
+from semievol.run_folder.stage import StageDir
 
 MOST_CLASSES = 30
 """Where pseudo-labels have more different answers than this, they are not classes and have no balance."""

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semievol.run_dir import RunDir
-from semievol.stage_dir import StageDir
+from semievol.run_folder.folder import RunDir
+from semievol.run_folder.stage import StageDir
 
 WHAT: Mapping[str, str] = {
     "warmup": "trains M_warm on the labeled rows",

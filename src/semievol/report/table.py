@@ -8,8 +8,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from semievol.files import read_json
-from semievol.run_dir import RunDir
+from semievol.run_folder.files import read_json
+from semievol.run_folder.folder import RunDir
 from semievol.terminal import visible
 
 NAMES: Mapping[str, str] = {

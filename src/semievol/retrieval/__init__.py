@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from semievol.config import RetrievalConfig
+from semievol.plugins import Table, implementation
 from semievol.records import Example
-from semievol.seams import Table, implementation
 
 RETRIEVERS: Table = {
     "dense": ("semievol.retrieval.dense:DenseRetriever", "local"),

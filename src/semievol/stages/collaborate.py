@@ -12,7 +12,7 @@ import pyarrow as pa
 from semievol.config import Config
 from semievol.data import digest
 from semievol.records import Collaborator, Example, Request, Response, Sampling
-from semievol.stage_dir import StageDir
+from semievol.run_folder.stage import StageDir
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, Worker, seed_of
 from semievol.tasks import answer_in

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from semievol.config import Config
-from semievol.journal import Journal
 from semievol.records import Candidate, Example, Request, Response, Sampling
+from semievol.run_folder.journal import Journal
 from semievol.stages.context import Round
 from semievol.stages.worker import seed_of
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from semievol.config import Config
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
-from semievol.costs import Budget
+from semievol.costs.budget import Budget
 from semievol.errors import ClusterError
 from semievol.executors import ShardsFailed
 from semievol.progress import Reporter
 from semievol.records import Example
-from semievol.run_dir import RunDir
-from semievol.stage_dir import StageDir
+from semievol.run_folder.folder import RunDir
+from semievol.run_folder.stage import StageDir
 from semievol.stages.worker import Shard, Usage, Worker, shards
 from semievol.tasks import Task
 

@@ -12,11 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from semievol import metrics
-from semievol.addresses import make_folder, remove_folder
 from semievol.data import digest, truth_digest
-from semievol.files import iter_rows, write_rows, write_tables, write_text
 from semievol.records import Example, Request, Response, Sampling
-from semievol.stage_dir import StageDir
+from semievol.run_folder.files import iter_rows, write_rows, write_tables, write_text
+from semievol.run_folder.place import make_folder, remove_folder
+from semievol.run_folder.stage import StageDir
 from semievol.stages.baselines import BASELINES, READ_UNLABELED, Rows
 from semievol.stages.collaborate import nearest_examples
 from semievol.stages.context import Round

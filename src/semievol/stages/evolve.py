@@ -7,9 +7,9 @@ from typing import Any
 
 from semievol.data import StoredExamples, store
 from semievol.errors import TrainingError
-from semievol.files import damaged, iter_rows
 from semievol.records import Example
-from semievol.stage_dir import StageDir
+from semievol.run_folder.files import damaged, iter_rows
+from semievol.run_folder.stage import StageDir
 from semievol.stages.context import Round
 from semievol.stages.warmup import TrainingRows, forget, recipe_key, rows_digest, train
 

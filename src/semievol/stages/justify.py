@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import pyarrow as pa
 
-from semievol.files import read_columns
 from semievol.records import Candidate, Example, Request, Response, Sampling
-from semievol.stage_dir import StageDir
+from semievol.run_folder.files import read_columns
+from semievol.run_folder.stage import StageDir
 from semievol.stages.collaborate import CANDIDATE
 from semievol.stages.confidence import Measured, measure, warm_weights
 from semievol.stages.context import Round

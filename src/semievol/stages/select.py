@@ -15,9 +15,9 @@ import pyarrow as pa
 
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
-from semievol.files import write_tables
 from semievol.records import possible
-from semievol.stage_dir import StageDir
+from semievol.run_folder.files import write_tables
+from semievol.run_folder.stage import StageDir
 from semievol.stages.context import Round
 from semievol.stages.justify import SCHEMA as JUSTIFIED
 

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, overload
 
-from semievol.addresses import weights_on_disk
 from semievol.config import LAUNCHER_OPTIONS, TrainingConfig
 from semievol.errors import Stopped
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
-from semievol.stage_dir import StageDir, check_weights
+from semievol.run_folder.place import weights_on_disk
+from semievol.run_folder.stage import StageDir, check_weights
 from semievol.stages.context import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer

@@ -9,16 +9,16 @@ from typing import Any, Protocol
 
 from semievol.backends import Backend, open_backend
 from semievol.config import Config
-from semievol.costs import Budget
+from semievol.costs.budget import Budget
 from semievol.data import digest
 from semievol.errors import Stopped
 from semievol.executors import Executor
 from semievol.executors.inline import InlineExecutor
-from semievol.journal import Journal
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
 from semievol.retrieval import Retriever, open_retriever
-from semievol.run_dir import RunDir
+from semievol.run_folder.folder import RunDir
+from semievol.run_folder.journal import Journal
 from semievol.tasks import Task
 
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from semievol.config import TaskConfig
+from semievol.plugins import Table, implementation
 from semievol.records import Example, Message, Response
-from semievol.seams import Table, implementation
 
 TASKS: Table = {
     "multiple_choice": ("semievol.tasks.multiple_choice:MultipleChoice", None),

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.costs import Budget, Paid
+from semievol.costs.budget import Budget, Paid
+from semievol.plugins import Table, implementation
 from semievol.records import TrainingExample
-from semievol.seams import Table, implementation
 
 TRAINERS: Table = {
     "local": ("semievol.training.local:LocalTrainer", "local"),

@@ -12,10 +12,10 @@ from typing import Any
 
 import torch
 
-from semievol.chat_template import ChatTemplate
 from semievol.data.table import located
 from semievol.errors import TrainingError
 from semievol.local.batches import Tokens, tree
+from semievol.models.chat import ChatTemplate
 from semievol.records import TrainingExample
 
 

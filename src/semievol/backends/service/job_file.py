@@ -8,8 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from semievol.files import read_json, write_text
 from semievol.records import Request
+from semievol.run_folder.files import read_json, write_text
 
 
 class JobFile:

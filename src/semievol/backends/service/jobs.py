@@ -16,7 +16,7 @@ from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.failures import Failure, backoff, failed, of_status, stops_all
 from semievol.backends.service.job_file import JobFile, fingerprint, job_files
 from semievol.config import ServiceConfig
-from semievol.costs import Budget
+from semievol.costs.budget import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
 

@@ -12,7 +12,7 @@ from semievol.backends.service.clients import open_async_client
 from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all
 from semievol.backends.service.pace import Pace, nap
 from semievol.config import ServiceConfig
-from semievol.costs import Budget
+from semievol.costs.budget import Budget
 from semievol.records import Message, Request, Response
 
 logger = logging.getLogger(__name__)

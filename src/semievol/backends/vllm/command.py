@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from semievol.config import Config
+from semievol.config.paths import expanded
 from semievol.errors import BackendError
-from semievol.paths import expanded
 
 LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """The ranks for which vLLM makes room."""

@@ -16,8 +16,8 @@ from semievol.backends.vllm.server import Server, free_port
 from semievol.config import Config, ModelConfig, ServiceConfig
 from semievol.errors import BackendError
 from semievol.local import free_memory
-from semievol.models import resolve_dtype, resolve_model
-from semievol.run_dir import RunDir
+from semievol.models.loading import resolve_dtype, resolve_model
+from semievol.run_folder.folder import RunDir
 
 logger = logging.getLogger(__name__)
 

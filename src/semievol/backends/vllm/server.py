@@ -11,7 +11,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from semievol import guard
+from semievol import guarded
 from semievol.backends.vllm.failures import reason
 from semievol.errors import BackendError
 
@@ -30,8 +30,8 @@ def free_port() -> int:
 class Server:
     """A server process, and the log that its output goes to.
 
-    It runs under `guard`, in a session of its own: Ctrl-C in a terminal leaves it to us to stop, and it ends when this
-    process does, however that ends.
+    It runs under `guarded`, in a session of its own: Ctrl-C in a terminal leaves it to us to stop, and it ends when
+    this process does, however that ends.
     """
 
     def __init__(self, command: Sequence[str], port: int, log: Path) -> None:
@@ -42,7 +42,7 @@ class Server:
             output.flush()
             self._begin = output.tell()
             self._process = subprocess.Popen(
-                [sys.executable, "-I", guard.__file__, *command],
+                [sys.executable, "-I", guarded.__file__, *command],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -99,7 +99,7 @@ class Server:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            self._process.wait(guard.GRACE + 5)
+            self._process.wait(guarded.GRACE + 5)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()

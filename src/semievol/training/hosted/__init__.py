@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from semievol.config import ServiceConfig, TrainingConfig
 from semievol.errors import TrainingError
-from semievol.seams import Table, implementation
+from semievol.plugins import Table, implementation
 
 PROVIDERS: Table = {
     "openai": ("semievol.training.hosted.openai:OpenAIProvider", "openai"),

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from semievol.config import Config
 from semievol.errors import RunDirError, SemiEvolError
-from semievol.run_dir import RunDir
-from semievol.stage_dir import StageDir
+from semievol.run_folder.folder import RunDir
+from semievol.run_folder.stage import StageDir
 from semievol.training.hosted import open_provider
 from semievol.training.hosted.record import find_record
 

@@ -5,7 +5,7 @@ import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from semievol.files import read_json, write_text
+from semievol.run_folder.files import read_json, write_text
 
 RECORD = "job.json"
 ROWS = "rows.jsonl"

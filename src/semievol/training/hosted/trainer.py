@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.costs import Budget
+from semievol.costs.budget import Budget
 from semievol.errors import Stopped, TrainingError
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from semievol import guard
+from semievol import guarded
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
-from semievol.models import resolve_device, resolve_dtype
+from semievol.models.loading import resolve_device, resolve_dtype
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
 from semievol.training.launchers import Job, Listener
@@ -27,8 +27,8 @@ PAUSE = 0.2
 class AccelerateLauncher:
     """The training of `training.kind` in `training.num_workers` processes.
 
-    They run under `guard`, in a session of their own: Ctrl-C in a terminal leaves them to us to end, and they end when
-    this process does, however that ends.
+    They run under `guarded`, in a session of their own: Ctrl-C in a terminal leaves them to us to end, and they end
+    when this process does, however that ends.
     """
 
     def train(
@@ -64,7 +64,7 @@ def _follow(folder: Path, workers: int, listener: Listener) -> Trained:
     news.touch()
     with log.open("wb") as output, news.open(encoding="utf-8") as lines:
         process = subprocess.Popen(
-            [sys.executable, "-I", guard.__file__, *_command(workers, folder / "job.jsonl", news)],
+            [sys.executable, "-I", guarded.__file__, *_command(workers, folder / "job.jsonl", news)],
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -110,7 +110,7 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
     assert process.stdin is not None
     process.stdin.close()
     try:
-        process.wait(guard.GRACE + 5)
+        process.wait(guarded.GRACE + 5)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

@@ -12,9 +12,9 @@ from typing import Any
 import ray
 from ray.util.queue import Empty, Queue
 
-from semievol.cluster import connect
 from semievol.config import ModelConfig, RayConfig, TrainingConfig
 from semievol.errors import TrainingError
+from semievol.executors.cluster import connect
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
 from semievol.training.launchers import Job, Listener, work

@@ -1,0 +1,94 @@
+"""What services charged, a line each: the file behind a budget.
+
+At an address each machine has a ledger of its own (`costs-<host>.jsonl`): lines go to its disk at once, and the whole
+file is uploaded every few seconds and when the process ends. So what a machine charged in its last seconds before it
+was killed is known when it is started again, and not elsewhere.
+"""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from semievol.run_folder.files import write_text
+from semievol.run_folder.place import at_address, on_disk, upload
+
+logger = logging.getLogger(__name__)
+
+EVERY = 10.0
+"""Seconds between two uploads."""
+
+Entries = list[dict[str, Any]]
+
+
+class Ledger:
+    """The charges of one run; goes on from those of earlier sessions."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._file = path, on_disk(path)
+        self._uploaded = -EVERY
+        self._is_due = False
+        if path.exists():
+            own = _compacted(_own_entries(path))
+            write_text(self._file, "".join(json.dumps(entry) + "\n" for entry in own))
+            self._is_due = at_address(path)
+        elif at_address(path):
+            self._file.unlink(missing_ok=True)  # of another run that has been removed
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Writes a charge down."""
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with self._file.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(entry) + "\n")
+        self._is_due = at_address(self._path)
+        if time.monotonic() - self._uploaded > EVERY:
+            self.upload()
+
+    def upload(self) -> None:
+        """Brings what is new to the address; nothing where the ledger is on a disk."""
+        if self._is_due:
+            upload(self._file, self._path)
+            self._uploaded, self._is_due = time.monotonic(), False
+
+
+def read_ledger(path: Path) -> Entries:
+    """The charges of a run: those in a file, or at an address in the files of all machines."""
+    others = [each for each in path.parent.glob("costs-*.jsonl") if each.name != path.name] if at_address(path) else []
+    entries = _own_entries(path) if path.exists() else []
+    return entries + [entry for each in others for entry in _entries(each.read_bytes())]
+
+
+def _own_entries(path: Path) -> Entries:
+    """Those in a file that is there; at an address, those that this machine knows of."""
+    file = on_disk(path)
+    return list(_entries((file if file.exists() else path).read_bytes()))
+
+
+def _entries(content: bytes) -> Iterator[dict[str, Any]]:
+    """The charges; a torn line, of a process that was killed or had a full disk, is none."""
+    for line in content.rpartition(b"\n")[0].splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            logger.warning("a damaged line of the ledger is left out of the costs")
+
+
+def _compacted(entries: Entries) -> Entries:
+    """The charges with one line for all answers of the same weights."""
+    trainings: Entries = []
+    answers: dict[tuple[str, bool], dict[str, float]] = {}
+    for entry in entries:
+        if entry["what"] == "training":
+            trainings.append(entry)
+            continue
+        key = entry["weights"], entry["dollars"] is not None
+        sums = answers.setdefault(key, {"requests": 0, "input": 0, "output": 0, "dollars": 0.0})
+        for name in sums:
+            sums[name] += entry[name] or 0
+    lines = [
+        {"what": "answers", "weights": weights, **sums, **({} if priced else {"dollars": None})}
+        for (weights, priced), sums in answers.items()
+    ]
+    return [*trainings, *lines]

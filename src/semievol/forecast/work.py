@@ -1,0 +1,172 @@
+"""What a run computes, stage by stage, as its config and the sizes of its data tell."""
+
+import dataclasses
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from semievol.config import Config
+from semievol.costs.prices import Price, dollars
+from semievol.stages.collaborate import collaborators
+
+
+@dataclass(frozen=True)
+class Step:
+    """A share of a run's work: of a stage, or of a part of one in one round."""
+
+    stage: str
+    requests: int
+    """Questions to a model; rows of training in a training stage."""
+    tokens: int
+    """Tokens that are read or trained on, all epochs together, padding aside."""
+    steps: int = 0
+    """Optimizer steps."""
+    answers: int = 0
+    """Tokens of answers: at most, or those that are trained on."""
+    seconds: float | None = None
+    """Estimated from a short measurement, or from a service's limits; `None` where there is no telling."""
+    dollars: float | None = None
+    """What services charge at most; `None` where nothing is paid or the price is not known."""
+    round: int = 1
+    part: str = ""
+    """Which collaborator of `collaborate`, which model of `evaluate`; empty for a whole stage."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Plain prompts of a split."""
+
+    rows: int
+    tokens: int
+    """Of all of them together."""
+
+    def __add__(self, other: "Prompts") -> "Prompts":
+        return Prompts(self.rows + other.rows, self.tokens + other.tokens)
+
+    def __sub__(self, other: "Prompts") -> "Prompts":
+        return Prompts(self.rows - other.rows, self.tokens - other.tokens)
+
+    def share(self, of: float) -> "Prompts":
+        """So much of them, from 0 to 1."""
+        return Prompts(round(self.rows * of), round(self.tokens * of))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What there is to work on."""
+
+    labeled: Prompts
+    unlabeled: Prompts
+    test: Prompts
+    response: float
+    """Mean tokens of what is trained on, pseudo-labels' responses too."""
+
+
+def work(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
+    """A run's work in its order, at most; in further rounds as if each round kept θ of its rows."""
+    labeled, unlabeled = sizes.labeled, sizes.unlabeled
+    for number in range(1, config.rounds + 1):
+        if config.warmup.enabled and (number == 1 or not config.warm_is_evolved):
+            yield _training("warmup", config, labeled, sizes.response, price, number)
+        if not unlabeled.rows or not config.evolve.enabled:
+            break
+        yield from _collaborating(config, labeled, unlabeled, price, number)
+        yield _justifying(config, unlabeled, sizes.response, price, number)
+        kept = unlabeled.share(config.select.theta if config.select.enabled else 1.0)
+        rows = labeled + kept if config.evolve.include_labeled else kept
+        yield _training("evolve", config, rows, sizes.response, price, number)
+        labeled, unlabeled = labeled + kept, unlabeled - kept
+    if sizes.test.rows:
+        yield from _evaluating(config, sizes, price)
+
+
+def by_stage(steps: Sequence[Step]) -> list[Step]:
+    """The steps of each stage together, of all rounds and parts."""
+    stages: dict[str, list[Step]] = {}
+    for step in steps:
+        stages.setdefault(step.stage, []).append(step)
+    return [_together(stage, found) for stage, found in stages.items()]
+
+
+def _together(stage: str, steps: Sequence[Step]) -> Step:
+    return Step(
+        stage,
+        requests=sum(step.requests for step in steps),
+        tokens=sum(step.tokens for step in steps),
+        steps=sum(step.steps for step in steps),
+        answers=sum(step.answers for step in steps),
+        seconds=sum_of_all([step.seconds for step in steps]),
+        dollars=sum_of_all([step.dollars for step in steps]),
+    )
+
+
+def sum_of_all(values: Sequence[float | None]) -> float | None:
+    """`None` where one of them is not known, or there are none."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
+
+
+def _collaborating(
+    config: Config, labeled: Prompts, unlabeled: Prompts, price: Price | None, number: int
+) -> Iterator[Step]:
+    example = labeled.tokens / max(labeled.rows, 1)
+    seen = Counter[str]()
+    for one in collaborators(config):
+        seen[one.name] += 1
+        asked = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * one.examples * example))
+        step = _asking("collaborate", one.weights, asked, config.longest, price)
+        yield dataclasses.replace(step, round=number, part=f"{one.name} {seen[one.name]}")
+
+
+def _justifying(config: Config, unlabeled: Prompts, response: float, price: Price | None, number: int) -> Step:
+    """At most: every row is asked again, and every answer is scored; a service scores by answering once more."""
+    longest, crew = config.longest, collaborators(config)
+    warm = "warm" if config.warmup.enabled else "base"
+    steps = [_asking("justify", warm, unlabeled, longest, price)]
+    if config.justify.mode != "majority" and len(crew) > 1:
+        shown = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * len(crew) * response))
+        steps.append(_asking("justify", warm, shown, longest, price))
+    return dataclasses.replace(_together("justify", steps), round=number)
+
+
+def _evaluating(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
+    section = config.evaluate
+    there = {"base": True, "warm": config.warmup.enabled, "evolved": config.evolve.enabled and sizes.unlabeled.rows > 0}
+    shown = section.examples * sizes.labeled.tokens / max(sizes.labeled.rows, 1)
+    asked = Prompts(sizes.test.rows, round(sizes.test.tokens + sizes.test.rows * shown))
+    for model in section.models:
+        if there[model]:
+            step = _asking("evaluate", model, asked, config.longest_at_test, price)
+            yield dataclasses.replace(step, part=model)
+
+
+def _asking(stage: str, weights: str, prompts: Prompts, longest: int, price: Price | None) -> Step:
+    answers = prompts.rows * longest
+    per_input, per_output = price.answering(weights) if price else (None, None)
+    paid = sum_of_all([dollars(prompts.tokens, per_input), dollars(answers, per_output)])
+    return Step(stage, requests=prompts.rows, tokens=prompts.tokens, answers=answers, dollars=paid)
+
+
+def _training(
+    stage: Literal["warmup", "evolve"],
+    config: Config,
+    prompts: Prompts,
+    response: float,
+    price: Price | None,
+    number: int,
+) -> Step:
+    recipe = config.recipe(stage)
+    batch = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps
+    epochs = recipe.num_train_epochs
+    tokens, answers = prompts.tokens * epochs, round(prompts.rows * response) * epochs
+    return Step(
+        stage,
+        prompts.rows,
+        tokens,
+        steps=math.ceil(prompts.rows / batch) * epochs,
+        answers=answers,
+        dollars=dollars(tokens + answers, price.training) if price and recipe.kind == "hosted" else None,
+        round=number,
+    )

@@ -1,0 +1,75 @@
+"""How far a run has come."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from semievol.costs.budget import costs, in_words
+from semievol.errors import RunDirError
+from semievol.report.failures import failure_lines
+from semievol.run_folder.folder import STAGES, RunDir
+from semievol.run_folder.stage import StageDir
+from semievol.stages.redo import ASIDE
+from semievol.terminal import TextConsole
+
+
+def print_status(path: Path) -> None:
+    """Prints a line for each stage of the run in `path`.
+
+    Raises:
+        RunDirError: there is no run.
+    """
+    folder = RunDir(path)
+    if not folder.config_path.exists():
+        raise RunDirError(f"{path}: no run here yet; semievol run starts one")
+    table = Table("round", "stage", "state", "figures", title=str(path), title_justify="left")
+    found = folder.stages()
+    for round_, stage in found:
+        table.add_row(str(round_), stage.name, *_state(stage))
+    for name in STAGES:
+        if not any(stage.name == name for _, stage in found):
+            table.add_row("", name, "not begun", "")
+    shown = TextConsole()
+    shown.print(table)
+    if paid := in_words(costs(folder)):
+        shown.print(paid)
+    for line in [*failure_lines(folder), *_set_aside(found), *_to_be_replaced(folder), *_waiting_batches(folder)]:
+        shown.print(line)
+
+
+def _set_aside(stages: Sequence[tuple[int, StageDir]]) -> list[str]:
+    return [
+        f"{stage.name}: {path} has the error of a shard that was set aside; the same command tries it again"
+        for _, stage in stages
+        for path in stage.errors()
+    ]
+
+
+def _to_be_replaced(folder: RunDir) -> list[str]:
+    old = [stage.name for _, stage in RunDir(folder.path / ASIDE).stages()]
+    made = f"{ASIDE}/ has what --redo makes anew: {', '.join(old)}; they are removed once the new ones have begun"
+    return [f"{made}, and come back where a run ends before that"] if old else []
+
+
+def _waiting_batches(folder: RunDir) -> list[str]:
+    return [f"{path.name}: a batch is under way at the service" for path in sorted(folder.jobs_path.glob("*.json"))]
+
+
+def _state(stage: StageDir) -> tuple[str, str]:
+    if not stage.is_done:
+        parts, answers = stage.progress()
+        return "under way", f"{parts} shards done, {answers} answers beyond"
+    return "done", ", ".join(f"{name} {_figure(value)}" for name, value in stage.summary().items() if _is_small(value))
+
+
+def _is_small(value: Any) -> bool:
+    return not isinstance(value, list | dict) or len(json.dumps(value)) <= 60
+
+
+def _figure(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 1 else f"{value:,.1f}"
+    return f"{value:,}" if isinstance(value, int) else str(value).replace("'", "")

@@ -1,0 +1,218 @@
+"""Folders on a disk, and at addresses such as `s3://bucket/run`.
+
+A path on a disk is a `pathlib.Path`; one at an address has its methods, over fsspec. An object store has no folders to
+make, cannot append and cannot rename, and libraries that train, answer or map memory want a disk. So what such work
+needs lies on this machine's disk, at `on_disk(path)`, and is uploaded or fetched whole.
+"""
+
+import filecmp
+import functools
+import hashlib
+import json
+import shutil
+import tempfile
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from semievol.config.cache import cache_folder
+from semievol.errors import MissingExtraError, RunDirError, SemiEvolError, first_line
+
+
+def path_of(text: str | Path) -> Path:
+    """The path that a text names, on a disk or at an address.
+
+    Raises:
+        MissingExtraError: what reads addresses of this kind is not installed.
+        RunDirError: the address cannot be reached, or is of a kind that is not known.
+    """
+    if not isinstance(text, str):
+        return text
+    if text.startswith("file://"):
+        return Path(text.removeprefix("file://"))
+    return _path_at(text) if "://" in text else Path(text)
+
+
+@functools.lru_cache(maxsize=64)
+def _path_at(url: str) -> Path:
+    """The path at an address, looked for once: later errors would have no words for wrong credentials."""
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise MissingExtraError(f"{url}: addresses need {error.name}; pip install 'semievol[url]'") from error
+    try:
+        # Other processes write there, so a listing is never taken from memory.
+        path: Path = UPath(url, use_listings_cache=False)
+        file_system = path.fs  # type: ignore[attr-defined]
+    except ImportError as error:
+        raise MissingExtraError(f"{url}: a package is missing: {error}; pip install it beside semievol[url]") from error
+    except ValueError as error:
+        raise RunDirError(f"{url}: {error}") from error
+    with _in_one_line(url, "cannot be reached"), suppress(FileNotFoundError):  # as before a run begins
+        file_system.info(path.path)  # type: ignore[attr-defined]
+    return path
+
+
+def at_address(path: Path) -> bool:
+    """Whether a path is at an address, and not on a disk."""
+    return not isinstance(path, Path)
+
+
+def on_disk(path: Path) -> Path:
+    """A path itself; for one at an address, the place on this machine's disk of what belongs to it."""
+    if isinstance(path, Path):
+        return path
+    parts = [part for part in path.path.split("/") if part not in ("", ".", "..")]
+    return cache_folder().joinpath("addresses", path.protocol, *parts)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder on a disk; at an address there is one once something lies in it."""
+    if isinstance(path, Path):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_folder(path: Path) -> None:
+    """Removes a folder and what of it is on this machine's disk; nothing where there is none."""
+    shutil.rmtree(on_disk(path), ignore_errors=at_address(path) or not path.exists())
+    if at_address(path) and path.exists():
+        path.fs.rm(path.path, recursive=True)  # type: ignore[attr-defined]
+
+
+def move_folder(source: Path, path: Path) -> None:
+    """Moves a folder and what of it is on this machine's disk: whole on a disk, file by file at an address.
+
+    Raises:
+        RunDirError: the address cannot be written.
+    """
+    here, there = on_disk(source), on_disk(path)
+    if here.exists():
+        there.parent.mkdir(parents=True, exist_ok=True)
+        here.rename(there)
+    if at_address(source):
+        with _in_one_line(path, "cannot be written"):
+            for file in sorted((each for each in source.rglob("*") if each.is_file()), key=str):
+                file.fs.mv(file.path, f"{path.path}/{_below(source, file)}")  # type: ignore[attr-defined]
+
+
+def same_bytes(file: Path, path: Path) -> bool:
+    """Whether a file on a disk holds what lies at `path`."""
+    if at_address(path):
+        return file.read_bytes() == path.read_bytes()
+    return filecmp.cmp(file, path, shallow=False)
+
+
+def move(source: Path, path: Path) -> None:
+    """Moves a file or folder of a disk to `path`; a file appears whole, of a folder each of its files.
+
+    Raises:
+        RunDirError: the address cannot be written.
+    """
+    if not at_address(path):
+        source.replace(path)
+    elif source.is_dir():
+        for file in sorted(each for each in source.rglob("*") if each.is_file()):
+            upload(file, path.joinpath(*file.relative_to(source).parts))
+        shutil.rmtree(source)
+    else:
+        upload(source, path)
+        source.unlink()
+
+
+def upload(file: Path, path: Path) -> None:
+    """Copies a file to an address, where it appears whole or not at all.
+
+    Raises:
+        RunDirError: the address cannot be written.
+    """
+    with _in_one_line(path, "cannot be written"):
+        path.fs.put_file(str(file), path.path)  # type: ignore[attr-defined]
+
+
+def fetched(path: Path) -> Path:
+    """A file on this machine's disk whose name is the digest of its content: fetched once where it is at an address.
+
+    Raises:
+        RunDirError: it cannot be read.
+    """
+    file = on_disk(path)
+    if not file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".fetch-") as scratch:
+            _download(path, Path(scratch, file.name)).replace(file)
+    return file
+
+
+def weights_on_disk(where: str) -> str:
+    """Weights as an engine or a trainer opens them: those at an address are fetched once to this machine's disk.
+
+    A training that took the place of another has other files, and is fetched anew.
+
+    Raises:
+        RunDirError: they cannot be read.
+    """
+    if "://" not in where:
+        return where
+    folder = path_of(where)
+    with _in_one_line(folder, "cannot be read"):
+        files = sorted((each for each in folder.rglob("*") if each.is_file()), key=str)
+        states = {_below(folder, each): each.fs.ukey(each.path) for each in files}  # type: ignore[attr-defined]
+    if not files:
+        raise RunDirError(f"{where}: there are no weights here")
+    target = on_disk(folder) / hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:32]
+    if not target.exists():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
+            whole = Path(scratch, "whole")
+            for each in files:
+                _download(each, whole / _below(folder, each))
+            try:
+                whole.rename(target)
+            except OSError:
+                if not target.exists():  # else another process was faster
+                    raise
+    return str(target)
+
+
+def _below(folder: Path, path: Path) -> str:
+    """The part of a path at an address that is below the folder's."""
+    return str(path.path.removeprefix(folder.path.rstrip("/") + "/"))  # type: ignore[attr-defined]
+
+
+def _download(path: Path, file: Path) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _in_one_line(path, "cannot be read"):
+        path.fs.get_file(path.path, str(file))  # type: ignore[attr-defined]
+    return file
+
+
+@contextmanager
+def reaching(path: Path) -> Iterator[None]:
+    """Where `path` is at an address, what its file system raises in the block as a `RunDirError`.
+
+    Raises:
+        RunDirError: the address cannot be read or written any more.
+    """
+    try:
+        yield
+    except (SemiEvolError, FileNotFoundError):
+        raise
+    except Exception as error:
+        came_by = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
+        if not at_address(path) or not any(name.partition(".")[0] == "fsspec" for name in came_by):
+            raise
+        raise RunDirError(
+            f"{path}: cannot be reached: {first_line(error)}; the same command goes on from here"
+        ) from error
+
+
+@contextmanager
+def _in_one_line(path: Path | str, what: str) -> Iterator[None]:
+    """Whatever a file system raises (botocore's errors have no base of Python's) as a `RunDirError`."""
+    try:
+        yield
+    except SemiEvolError:
+        raise
+    except Exception as error:
+        raise RunDirError(f"{path}: {what}: {first_line(error)}") from error
