@@ -53,13 +53,13 @@ def run_seed(seed: int) -> None:
     import semievol
     from semievol.progress import log_to, reporter_for_terminal
     from semievol.report import finish
-    from semievol.run_folder.folder import RunDir
+    from semievol.run_folder.folder import RunFolder
 
     kept = RESULTS / f"seed-{seed}"
     if (kept / "metrics.json").exists():
         return
     config = semievol.load(CONFIG, [f"seed={seed}", f"output=runs/demo-seed-{seed}"])
-    folder = RunDir(config.output)
+    folder = RunFolder(config.output)
     folder.claim()  # a folder with a log in it, and no run, would be refused
     log_to(folder.log_path)
     result = semievol.run(config, reporter=reporter_for_terminal())

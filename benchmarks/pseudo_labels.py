@@ -16,7 +16,7 @@ import semievol
 from semievol.config import SelectConfig
 from semievol.data import load, read_answers
 from semievol.metrics import accuracy
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.stages.select import decide, thresholds
 
 RULES = (
@@ -40,7 +40,7 @@ def section(path: Path) -> str:
     config = semievol.load(path / "config.yaml")
     dataset = load(config)
     truth = read_answers(config, dataset.task)
-    folder = RunDir(path)
+    folder = RunFolder(path)
     table = pa.concat_tables(folder.stage("justify").tables())
     rows = table.to_pylist()
 

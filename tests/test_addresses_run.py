@@ -16,11 +16,11 @@ from samples import topics_config
 from semievol.backends.fake import FakeBackend
 from semievol.cli import main
 from semievol.config import Config, dump
-from semievol.errors import MissingExtraError, RunDirError
+from semievol.errors import MissingExtraError, RunFolderError
 from semievol.experiments.options import Options
 from semievol.records import Response
 from semievol.run_folder import locks
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import on_disk, path_of, upload, weights_on_disk
 from semievol.training.fake import FakeTrainer
 
@@ -39,7 +39,7 @@ def address() -> str:
 
 def results(output: str | Path) -> dict[str, bytes]:
     """The bytes of every result by its place in the run folder."""
-    folder = RunDir(str(output)).path
+    folder = RunFolder(str(output)).path
     files = [path for path in folder.rglob("*") if path.is_file() and str(path.name).endswith(RESULTS)]
     root = str(getattr(folder, "path", folder))
     return {str(getattr(path, "path", path)).removeprefix(root): path.read_bytes() for path in files}
@@ -121,7 +121,7 @@ def test_a_run_goes_on_from_another_machine(
 def test_answers_that_another_machine_made_old_are_not_read(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = RunDir(address).stage("collaborate")
+    stage = RunFolder(address).stage("collaborate")
     with stage.journal(0).writer() as write:
         write(Response("a", "old", None, "stop", 1, 1))
     assert stage.journal(0).read().keys() == {"a"}
@@ -142,7 +142,7 @@ def test_failures_stay_open_and_are_asked_again_anywhere(
     some = [id_ for id_ in asked.ids if id_.endswith(("warm+0", "base+0", "warm+1", "base+1"))][:2]
     asked.ids, asked.failing = [], some
     semievol.run(config, redo="warmup")
-    stage = RunDir(address).stage("collaborate")
+    stage = RunFolder(address).stage("collaborate")
     assert stage.is_done
     assert stage.may_change
     assert len(list(stage.failures())) == 2
@@ -168,7 +168,7 @@ def test_redo_forgets_what_is_at_the_address_and_on_this_machine(address: str, t
 
 def test_other_settings_are_refused(address: str, tmp_path: Path) -> None:
     semievol.run(at(address, tmp_path))
-    with pytest.raises(RunDirError, match=r"select.theta: was 0\.5, is now 0\.3"):
+    with pytest.raises(RunFolderError, match=r"select.theta: was 0\.5, is now 0\.3"):
         semievol.run(at(address, tmp_path, select={"theta": 0.3}))
 
 
@@ -187,7 +187,7 @@ def test_every_command_takes_the_address(address: str, tmp_path: Path, capsys: p
     semievol.run(topics_config(tmp_path))
     assert main(["predict", str(tmp_path / "run"), "--input", str(tmp_path / "new.csv")]) == 0
     assert capsys.readouterr().out == predicted
-    folder = RunDir(address)
+    folder = RunFolder(address)
     assert "<html" in folder.report_path.read_text(encoding="utf-8")
     assert "evolve/adapter" in folder.card_path.read_text(encoding="utf-8")
     assert next((folder.path / "logs").iterdir()).name.startswith("run-")
@@ -199,19 +199,19 @@ def test_a_folder_that_another_process_holds_is_refused_until_its_lock_is_stale(
 ) -> None:
     lock = locks.AddressLock(path_of(address) / ".lock")
     lock.take()
-    with pytest.raises(RunDirError, match="is running here"):
+    with pytest.raises(RunFolderError, match="is running here"):
         semievol.run(at(address, tmp_path))
     lock._done.set()  # it gives no sign of life any more
     lock._thread.join()
     monkeypatch.setattr(locks, "STALE", -1.0)
-    with RunDir(address).lock():
+    with RunFolder(address).lock():
         pass
 
 
 def test_a_process_whose_folder_was_taken_stops(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(locks, "STALE", 0.1)
     told: list[bool] = []
-    folder = RunDir(address)
+    folder = RunFolder(address)
 
     def work() -> None:
         with folder.lock(lambda: told.append(True)):
@@ -219,14 +219,14 @@ def test_a_process_whose_folder_was_taken_stops(address: str, monkeypatch: pytes
             (folder.path / ".lock").write_text(json.dumps(other))
             assert soon(lambda: bool(told))
 
-    with pytest.raises(RunDirError, match="taken this run over"):
+    with pytest.raises(RunFolderError, match="taken this run over"):
         work()
     assert json.loads((folder.path / ".lock").read_text())["mark"] == "other"
 
 
 def test_what_is_sent_to_other_machines_still_works_there(address: str, tmp_path: Path) -> None:
     semievol.run(at(address, tmp_path), until="collaborate")
-    stage = pickle.loads(pickle.dumps(RunDir(address).stage("collaborate")))
+    stage = pickle.loads(pickle.dumps(RunFolder(address).stage("collaborate")))
     assert stage.is_done
     assert len(list(stage.rows())) == 40
 
@@ -259,7 +259,7 @@ def test_a_training_finds_what_it_left_on_this_machine_and_no_other_training_doe
     assert Interrupted.found == [[], ["checkpoint-2"], [], ["checkpoint-3"]]
     Interrupted.dies = False
     semievol.run(other, until="warmup")
-    assert RunDir(address).stage("warmup").is_done
+    assert RunFolder(address).stage("warmup").is_done
 
 
 def test_another_training_is_never_taken_for_this_one(address: str, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_an_experiment_at_an_address_is_refused() -> None:
 
 
 def test_addresses_of_unknown_kinds_are_refused() -> None:
-    with pytest.raises(RunDirError, match="zzz"):
+    with pytest.raises(RunFolderError, match="zzz"):
         path_of("zzz://bucket/run")
 
 

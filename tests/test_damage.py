@@ -17,10 +17,10 @@ from semievol import run
 from semievol.cli import main
 from semievol.config import dump
 from semievol.costs.ledger import Ledger, read_ledger
-from semievol.errors import RunDirError, refused_by_system
+from semievol.errors import RunFolderError, refused_by_system
 from semievol.records import Response
 from semievol.run_folder.files import iter_rows, write_rows
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.journal import Journal
 
 
@@ -44,7 +44,7 @@ def test_a_damaged_file_is_named_with_what_to_do_and_the_advice_mends_it(
     path = tmp_path / "run" / place
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(RunDirError, match=f"{place}: damaged: ") as caught:
+    with pytest.raises(RunFolderError, match=f"{place}: damaged: ") as caught:
         run(config, redo=redo)
     assert advice in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -63,7 +63,7 @@ def test_a_shard_that_is_gone_is_named_by_what_reads_it(tmp_path: Path) -> None:
     run(config)
     before = run_results(tmp_path / "run")
     (tmp_path / "run/justify/part-00000.parquet").unlink()
-    with pytest.raises(RunDirError, match=r"justify/part-00000\.parquet: damaged: it is gone"):
+    with pytest.raises(RunFolderError, match=r"justify/part-00000\.parquet: damaged: it is gone"):
         run(config, redo="select")
     (tmp_path / "run/justify/done.json").unlink()
     run(config, redo="select")
@@ -100,7 +100,7 @@ def test_weights_that_are_not_those_of_the_training_do_not_answer(
     path.unlink()
     if damage == "other":
         path.write_bytes(content.replace(b"money", b"sport"))
-    with pytest.raises(RunDirError, match=f"{stage}/adapter/votes.json: damaged: it is .*--redo {stage} makes"):
+    with pytest.raises(RunFolderError, match=f"{stage}/adapter/votes.json: damaged: it is .*--redo {stage} makes"):
         run(config, redo=redo)
     model = {"evolve": "evolved", "warmup": "warm"}[stage]
     assert main(["predict", str(tmp_path / "run"), "--input", str(tmp_path / "test.csv"), "--model", model]) == 1
@@ -173,7 +173,7 @@ def test_a_bit_that_turns_in_a_runs_answers_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
         try:
             assert list(iter_rows(path, ["id", "answer"])) == rows
-        except RunDirError:
+        except RunFolderError:
             noticed += 1
     assert noticed > len(data) / 7 * 0.8
 
@@ -286,7 +286,7 @@ def test_a_folder_that_may_only_be_read_is_refused_in_one_line(
 def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "topics.yaml"
     config.write_text(dump(topics_config(tmp_path)), encoding="utf-8")
-    folder = RunDir(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
     folder.claim()
     folder.log_path.parent.write_text("a file", encoding="utf-8")
     assert main(["run", str(config)]) == 1

@@ -13,7 +13,7 @@ from semievol.config import build
 from semievol.pipeline import run
 from semievol.records import TrainingExample
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 PHRASES = {
@@ -63,7 +63,7 @@ def test_the_example_parts_run_through_the_whole_method(own_parts):
 
 def test_the_example_retriever_shows_the_labeled_example_with_most_common_words(own_parts):
     run(own_parts, until="select")
-    rows = read_rows(RunDir(own_parts.output).stage("select").rows_path)
+    rows = read_rows(RunFolder(own_parts.output).stage("select").rows_path)
     shown = [candidate for row in rows for candidate in row["candidates"] if candidate["collaborator"] == "warm+2"]
     assert all(len(candidate["references"]) == 2 for candidate in shown)
     assert len({candidate["references"][0] for candidate in shown}) > 1
@@ -73,7 +73,7 @@ def test_the_example_trainer_goes_on_from_given_weights(own_parts, tmp_path):
     from my_parts import NearestTrainer
 
     run(own_parts, until="warmup")
-    warm = RunDir(own_parts.output).stage("warmup").adapter_path
+    warm = RunFolder(own_parts.output).stage("warmup").adapter_path
     more = TrainingExample("new", ({"role": "user", "content": "fine"},), "3")
     NearestTrainer().train(own_parts.model, [more], own_parts.training, tmp_path / "more", 0, str(warm))
     before, after = (json.loads(Path(folder, "rows.json").read_text()) for folder in (warm, tmp_path / "more"))

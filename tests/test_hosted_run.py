@@ -22,7 +22,7 @@ from semievol.errors import Stopped
 from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.report import finish
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from service import Service, random_faults
 from service.faults import no_faults
 
@@ -69,7 +69,7 @@ def test_a_run_is_trained_at_a_service_twice_and_its_models_answer_there(
     accuracy = {name: figures["accuracy"] for name, figures in result.metrics["models"].items()}
     assert accuracy["warm"] > accuracy["base"]
     assert accuracy["evolved"] > accuracy["base"]
-    assert RunDir(tmp_path / "run").stage("warmup").weights == warm
+    assert RunFolder(tmp_path / "run").stage("warmup").weights == warm
     asked = {json.loads(each)["model"] for each in service.log.asked}
     assert asked == {"base", warm, evolved}
 
@@ -82,7 +82,7 @@ def test_report_card_status_and_predict_carry_the_models_name(
     name = tuned(service)[-1]
     assert name is not None
     assert f"evolved model: {name}" in capsys.readouterr().out
-    folder = RunDir(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
     page, card = folder.report_path.read_text(encoding="utf-8"), folder.card_path.read_text(encoding="utf-8")
     assert name in page
     assert "paid to services, all sessions together" in page
@@ -113,7 +113,7 @@ def test_a_job_is_found_from_another_machine_where_the_run_is_at_an_address(
     config = hosted_config(tmp_path, service, output=f"memory://hosted/{tmp_path.name}")
     monkeypatch.setenv("SEMIEVOL_CACHE", str(tmp_path / "one"))
     result = run(config)
-    (RunDir(config.output).stage("evolve").path / "done.json").unlink()  # as after a kill while it waited
+    (RunFolder(config.output).stage("evolve").path / "done.json").unlink()  # as after a kill while it waited
     monkeypatch.setenv("SEMIEVOL_CACHE", str(tmp_path / "other"))
     assert run(config).weights == result.weights == tuned(service)[-1]
     assert len(tuned(service)) == 2
@@ -147,7 +147,7 @@ def test_a_run_that_is_killed_around_a_job_uploads_and_starts_it_once(
     done = run_process(path)
     assert done.returncode == 0, done.stderr
     assert (service.files.uploads, len(service.tuning.made)) == (2, 2)  # one each for warm-up and evolution
-    assert RunDir(tmp_path / "run").stage("evolve").weights == tuned(service)[-1]
+    assert RunFolder(tmp_path / "run").stage("evolve").weights == tuned(service)[-1]
 
 
 def test_a_run_that_is_killed_after_the_job_and_before_the_stage_is_done_starts_no_other(
@@ -155,7 +155,7 @@ def test_a_run_that_is_killed_after_the_job_and_before_the_stage_is_done_starts_
 ) -> None:
     config = hosted_config(tmp_path, service)
     run(config, until="warmup")
-    stage = RunDir(tmp_path / "run").stage("warmup")
+    stage = RunFolder(tmp_path / "run").stage("warmup")
     (stage.path / "done.json").unlink()
     run(config, until="warmup")
     assert stage.weights == tuned(service)[0]
@@ -253,19 +253,19 @@ def test_the_limit_stops_the_run_and_a_higher_one_goes_on_without_asking_twice(
     free = tmp_path / "free"
     free.mkdir()
     run(hosted_config(free, service, costs={"prices": PRICES}))
-    whole = costs(RunDir(free / "run")).dollars
+    whole = costs(RunFolder(free / "run")).dollars
     service.log.answered.clear()
     limits = [whole * share for share in (0.3, 0.5, 0.75)]
     for limit in limits:
         assert main(["run", path, "--max-cost", str(limit)]) == 1
         assert "costs.max_cost" in capsys.readouterr().err
-        assert 0 < costs(RunDir(tmp_path / "run")).dollars <= limit
+        assert 0 < costs(RunFolder(tmp_path / "run")).dollars <= limit
     assert main(["run", path, "--max-cost", str(2 * whole)]) == 0
-    assert costs(RunDir(tmp_path / "run")).dollars == pytest.approx(whole, rel=0.05)
+    assert costs(RunFolder(tmp_path / "run")).dollars == pytest.approx(whole, rel=0.05)
     assert max(service.log.answered.values()) == 1
-    facts = RunDir(tmp_path / "run").facts()
+    facts = RunFolder(tmp_path / "run").facts()
     assert len(facts["sessions"]) == 4
-    assert facts["costs"]["dollars"] == costs(RunDir(tmp_path / "run")).dollars
+    assert facts["costs"]["dollars"] == costs(RunFolder(tmp_path / "run")).dollars
     assert facts["costs"]["trainings"] == 2
 
 
@@ -276,7 +276,7 @@ def test_the_limit_of_a_grid_is_for_all_its_runs_and_a_higher_one_pays_nothing_t
     command = ["experiment", "entropy", "--config", path, "--out"]
 
     def paid(out: Path) -> float:
-        return sum(costs(RunDir(ledger.parent)).dollars for ledger in out.rglob("costs.jsonl"))
+        return sum(costs(RunFolder(ledger.parent)).dollars for ledger in out.rglob("costs.jsonl"))
 
     assert main([*command, str(tmp_path / "free")]) == 0
     whole = paid(tmp_path / "free")
@@ -361,4 +361,4 @@ def test_a_tuned_model_cannot_be_asked_on_this_machine(tmp_path: Path) -> None:
 def test_finish_writes_the_report_of_a_run_that_is_under_way(service: Service, tmp_path: Path) -> None:
     run(hosted_config(tmp_path, service), until="warmup")
     finish(tmp_path / "run")
-    assert "It is not trained yet" in RunDir(tmp_path / "run").card_path.read_text(encoding="utf-8")
+    assert "It is not trained yet" in RunFolder(tmp_path / "run").card_path.read_text(encoding="utf-8")

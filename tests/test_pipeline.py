@@ -10,14 +10,14 @@ import pytest
 import semievol
 from samples import topics_config, write_topics
 from semievol.backends.fake import FakeBackend
-from semievol.errors import ConfigError, RunDirError, Stopped, TrainingError
+from semievol.errors import ConfigError, RunFolderError, Stopped, TrainingError
 from semievol.pipeline import run
 from semievol.predict import predict
 from semievol.progress import Reporter
 from semievol.records import Request, Response
 from semievol.report import finish
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
 def outcome(folder: Path) -> bytes:
@@ -89,7 +89,7 @@ def test_another_seed_gives_another_run(tmp_path: Path) -> None:
 def test_a_folder_of_another_config_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     run(topics_config(tmp_path), until="select")
     before = outcome(tmp_path)
-    with pytest.raises(RunDirError, match=r"select\.theta: was 0\.5, is now 0\.3(.|\n)*--redo select"):
+    with pytest.raises(RunFolderError, match=r"select\.theta: was 0\.5, is now 0\.3(.|\n)*--redo select"):
         run(topics_config(tmp_path, select={"theta": 0.3}))
     assert outcome(tmp_path) == before
 
@@ -106,7 +106,7 @@ def test_redo_makes_the_stage_and_the_later_ones_anew_and_keeps_the_earlier(tmp_
 def test_a_change_of_the_labeled_file_is_noticed(tmp_path: Path) -> None:
     run(topics_config(tmp_path), until="warmup")
     write_topics(tmp_path / "labeled.csv", 14, seed=9)
-    with pytest.raises(RunDirError, match="rows: was"):
+    with pytest.raises(RunFolderError, match="rows: was"):
         run(topics_config(tmp_path), until="warmup")
 
 
@@ -125,11 +125,11 @@ def test_rounds_move_selected_rows_to_the_labeled_ones(tmp_path: Path) -> None:
     result = run(topics_config(tmp_path, rounds=3, evaluate={"unlabeled_answers": "topic"}))
     kept, left = 0, 40
     for number in (1, 2, 3):
-        rows = pq.read_table(RunDir(tmp_path / "run").stage("select", number).rows_path).to_pylist()
+        rows = pq.read_table(RunFolder(tmp_path / "run").stage("select", number).rows_path).to_pylist()
         assert len(rows) == left
         kept += sum(row["kept"] for row in rows)
         left -= sum(row["kept"] for row in rows)
-        trained = json.loads((RunDir(tmp_path / "run").stage("evolve", number).path / "done.json").read_text())
+        trained = json.loads((RunFolder(tmp_path / "run").stage("evolve", number).path / "done.json").read_text())
         assert trained["rows"] == 12 + kept
     assert result.metrics is not None
     assert result.metrics["pseudo_labels"]["all"]["rows"] == 40
@@ -173,13 +173,13 @@ def test_nothing_to_train_on_is_an_error_in_words(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_share_a_run_folder(tmp_path: Path) -> None:
-    with RunDir(tmp_path / "run").lock(), pytest.raises(RunDirError, match="another process is running here"):
+    with RunFolder(tmp_path / "run").lock(), pytest.raises(RunFolderError, match="another process is running here"):
         run(topics_config(tmp_path))
 
 
 def test_an_output_that_is_a_file_is_refused_in_words(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine", encoding="utf-8")
-    with pytest.raises(RunDirError, match="run: cannot be the run folder: Not a directory"):
+    with pytest.raises(RunFolderError, match="run: cannot be the run folder: Not a directory"):
         run(topics_config(tmp_path))
 
 
@@ -214,7 +214,7 @@ def test_a_later_round_retrieves_from_the_rows_that_were_selected_too(tmp_path: 
     run(topics_config(tmp_path, rounds=2, collaborate={"collaborators": crew}), until="evolve")
     shown = {
         reference
-        for row in RunDir(tmp_path / "run").stage("collaborate", 2).rows()
+        for row in RunFolder(tmp_path / "run").stage("collaborate", 2).rows()
         for reference in row["candidates"][0]["references"]
     }
     assert any(reference.startswith("unlabeled-") for reference in shown)
@@ -224,13 +224,13 @@ def test_a_later_round_retrieves_from_the_rows_that_were_selected_too(tmp_path: 
 def test_log_probabilities_that_are_none_cost_their_rows_and_not_the_selection(tmp_path: Path) -> None:
     config = topics_config(tmp_path, backend={"kind": "faulty:WrongLogprobs"})
     result = run(config)
-    rows = read_rows(RunDir(result.path).stage("select").rows_path)
+    rows = read_rows(RunFolder(result.path).stage("select").rows_path)
     unknown = [row for row in rows if row["mean_nll"] is None]
     assert unknown
     assert not any(row["kept"] for row in unknown)
     assert sum(row["kept"] for row in rows) >= len(rows) // 3
     finish(result.path)
-    assert "How sure the model is" in RunDir(result.path).report_path.read_text(encoding="utf-8")
+    assert "How sure the model is" in RunFolder(result.path).report_path.read_text(encoding="utf-8")
 
 
 def test_every_answer_is_over_where_the_next_question_would_begin(

@@ -11,7 +11,7 @@ from semievol.config import Config
 from semievol.errors import Stopped
 from semievol.pipeline import run
 from semievol.progress import Reporter
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 pytest.importorskip("torch")
 pytest.importorskip("trl")
@@ -73,7 +73,7 @@ def test_the_warm_model_knows_the_labels(finished: Path) -> None:
 def test_a_shard_made_anew_and_one_half_answered_give_the_same_bytes(finished: Path) -> None:
     config = small_config(finished.parent)
     selected = (finished / "select" / "pseudo_labels.parquet").read_bytes()
-    stage = RunDir(finished).stage("collaborate")
+    stage = RunFolder(finished).stage("collaborate")
     whole = stage.part_path(1).read_bytes()
 
     class Impatient(Reporter):

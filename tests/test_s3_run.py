@@ -19,8 +19,8 @@ from semievol.config import dump
 
 LIST = """
 import hashlib, json, sys
-from semievol.run_folder.folder import RunDir
-folder = RunDir(sys.argv[1]).path
+from semievol.run_folder.folder import RunFolder
+folder = RunFolder(sys.argv[1]).path
 root = str(folder)
 found = {str(path).removeprefix(root): hashlib.sha256(path.read_bytes()).hexdigest()
          for path in folder.rglob("*") if path.is_file()}

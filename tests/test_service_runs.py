@@ -20,7 +20,7 @@ from semievol.forecast.check import check
 from semievol.pipeline import run
 from semievol.report import finish
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from service import Service, random_faults
 from service.faults import no_faults
 
@@ -42,7 +42,7 @@ def config(folder: Path, service: Service, options: dict[str, Any] | None = None
 
 
 def selection(made: Config) -> list[dict[str, Any]]:
-    return read_rows(RunDir(made.output).stage("select").rows_path)
+    return read_rows(RunFolder(made.output).stage("select").rows_path)
 
 
 def test_a_run_goes_through_all_stages_to_the_report(tmp_path: Path, service: Service) -> None:
@@ -79,7 +79,7 @@ def test_h_of_a_service_is_that_of_an_engine_that_scores(tmp_path: Path, service
     for each in (made, local):
         run(each, until="justify")
     asked, scored = (
-        {row["id"]: row["mean_nll"] for row in RunDir(each.output).stage("justify").rows()} for each in (made, local)
+        {row["id"]: row["mean_nll"] for row in RunFolder(each.output).stage("justify").rows()} for each in (made, local)
     )
     known = [id_ for id_, h in asked.items() if h is not None]
     assert len(known) > 30
@@ -93,7 +93,7 @@ def test_without_log_probabilities_rows_are_kept_by_agreement(tmp_path: Path, se
     rows = selection(made)
     assert any(row["kept"] for row in rows)
     assert all("agreement" in row["reason"] or row["reason"] == "no answer" for row in rows)
-    assert RunDir(made.output).stage("select").summary()["criterion"] == "agreement"
+    assert RunFolder(made.output).stage("select").summary()["criterion"] == "agreement"
     assert not any(id_ for id_ in service.log.answered if '"logprobs"' in id_)
     finish(result.path)
     assert "kept by the agreement of the collaborators" in (result.path / "report.html").read_text(encoding="utf-8")
@@ -122,11 +122,11 @@ def test_failed_requests_are_asked_again_by_the_next_run_and_nothing_else_is(tmp
         options = {"max_retries": 1, "base_url": other.url}
         made = config(tmp_path / "two", other, options)
         run(made)
-        failed = [reason for _, stage in RunDir(made.output).stages() for reason, _ in stage.failures()]
+        failed = [reason for _, stage in RunFolder(made.output).stages() for reason, _ in stage.failures()]
         assert failed
         other.faults = no_faults  # questions that have changed are new to the service, and would fail anew
         run(made)
-        assert not [1 for _, stage in RunDir(made.output).stages() for _ in stage.failures()]
+        assert not [1 for _, stage in RunFolder(made.output).stages() for _ in stage.failures()]
         twice = {asked for asked, count in other.log.answered.items() if count > 1}
         assert all("run/evolve/adapter" in asked or "Say yes." in asked for asked in twice)  # another model by then
     strip = ("mean_nll", "reason", "kept", "candidates")

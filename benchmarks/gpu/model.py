@@ -12,7 +12,8 @@ import torch
 
 from semievol.config import ModelConfig
 from semievol.local.model import free_local_model
-from semievol.models.loading import readied, resolve_device
+from semievol.models.loading import readied
+from semievol.models.types import resolve_device
 
 CHAT = (
     "{% for message in messages %}<|start|>{{ message['role'] }}|{{ message['content'] }}<|end|>{% endfor %}"
@@ -85,7 +86,7 @@ def made(config: ModelConfig) -> Any:
     """The model of a folder that `written` made, with random weights, the same each time."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from semievol.models.loading import resolve_dtype
+    from semievol.models.types import resolve_dtype
 
     device = resolve_device(config)
     torch.manual_seed(0)

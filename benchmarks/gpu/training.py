@@ -15,7 +15,9 @@ from benchmarks.gpu.model import free, made, peak_gb, random_weights, synchroniz
 from benchmarks.speed.limit import shape_of, training_flop
 from benchmarks.speed.training import as_text, ours, ticking
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.models.loading import load_template, load_tokenizer, model_description, model_limit, quiet, resolve_device
+from semievol.models.loading import load_template, load_tokenizer, model_description, model_limit
+from semievol.models.quiet import quiet
+from semievol.models.types import resolve_device
 from semievol.records import TrainingExample
 from semievol.training.rows import Row, tokenised
 

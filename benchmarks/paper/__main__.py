@@ -31,7 +31,7 @@ from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
 from semievol.experiments.measured import OUTCOMES
 from semievol.experiments.progress import GridReporter
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
 def main() -> int:
@@ -51,7 +51,7 @@ def main() -> int:
         for part in dict.fromkeys(part for step in steps() for part in step.parts()):
             print("to do:" if part in missing else "kept:", command(part, options.out))
         return 0
-    with RunDir(ROOT / options.out).lock():
+    with RunFolder(ROOT / options.out).lock():
         return int(not run_all(options.out, options.keep, options.jobs))
 
 

@@ -81,12 +81,12 @@ class NaiveTrainer:
 def run(way: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Minutes, peak memory and accuracies of one run of the demo, which goes on where it was stopped."""
     import semievol
-    from semievol.run_folder.folder import RunDir
+    from semievol.run_folder.folder import RunFolder
 
     overrides = [*WAYS[way], *(QUICK if quick else ()), f"output={folder}"]
     config = semievol.load(ROOT / "configs" / "demo.yaml", overrides)
     result = semievol.run(config)
-    facts = RunDir(folder).facts()
+    facts = RunFolder(folder).facts()
     models = (result.metrics or {})["models"]
     return {
         "minutes": sum(session["seconds"] for session in facts["sessions"]) / 60,

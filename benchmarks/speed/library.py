@@ -11,7 +11,9 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from semievol.backends.transformers import batch_tokens
-from semievol.models.loading import quiet, resolve_device, resolve_model
+from semievol.models.loading import resolve_model
+from semievol.models.quiet import quiet
+from semievol.models.types import resolve_device
 from semievol.records import Request, Response
 
 from .plain import batch_of, by_temperature, chat, generate, scored

@@ -105,7 +105,7 @@ def measured(products: tuple[tuple[int, int, int], ...], config: Any, seconds: f
 
     import torch
 
-    from semievol.models.loading import resolve_device
+    from semievol.models.types import resolve_device
 
     device, dtype = resolve_device(config.model), getattr(torch, config.model.dtype)
     pairs = [

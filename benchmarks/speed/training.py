@@ -87,7 +87,9 @@ def trl(
     from transformers import AutoTokenizer, PrinterCallback, set_seed
     from trl import SFTConfig, SFTTrainer
 
-    from semievol.models.loading import quiet, resolve_device, resolve_dtype, resolve_model
+    from semievol.models.loading import resolve_model
+    from semievol.models.quiet import quiet
+    from semievol.models.types import resolve_device, resolve_dtype
 
     disable_progress_bars()
     folder = resolve_model(model)

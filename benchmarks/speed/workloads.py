@@ -123,7 +123,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
     import semievol
     from semievol.config import dump
     from semievol.data import load, read_answers
-    from semievol.models.loading import resolve_dtype
+    from semievol.models.types import resolve_dtype
     from semievol.stages.warmup import TrainingRows
 
     kind = KINDS[name]

@@ -270,13 +270,13 @@ def _plan(arguments: argparse.Namespace) -> None:
 def _run(arguments: argparse.Namespace) -> None:
     from semievol.forecast.check import check, show
     from semievol.report import finish, print_results
-    from semievol.run_folder.folder import RunDir
+    from semievol.run_folder.folder import RunFolder
     from semievol.terminal import TextConsole
 
     config = _load(arguments)
-    RunDir(config.output).claim()
+    RunFolder(config.output).claim()
     with _session(config.output) as reporter:
-        checked = check(config, measure=False, folder=RunDir(config.output).rows_path)
+        checked = check(config, measure=False, folder=RunFolder(config.output).rows_path)
         show(TextConsole(stderr=True), checked)
         from semievol.pipeline import run
 
@@ -295,10 +295,10 @@ def _stage(arguments: argparse.Namespace) -> None:
     from semievol.pipeline import run
     from semievol.report import finish, print_results
     from semievol.report.status import print_status
-    from semievol.run_folder.folder import RunDir
+    from semievol.run_folder.folder import RunFolder
 
     config = _load(arguments)
-    RunDir(config.output).claim()
+    RunFolder(config.output).claim()
     with _session(config.output) as reporter:
         result = run(config, until=arguments.name, redo=arguments.redo, reporter=reporter)
     finish(result.path)
@@ -318,10 +318,10 @@ def _cancel(arguments: argparse.Namespace) -> None:
 
 def _print_failures(path: Path) -> None:
     from semievol.report.failures import failure_lines
-    from semievol.run_folder.folder import RunDir
+    from semievol.run_folder.folder import RunFolder
     from semievol.terminal import visible
 
-    for line in failure_lines(RunDir(path)):
+    for line in failure_lines(RunFolder(path)):
         print(visible(line), file=sys.stderr)
 
 
@@ -410,9 +410,9 @@ class _session:
 
     def __enter__(self) -> "Reporter":
         from semievol.progress import log_to, reporter_for_terminal
-        from semievol.run_folder.folder import RunDir
+        from semievol.run_folder.folder import RunFolder
 
-        log_to(RunDir(self._output).log_path)
+        log_to(RunFolder(self._output).log_path)
         self._reporter = self._given or reporter_for_terminal()
         self._before = {each: signal.signal(each, self._interrupted) for each in STOPPING}
         return self._reporter

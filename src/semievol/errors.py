@@ -4,7 +4,7 @@
     ├── ConfigError (ValueError)      an option that is unknown, impossible or contradicts another
     ├── DataError (ValueError)        a file, row or column that cannot be used; names the place
     ├── MissingExtraError (ImportError)   an optional dependency; names the `pip install` that brings it
-    ├── RunDirError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
+    ├── RunFolderError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
     ├── BackendError (RuntimeError)   an engine that does not start or stops answering
     ├── TrainingError (RuntimeError)  a training that cannot start or diverges
     ├── ClusterError (RuntimeError)   a Ray cluster that is not there, or shards of work that failed on it
@@ -48,7 +48,7 @@ class MissingExtraError(SemiEvolError, ImportError):
     """An optional dependency is not installed."""
 
 
-class RunDirError(SemiEvolError, RuntimeError):
+class RunFolderError(SemiEvolError, RuntimeError):
     """A run folder belongs to another config, is in use or is damaged."""
 
 

@@ -19,7 +19,7 @@ from semievol.config import Config, ModelConfig, dump
 from semievol.costs.budget import costs, open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.data.trained_task import described_task
-from semievol.errors import ConfigError, RunDirError
+from semievol.errors import ConfigError, RunFolderError
 from semievol.executors import Executor, open_executor
 from semievol.forecast.lengths import fitted
 from semievol.forecast.needs import require_engine, require_ready
@@ -30,7 +30,7 @@ from semievol.plugins import implementation
 from semievol.progress import Reporter
 from semievol.records import Example
 from semievol.run_folder.files import read_json, write_bytes, write_text
-from semievol.run_folder.folder import STAGES, RunDir
+from semievol.run_folder.folder import STAGES, RunFolder
 from semievol.run_folder.place import reaching
 from semievol.run_folder.stage import StageDir
 from semievol.session import commit
@@ -104,7 +104,7 @@ def run(
     executor, output = open_executor(config), config.output
     if not executor.in_process and "://" not in output:  # a worker's own folder is another one
         config = config.model_copy(update={"output": str(Path(output).absolute())})
-    folder = RunDir(config.output) if shared is None else shared.run_dir(config.output)
+    folder = RunFolder(config.output) if shared is None else shared.run_dir(config.output)
     folder.claim()
     with reaching(folder.path), folder.lock(partial(setattr, reporter, "stopping", True)):
         if line := settle(folder):
@@ -139,7 +139,7 @@ def run(
 
 
 @contextmanager
-def _described(folder: RunDir, config: Config, dataset: Dataset) -> Iterator[None]:
+def _described(folder: RunFolder, config: Config, dataset: Dataset) -> Iterator[None]:
     """Writes config and task; where the folder turns out to hold another run's results, they stay as they were."""
     texts = {folder.config_path: dump(config)}
     if dataset.as_read:
@@ -150,13 +150,15 @@ def _described(folder: RunDir, config: Config, dataset: Dataset) -> Iterator[Non
             write_text(path, text)
     try:
         yield
-    except RunDirError:
+    except RunFolderError:
         for path, content in before.items():
             write_bytes(path, content)
         raise
 
 
-def _rounds(config: Config, folder: RunDir, dataset: Dataset, worker: Worker, reporter: Reporter, until: str) -> None:
+def _rounds(
+    config: Config, folder: RunFolder, dataset: Dataset, worker: Worker, reporter: Reporter, until: str
+) -> None:
     """The loop of 4.3.7; one round of it is the method."""
     last = STAGES.index(until)
     labeled: Sequence[Example] = dataset.labeled
@@ -230,7 +232,7 @@ def _next(round_: Round, selection: StageDir) -> tuple[Sequence[Example], Sequen
     return labeled_and_selected(round_, selection), store(rejected, round_.run.rows_path)
 
 
-def result(folder: RunDir) -> RunResult:
+def result(folder: RunFolder) -> RunResult:
     """What lies in a run folder."""
     evolved = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
     evaluated = folder.stage("evaluate")
@@ -241,14 +243,14 @@ def result(folder: RunDir) -> RunResult:
     )
 
 
-def pinned(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
+def pinned(config: Config, folder: RunFolder, executor: Executor, reporter: Reporter) -> Config:
     """The config with the weights' type decided: once per folder, for it is measured, where the model will answer."""
     if config.model.dtype != "auto" or config.backend.kind not in ("transformers", "vllm"):
         return config
     facts = folder.facts()
     if "dtype" not in facts:
         implementation("backend.kind", config.backend.kind, BACKENDS)  # says which extra is missing, if one is
-        from semievol.models.loading import resolve_dtype
+        from semievol.models.types import resolve_dtype
 
         (facts["dtype"],) = executor.map(resolve_dtype, [config.model], reporter)
         folder.write_facts(facts)
@@ -256,7 +258,9 @@ def pinned(config: Config, folder: RunDir, executor: Executor, reporter: Reporte
     return config.model_copy(update={"model": model})
 
 
-def _with_lengths(config: Config, dataset: Dataset, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
+def _with_lengths(
+    config: Config, dataset: Dataset, folder: RunFolder, executor: Executor, reporter: Reporter
+) -> Config:
     """The config with a number for `collaborate.max_tokens: auto`, which `run.json` keeps."""
     found = fitted(config, dataset, executor, reporter)
     if found is not config:
@@ -264,7 +268,7 @@ def _with_lengths(config: Config, dataset: Dataset, folder: RunDir, executor: Ex
     return found
 
 
-def _dated(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> Config:
+def _dated(config: Config, folder: RunFolder, executor: Executor, reporter: Reporter) -> Config:
     """The config with the day that the chat template writes, where it asks for one: that of the run's first start."""
     if config.model.date is not None or not writes_chats(config):
         return config
@@ -280,7 +284,7 @@ def _today() -> str:
     return time.strftime("%Y-%m-%d")
 
 
-def _check_model(config: Config, folder: RunDir, executor: Executor, reporter: Reporter) -> None:
+def _check_model(config: Config, folder: RunFolder, executor: Executor, reporter: Reporter) -> None:
     """Looks once per folder whether the model can be used at all, where it will answer."""
     if not is_local(config) or folder.facts().get("model_type") is not None:
         return
@@ -290,7 +294,7 @@ def _check_model(config: Config, folder: RunDir, executor: Executor, reporter: R
     folder.write_facts({**folder.facts(), "model_type": model_type})
 
 
-def _session_started(folder: RunDir) -> dict[str, Any]:
+def _session_started(folder: RunFolder) -> dict[str, Any]:
     """One process' part of `run.json`: versions, machine, command, times."""
     versions = {}
     for name in PACKAGES:
@@ -308,7 +312,7 @@ def _session_started(folder: RunDir) -> dict[str, Any]:
     }
 
 
-def _session_ended(folder: RunDir, session: dict[str, Any]) -> None:
+def _session_ended(folder: RunFolder, session: dict[str, Any]) -> None:
     session["seconds"] = round(time.monotonic() - session.pop("clock"), 1)
     session["peak_memory_mb"] = _peak_memory()
     facts = folder.facts()

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from semievol.errors import RunDirError
+from semievol.errors import RunFolderError
 from semievol.terminal import TextConsole, visible
 
 logger = logging.getLogger("semievol")
@@ -182,13 +182,13 @@ def log_to(path: Path) -> None:
     """Sends the log of this package, and warnings of the libraries, to a file.
 
     Raises:
-        RunDirError: it cannot be written.
+        RunFolderError: it cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handler = _LogFile(path, encoding="utf-8")
     except OSError as error:
-        raise RunDirError(f"{path}: cannot be written: {error.strerror or error}") from error
+        raise RunFolderError(f"{path}: cannot be written: {error.strerror or error}") from error
     handler.setFormatter(_TextFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)

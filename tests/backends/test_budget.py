@@ -13,7 +13,7 @@ from semievol.config import build
 from semievol.costs.budget import Budget, costs
 from semievol.costs.prices import Price
 from semievol.records import Message, Request, Response, Sampling
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from service import Service, first
 
 CENT = Price(1e4, 1e4, 1e4, 1e4, 1e4)
@@ -39,7 +39,7 @@ def ask(
     config = build(
         {"output": str(folder), "model": {"name": "base"}, "backend": {"kind": "openai", "service": connection}}
     )
-    budget = Budget(RunDir(folder).costs_path, CENT, limit)
+    budget = Budget(RunFolder(folder).costs_path, CENT, limit)
     backend = open_backend(config, {}, budget)
     try:
         return list(backend.generate(requests(60), finished or set())), budget
@@ -60,7 +60,7 @@ def test_what_is_spent_stays_below_the_limit_and_is_what_the_service_reports(
     rest, again = ask(service, tmp_path, None, {each.id for each in answered}, **options)
     assert len(answered) + len(rest) == 60
     assert again.spent == pytest.approx(budget.spent + sum(r.prompt_tokens + r.completion_tokens for r in rest) / 100)
-    assert costs(RunDir(tmp_path)).requests == 60
+    assert costs(RunFolder(tmp_path)).requests == 60
     assert max(service.log.answered.values()) == 1
 
 

@@ -19,11 +19,8 @@ from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.local.adapter import Adapter  # noqa: E402
 from semievol.local.batches import batches  # noqa: E402
 from semievol.local.model import free_local_model, local_model  # noqa: E402
-from semievol.models.loading import (  # noqa: E402
-    load_model,
-    load_tokenizer,
-    resolve_dtype,
-)
+from semievol.models.loading import load_model, load_tokenizer  # noqa: E402
+from semievol.models.types import resolve_dtype  # noqa: E402
 
 QUESTIONS = [
     "oil",

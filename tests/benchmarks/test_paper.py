@@ -18,14 +18,14 @@ from samples import topics_config
 from semievol.backends.transformers import BATCH_TOKENS
 from semievol.cli import PAPER_EXPERIMENTS, _parser
 from semievol.config import Config, dump, load
-from semievol.errors import RunDirError
+from semievol.errors import RunFolderError
 from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
 from semievol.experiments.measured import OUTCOMES
 from semievol.experiments.options import Options, Search, from_arguments
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.statistics import Comparison, Summary
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 KEPT = ROOT / "benchmarks" / "results" / "paper"
 CONFIGS = sorted((ROOT / "benchmarks" / "paper").glob("*.yaml"))
@@ -259,7 +259,7 @@ def test_what_failed_is_not_kept_and_is_run_again(small_steps, tmp_path: Path, m
 
 def test_a_second_driver_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["paper", "--out", str(tmp_path), "--keep", str(tmp_path / "kept")])
-    with RunDir(tmp_path).lock(), pytest.raises(RunDirError, match="another process is running here"):
+    with RunFolder(tmp_path).lock(), pytest.raises(RunFolderError, match="another process is running here"):
         driver.main()
 
 

@@ -8,7 +8,7 @@ import pytest
 from semievol.costs.budget import Budget, Costs, costs, in_words, sum_up
 from semievol.costs.prices import Price
 from semievol.errors import BudgetError
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 DOLLAR = Price(1e6, 1e6, 2e6, 2e6, 1e6)
 """A dollar a token; two for tuned models."""
@@ -46,7 +46,7 @@ def test_without_a_limit_everything_fits_and_is_counted(tmp_path: Path) -> None:
 
 
 def test_charges_outlive_the_process_and_the_file_stays_small(tmp_path: Path) -> None:
-    folder = RunDir(tmp_path)
+    folder = RunFolder(tmp_path)
     first = Budget(folder.costs_path, DOLLAR, 100)
     for number in range(20):
         first.settle(str(number), "warm" if number % 2 else "base", 1, 1)
@@ -62,7 +62,7 @@ def test_charges_outlive_the_process_and_the_file_stays_small(tmp_path: Path) ->
 
 
 def test_a_torn_last_line_is_no_charge_and_spoils_none(tmp_path: Path) -> None:
-    folder = RunDir(tmp_path)
+    folder = RunFolder(tmp_path)
     Budget(folder.costs_path, DOLLAR).settle("a", "base", 1, 1)
     with folder.costs_path.open("a") as handle:
         handle.write('{"what": "answers", "wei')
@@ -72,7 +72,7 @@ def test_a_torn_last_line_is_no_charge_and_spoils_none(tmp_path: Path) -> None:
 
 
 def test_tokens_without_a_price_are_counted_and_not_taken_for_free(tmp_path: Path) -> None:
-    folder = RunDir(tmp_path)
+    folder = RunFolder(tmp_path)
     budget = Budget(folder.costs_path, Price(1.0, 2.0))
     budget.settle("a", "base", 1_000_000, 0)
     budget.settle("b", "warm", 10, 5)
@@ -96,7 +96,7 @@ def test_threads_do_not_spend_a_dollar_twice() -> None:
 
 
 def test_nothing_paid_is_said_in_no_words(tmp_path: Path) -> None:
-    assert in_words(costs(RunDir(tmp_path / "nowhere"))) == ""
+    assert in_words(costs(RunFolder(tmp_path / "nowhere"))) == ""
     assert in_words(sum_up([{"what": "training", "id": "x", "tokens": 7, "dollars": 2.5}])) == (
         "$2.50 paid to services, all sessions together: 1 training (7 tokens)."
     )

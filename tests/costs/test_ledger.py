@@ -9,7 +9,7 @@ pytest.importorskip("upath")
 
 from semievol.costs.budget import Budget, costs
 from semievol.costs.prices import Price
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 DOLLAR = Price(1e6, 1e6, 1e6, 1e6, 1e6)
 """A dollar a token."""
@@ -27,7 +27,7 @@ def address() -> str:
 
 
 def charge(address: str, id_: str) -> Budget:
-    budget = Budget(RunDir(address).costs_path, DOLLAR)
+    budget = Budget(RunFolder(address).costs_path, DOLLAR)
     budget.settle(id_, "base", 1, 0)
     return budget
 
@@ -40,7 +40,7 @@ def test_machines_know_of_each_others_charges(address: str, tmp_path: Path, monk
     assert second.spent == 2
     second.close()
     machine("one", tmp_path, monkeypatch)
-    assert costs(RunDir(address)).dollars == 2
+    assert costs(RunFolder(address)).dollars == 2
     assert charge(address, "c").spent == 3
 
 
@@ -49,7 +49,7 @@ def test_what_was_charged_before_a_kill_is_known_on_the_machine_that_was_killed(
 ) -> None:
     machine("one", tmp_path, monkeypatch)
     charge(address, "a").settle("b", "base", 1, 0)  # the second is not uploaded yet
-    assert Budget(RunDir(address).costs_path, DOLLAR).spent == 2
+    assert Budget(RunFolder(address).costs_path, DOLLAR).spent == 2
 
 
 def test_the_charges_of_a_run_that_was_removed_are_forgotten(
@@ -57,7 +57,7 @@ def test_the_charges_of_a_run_that_was_removed_are_forgotten(
 ) -> None:
     machine("one", tmp_path, monkeypatch)
     charge(address, "a").close()
-    folder = RunDir(address).path
+    folder = RunFolder(address).path
     folder.fs.rm(folder.path, recursive=True)
     assert charge(address, "b").spent == 1
-    assert costs(RunDir(address)).dollars == 1
+    assert costs(RunFolder(address)).dollars == 1

@@ -19,7 +19,7 @@ from semievol.errors import ClusterError, ConfigError, Stopped
 from semievol.executors import open_executor
 from semievol.pipeline import run
 from semievol.progress import Reporter
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
@@ -65,7 +65,7 @@ def test_a_poisoned_shard_is_tried_so_often_and_set_aside_with_its_error(
     said = capsys.readouterr().err
     assert "collaborate: 1 of 10 shards failed" in said
     assert "part-00002.error.txt (tried 2 times): ValueError: unlabeled-9/base+0 is poison" in said
-    stage = RunDir(config.output).stage("collaborate")
+    stage = RunFolder(config.output).stage("collaborate")
     assert [path.name for path in stage.parts()] == [f"part-{n:05d}.parquet" for n in range(10) if n != 2]
     assert "is poison" in (stage.path / "part-00002.error.txt").read_text()
     assert cli.main(["status", str(config.output)]) == 0
@@ -81,14 +81,14 @@ def test_a_shard_that_kills_its_workers_is_set_aside_too(tmp_path: Path) -> None
     order(tmp_path, "die", "unlabeled-9/base+0")
     with pytest.raises(ClusterError, match=r"part-00002.error.txt \(tried 2 times\): the worker died"):
         run(config_of(tmp_path, max_attempts=2))
-    assert len(RunDir(tmp_path / "run").stage("collaborate").parts()) == 9
+    assert len(RunFolder(tmp_path / "run").stage("collaborate").parts()) == 9
 
 
 def test_where_every_shard_fails_not_all_are_tried(tmp_path: Path) -> None:
     order(tmp_path, "raise")
     with pytest.raises(ClusterError, match="shards failed"):
         run(config_of(tmp_path, max_attempts=1))
-    assert len(RunDir(tmp_path / "run").stage("collaborate").errors()) < ROWS // SHARD_ROWS
+    assert len(RunFolder(tmp_path / "run").stage("collaborate").errors()) < ROWS // SHARD_ROWS
 
 
 def test_an_error_that_is_the_users_to_mend_ends_the_run_at_once(tmp_path: Path) -> None:

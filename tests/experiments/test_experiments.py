@@ -15,7 +15,7 @@ from semievol.experiments.options import Search
 from semievol.experiments.results import markdown, page, show
 from semievol.report.table import percent
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 CATEGORIES = {"data": {"columns": {"prompt": "text", "answer": "topic", "category": "kind"}}}
 METHODS = ("vanilla", "RAG (BM25)", "SFT", "SemiEvol")
@@ -71,7 +71,7 @@ def test_every_number_names_its_config_seed_code_and_machine(experiment, tmp_pat
 def test_the_accuracy_of_a_cell_is_that_of_its_answers(experiment) -> None:
     found = experiment("table1", methods=METHODS)
     for result in found.results:
-        rows = read_rows(RunDir(result.run).stage("evaluate").answers_path(result.model))
+        rows = read_rows(RunFolder(result.run).stage("evaluate").answers_path(result.model))
         assert result.metrics is not None
         assert result.metrics["accuracy"] == sum(row["right"] for row in rows) / 30
 

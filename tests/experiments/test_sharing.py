@@ -16,7 +16,7 @@ from semievol.experiments.progress import GridReporter
 from semievol.experiments.sharing import Answers, RememberingBackend, Shelf
 from semievol.pipeline import run
 from semievol.records import Message, Request, Sampling
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 COUNTED = {"backend": {"kind": "counting:CountingBackend"}, "training": {"kind": "counting:CountingTrainer"}}
 NO_DENSE = ("vanilla", "RAG (BM25)", "SFT", "pseudo-label everything", "released recipe", "SemiEvol")
@@ -65,7 +65,7 @@ def test_another_experiment_takes_what_an_earlier_one_made(experiment) -> None:
 
 def test_a_cell_of_a_grid_gives_the_bytes_of_a_lone_run(experiment, tmp_path: Path) -> None:
     found = experiment("sensitivity", counts=(2, 3), thetas=(30,))
-    folder = RunDir(next(result.run for result in found.results if result.variant == "n = 3"))
+    folder = RunFolder(next(result.run for result in found.results if result.variant == "n = 3"))
     alone = tmp_path / "alone"
     config = topics_config(tmp_path, output=str(alone), task={"instruction": "?"}, collaborate={"n": 3})
     run(config)
@@ -243,5 +243,5 @@ def test_folders_that_another_process_renames_do_not_disturb_the_sum_of_the_cost
         return seen(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    mine = RunDir(tmp_path / "runs/task/seed-0/mine")
+    mine = RunFolder(tmp_path / "runs/task/seed-0/mine")
     assert Shelf(tmp_path / "shared").paid_beside(mine) == 2.0

@@ -9,7 +9,7 @@ from semievol.errors import DataError
 from semievol.forecast.check import check
 from semievol.forecast.work import Step
 from semievol.pipeline import run
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
 def steps(folder: Path, **sections: object) -> dict[str, Step]:
@@ -95,7 +95,7 @@ def test_the_plan_of_rounds_is_what_the_run_does(tmp_path: Path) -> None:
     config = topics_config(tmp_path, rounds=3, select={"per_answer": False}, evolve={"training": {"lora_r": 4}})
     told = {step.stage: step for step in check(config).plan.steps}
     run(config)
-    done = [(stage.name, stage.summary()) for _, stage in RunDir(config.output).stages()]
+    done = [(stage.name, stage.summary()) for _, stage in RunFolder(config.output).stages()]
     for name in ("warmup", "evolve"):
         rows = sum(summary["rows"] for stage, summary in done if stage == name)
         assert rows == pytest.approx(told[name].requests, rel=0.1)  # rows as sure as the last that is kept are kept too

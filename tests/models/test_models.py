@@ -8,14 +8,8 @@ import pytest
 
 from semievol.config import ModelConfig
 from semievol.errors import ConfigError
-from semievol.models.loading import (
-    load_model,
-    load_tokenizer,
-    model_limit,
-    resolve_device,
-    resolve_dtype,
-    resolve_model,
-)
+from semievol.models.loading import load_model, load_tokenizer, model_limit, resolve_model
+from semievol.models.types import resolve_device, resolve_dtype
 from semievol.records import Message
 from tiny import end_of_turn, prompt_ids, save_tiny_model, tiny_tokenizer
 

@@ -10,13 +10,13 @@ import pytest
 
 from semievol.config import build
 from semievol.pipeline import run
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 WORDS = {
     "fruit": ["apple", "pear", "plum", "cherry", "melon", "fig"],
     "metal": ["iron", "zinc", "gold", "copper", "silver", "tin"],
 }
-Runner = Callable[..., RunDir]
+Runner = Callable[..., RunFolder]
 
 
 def write_rows(path: Path, count: int, seed: int) -> None:
@@ -36,7 +36,7 @@ def write_rows(path: Path, count: int, seed: int) -> None:
 def make_run(tmp_path: Path) -> Runner:
     """Runs the pipeline on tiny data; further sections are joined to the config."""
 
-    def make(until: str = "evaluate", **sections: Any) -> RunDir:
+    def make(until: str = "evaluate", **sections: Any) -> RunFolder:
         for seed, (name, count) in enumerate({"labeled": 20, "unlabeled": 60, "test": 40}.items()):
             write_rows(tmp_path / f"{name}.csv", count, seed)
         raw: dict[str, Any] = {
@@ -52,6 +52,6 @@ def make_run(tmp_path: Path) -> Runner:
         for name, section in sections.items():
             raw[name] = {**raw.get(name, {}), **section} if isinstance(section, dict) else section
         run(build(raw), until=until)
-        return RunDir(raw["output"])
+        return RunFolder(raw["output"])
 
     return make

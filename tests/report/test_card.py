@@ -4,10 +4,10 @@ import yaml
 
 from semievol.config import dump, load
 from semievol.report.card import write_card
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
-def card(folder: RunDir) -> tuple[dict, str]:
+def card(folder: RunFolder) -> tuple[dict, str]:
     write_card(folder)
     _, front, body = folder.card_path.read_text(encoding="utf-8").split("---\n", 2)
     return yaml.safe_load(front), body

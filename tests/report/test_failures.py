@@ -16,7 +16,7 @@ from semievol.cli import main
 from semievol.config import Config, dump
 from semievol.pipeline import run
 from semievol.report.failures import failure_lines
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +51,7 @@ def test_a_run_goes_on_past_failed_requests_and_says_how_many_and_why(tmp_path: 
     fail(*SOME)
     result = run(config(tmp_path, collaborate=crew))
     assert result.metrics is not None
-    assert failure_lines(RunDir(result.path)) == [
+    assert failure_lines(RunFolder(result.path)) == [
         "collaborate: 4 requests failed: 4 times: N: overloaded",
         "The same command asks again for 4 of them; later stages follow where that changes them.",
     ]
@@ -67,7 +67,7 @@ def test_the_next_run_asks_for_what_failed_and_ends_as_if_nothing_had(tmp_path: 
     fail()
     run(made)
     assert run_results(tmp_path / "disturbed" / "run") == run_results(tmp_path / "undisturbed" / "run")
-    assert failure_lines(RunDir(made.output)) == []
+    assert failure_lines(RunFolder(made.output)) == []
     assert all(ASKED[id_] == undisturbed[id_] for id_ in SOME)
 
 
@@ -91,7 +91,7 @@ def test_nothing_that_was_answered_is_asked_again_where_its_question_has_not_cha
 def test_a_question_that_has_changed_is_asked_again_with_what_was_missing(tmp_path: Path, crew: dict[str, Any]) -> None:
     whole = config(tmp_path / "undisturbed", collaborate=crew)
     run(whole, until="justify")
-    rows = RunDir(whole.output).stage("collaborate").rows()
+    rows = RunFolder(whole.output).stage("collaborate").rows()
     answers = {row["id"]: [each["answer"] for each in row["candidates"]] for row in rows}
     torn = [id_ for id_, said in answers.items() if said[3] not in (None, *said[:3]) and any(said[:3])]
     assert torn
@@ -108,7 +108,7 @@ def test_a_question_that_changed_while_its_shard_was_under_way_is_asked_again(
     tmp_path: Path, crew: dict[str, Any]
 ) -> None:
     run(config(tmp_path / "undisturbed", collaborate=crew))
-    ids = [row["id"] for row in RunDir(tmp_path / "undisturbed" / "run").stage("collaborate").rows()]
+    ids = [row["id"] for row in RunFolder(tmp_path / "undisturbed" / "run").stage("collaborate").rows()]
     fail(*(f"{id_}/{who}" for id_ in ids for who in ("base+1", "warm+1")))
     made = config(tmp_path / "disturbed", collaborate=crew)
     ASKED.clear()
@@ -145,7 +145,7 @@ def test_requests_of_every_stage_are_asked_again(stage: str, tmp_path: Path) -> 
     fail(*ids)
     made = config(tmp_path / "disturbed")
     run(made)
-    assert len(list(RunDir(made.output).stage(stage).failures())) == len(ids)
+    assert len(list(RunFolder(made.output).stage(stage).failures())) == len(ids)
     fail()
     run(made)
     assert run_results(tmp_path / "disturbed" / "run") == run_results(tmp_path / "undisturbed" / "run")
@@ -159,7 +159,7 @@ def test_a_request_that_would_fail_again_is_not_asked_again(tmp_path: Path, crew
     fail()
     run(made)
     assert before == ASKED
-    assert failure_lines(RunDir(made.output)) == [
+    assert failure_lines(RunFolder(made.output)) == [
         "collaborate: 4 requests failed: 4 times: prompt of N tokens is too long",
         "They would fail again, and are not asked again.",
     ]
@@ -167,12 +167,12 @@ def test_a_request_that_would_fail_again_is_not_asked_again(tmp_path: Path, crew
 
 
 def test_another_setting_is_refused_even_where_requests_have_failed(tmp_path: Path, crew: dict[str, Any]) -> None:
-    from semievol.errors import RunDirError
+    from semievol.errors import RunFolderError
 
     fail(*SOME)
     run(config(tmp_path, collaborate=crew))
     fail()
-    with pytest.raises(RunDirError, match=r"select\.theta: was 0\.5, is now 0\.3"):
+    with pytest.raises(RunFolderError, match=r"select\.theta: was 0\.5, is now 0\.3"):
         run(config(tmp_path, collaborate=crew, select={"theta": 0.3}))
 
 

@@ -5,7 +5,7 @@ import pytest
 from semievol import metrics
 from semievol.report.headline import headline, paired, remarks
 from semievol.run_folder.files import write_rows
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.stages.evaluate import SCHEMA
 
 
@@ -13,8 +13,8 @@ from semievol.stages.evaluate import SCHEMA
 def evaluated(tmp_path):
     """A run folder in which models answered rows as given."""
 
-    def make(**right: list[bool]) -> RunDir:
-        folder = RunDir(tmp_path / "run")
+    def make(**right: list[bool]) -> RunFolder:
+        folder = RunFolder(tmp_path / "run")
         stage = folder.stage("evaluate")
         stage.path.mkdir(parents=True)
         for model, verdicts in right.items():
@@ -79,5 +79,5 @@ def test_without_sft_nothing_is_compared(evaluated):
 
 
 def test_before_evaluation_it_says_how_far_the_run_is(make_run, tmp_path):
-    assert headline(RunDir(tmp_path / "none")) == "Nothing is measured yet: the run has finished no stage."
+    assert headline(RunFolder(tmp_path / "none")) == "Nothing is measured yet: the run has finished no stage."
     assert "finished select" in headline(make_run(until="select"))

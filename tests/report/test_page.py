@@ -7,7 +7,7 @@ import pytest
 from semievol.errors import ConfigError
 from semievol.report.page import write_report
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import STAGES, RunDir
+from semievol.run_folder.folder import STAGES, RunFolder
 
 VOID = {"meta", "br", "line", "rect", "polyline", "hr", "img", "link"}
 
@@ -36,7 +36,7 @@ class Checker(HTMLParser):
         self.text.append(data)
 
 
-def page(folder: RunDir) -> tuple[str, Checker]:
+def page(folder: RunFolder) -> tuple[str, Checker]:
     write_report(folder)
     html = folder.report_path.read_text(encoding="utf-8")
     checker = Checker()
@@ -120,7 +120,7 @@ def test_a_run_without_selection_has_a_page(make_run):
 
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ConfigError, match=r"config\.yaml"):
-        write_report(RunDir(tmp_path))
+        write_report(RunFolder(tmp_path))
 
 
 def test_a_selection_that_kept_nothing_has_a_page(make_run):

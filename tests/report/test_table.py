@@ -4,7 +4,7 @@ from rich.console import Console
 
 from semievol.report.table import markdown, results_table, terminal
 from semievol.run_folder.files import read_json
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
 def test_every_measured_model_is_a_row_under_its_human_name(make_run):
@@ -57,7 +57,7 @@ def test_the_terminal_shows_percent_interval_and_places(make_run):
 
 
 def test_brackets_in_a_path_are_not_taken_for_markup(tmp_path):
-    folder = RunDir(tmp_path / "[red]run")
+    folder = RunFolder(tmp_path / "[red]run")
     folder.path.mkdir()
     assert "[red]run" in _shown(folder)
 
@@ -68,7 +68,7 @@ def test_every_line_of_the_markdown_has_the_same_number_of_cells(make_run):
     assert len({line.count("|") for line in lines}) == 1
 
 
-def _shown(folder: RunDir) -> str:
+def _shown(folder: RunFolder) -> str:
     console = Console(width=400, file=io.StringIO())
     with console.capture() as captured:
         console.print(terminal(folder))

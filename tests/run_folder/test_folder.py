@@ -12,8 +12,8 @@ from samples import run_results, topics_config, write_topics
 from semievol import run
 from semievol.cli import main
 from semievol.config import dump
-from semievol.errors import RunDirError
-from semievol.run_folder.folder import RunDir
+from semievol.errors import RunFolderError
+from semievol.run_folder.folder import RunFolder
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -48,7 +48,7 @@ def test_a_folder_of_the_users_is_refused_in_one_line_and_left_as_it_is(
 
 def test_a_run_by_its_function_refuses_it_too(project: Path) -> None:
     before = contents(project)
-    with pytest.raises(RunDirError, match="is no run's folder"):
+    with pytest.raises(RunFolderError, match="is no run's folder"):
         run(topics_config(project / "rows", output=str(project)))
     assert contents(project) == before
 
@@ -58,7 +58,7 @@ def test_one_file_of_somebody_elses_is_enough(name: str, tmp_path: Path) -> None
     path = tmp_path / "run" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text('{"mine": 1}', encoding="utf-8")
-    with pytest.raises(RunDirError, match=f"holds {Path(name).parts[0]} and is no run's folder"):
+    with pytest.raises(RunFolderError, match=f"holds {Path(name).parts[0]} and is no run's folder"):
         run(topics_config(tmp_path))
     assert [each.name for each in (tmp_path / "run").rglob("*") if each.is_file()] == [path.name]
 
@@ -73,7 +73,7 @@ def test_an_empty_folder_is_taken_with_what_the_system_leaves_there(tmp_path: Pa
 
 
 def test_a_run_that_has_hardly_begun_goes_on(tmp_path: Path) -> None:
-    folder = RunDir(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
     with folder.lock():
         pass
     folder.claim()
@@ -125,7 +125,7 @@ def test_files_of_the_users_in_a_runs_folder_outlive_every_command(tmp_path: Pat
 def test_a_refused_run_leaves_the_config_of_the_results(tmp_path: Path) -> None:
     run(topics_config(tmp_path))
     before = contents(tmp_path / "run")["config.yaml"]
-    with pytest.raises(RunDirError, match="other settings"):
+    with pytest.raises(RunFolderError, match="other settings"):
         run(topics_config(tmp_path, select={"theta": 0.3}))
     assert contents(tmp_path / "run")["config.yaml"] == before
 

@@ -13,10 +13,10 @@ from semievol.config import Config, build
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.config.section import Section
 from semievol.config.training import LAUNCHER_OPTIONS
-from semievol.errors import DataError, RunDirError
+from semievol.errors import DataError, RunFolderError
 from semievol.pipeline import run
 from semievol.run_folder.files import read_columns
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.stages import evaluate as evaluation
 from semievol.stages.context import Round
 from semievol.stages.warmup import recipe_key
@@ -206,7 +206,7 @@ def keys(folder: Path) -> dict[str, Any]:
     """The key of each stage of a run."""
     return {
         stage.name: json.loads((stage.path / "key.json").read_text())
-        for number, stage in RunDir(folder).stages()
+        for number, stage in RunFolder(folder).stages()
         if number == 1
     }
 
@@ -252,7 +252,7 @@ def test_another_value_of_an_option_is_another_key(folder: Path, option: str) ->
 def test_another_value_of_an_option_of_choices_is_another_key(folder: Path, option: str) -> None:
     multiple = {"task.kind": "multiple_choice", "data.columns.options": "choices", "data.columns.answer": "at"}
     run(with_options(folder, multiple))
-    with pytest.raises(RunDirError, match="run/warmup holds results made with other settings"):
+    with pytest.raises(RunFolderError, match="run/warmup holds results made with other settings"):
         run(with_options(folder, multiple | {option: CHOICES[option]}))
 
 
@@ -262,7 +262,7 @@ def test_files_that_are_read_otherwise_are_other_rows(folder: Path, option: str)
     for name in ("labeled", "unlabeled", "test"):
         (folder / f"{name}.csv").write_text("text,topic\n" + "".join(row.replace(" ", f" {name} ") for row in rows))
     run(config(folder))
-    with pytest.raises((RunDirError, DataError), match=r"made with other settings|no column"):
+    with pytest.raises((RunFolderError, DataError), match=r"made with other settings|no column"):
         run(config(folder, option, READING[option]))
 
 
@@ -315,7 +315,7 @@ def test_a_run_goes_on_with_another_value_of_what_changes_nothing(folder: Path, 
 def test_a_file_with_other_rows_is_another_key(folder: Path, file: str, stage: str) -> None:
     run(config(folder))
     write(folder / f"{file}.csv", seed=1)
-    with pytest.raises(RunDirError, match=rf"run/{stage} holds results made with other settings"):
+    with pytest.raises(RunFolderError, match=rf"run/{stage} holds results made with other settings"):
         run(config(folder))
 
 
@@ -324,7 +324,7 @@ def test_the_labels_are_in_the_key_of_an_evaluation_of_the_base_model_alone(fold
     run(base)
     with (folder / "labeled.csv").open("a", encoding="utf-8") as handle:
         handle.write("what it is,none of them,6,,[],,,\n")
-    with pytest.raises(RunDirError, match="labeled: was"):
+    with pytest.raises(RunFolderError, match="labeled: was"):
         run(base)
 
 

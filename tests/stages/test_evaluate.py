@@ -6,7 +6,7 @@ import pytest
 
 from samples import topics_config
 from semievol.backends.fake import FakeBackend
-from semievol.errors import RunDirError
+from semievol.errors import RunFolderError
 from semievol.pipeline import run
 
 
@@ -51,5 +51,5 @@ def test_models_are_told_at_the_test_what_they_were_not_told_in_training(tmp_pat
 
 def test_answers_to_other_prompts_are_not_taken_for_these(tmp_path: Path) -> None:
     run(topics_config(tmp_path, evaluate={"examples": 2}))
-    with pytest.raises(RunDirError, match="examples: was 2"):
+    with pytest.raises(RunFolderError, match="examples: was 2"):
         run(topics_config(tmp_path))

@@ -8,7 +8,7 @@ from samples import topics_config
 from semievol.config import TaskConfig
 from semievol.pipeline import run
 from semievol.records import Candidate, Example
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.stages.justify import agreement, distinct
 from semievol.tasks import Task, open_task
 
@@ -26,7 +26,7 @@ def candidates(*answers: str | None) -> list[Candidate]:
 def settled(tmp_path: Any, **sections: Any) -> list[dict[str, Any]]:
     config = topics_config(tmp_path, **{"collaborate": {"collaborators": WARM}, **sections})
     run(config, until="justify")
-    return list(RunDir(config.output).stage("justify").rows())
+    return list(RunFolder(config.output).stage("justify").rows())
 
 
 def test_agreement_is_the_share_of_collaborators_with_the_answer() -> None:

@@ -14,12 +14,12 @@ from samples import topics_config
 from semievol import run
 from semievol.backends.fake import FakeBackend
 from semievol.config import Config, build, dump
-from semievol.errors import BudgetError, ConfigError, DataError, RunDirError, Stopped, TrainingError
+from semievol.errors import BudgetError, ConfigError, DataError, RunFolderError, Stopped, TrainingError
 from semievol.progress import Reporter
 from semievol.records import Response
 from semievol.report.status import print_status
 from semievol.run_folder.files import write_text
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import path_of
 from semievol.stages.redo import ASIDE, made_anew, settle
 from semievol.training.fake import FakeTrainer
@@ -84,7 +84,7 @@ def files(folder: Path) -> dict[str, bytes]:
     ("redo", "changes", "error"),
     [
         ("warmup", {"data": {"labeled": "gone.csv"}}, DataError),
-        ("justify", {"collaborate": {"temperature": 0.5}}, RunDirError),
+        ("justify", {"collaborate": {"temperature": 0.5}}, RunFolderError),
         ("collaborate", {"retrieval": {"kind": "none"}}, ConfigError),
         ("collaborate", {"backend": {"kind": "none:None"}}, ConfigError),
         ("warmup", {"training": {"kind": "none:None"}}, ConfigError),
@@ -112,7 +112,7 @@ def test_once_an_answer_is_there_the_old_ones_are_gone_and_the_redo_goes_on(
     folder = Path(config.output)
     assert not (folder / ASIDE).exists()
     assert not (folder / "justify").exists()
-    assert RunDir(folder).stage("collaborate").progress() == (0, 7)
+    assert RunFolder(folder).stage("collaborate").progress() == (0, 7)
     before = {name: content for name, content in finished.items() if not name.endswith("done.json")}
     Fails.alive = -1
     run(config)
@@ -147,7 +147,9 @@ def test_a_redo_after_the_last_stage_of_the_run_is_refused(config: Config, finis
 
 def test_advice_that_loses_answers_says_so(config: Config, finished: dict[str, bytes]) -> None:
     changed = config.model_copy(update={"collaborate": config.collaborate.model_copy(update={"temperature": 0.5})})
-    with pytest.raises(RunDirError, match=r"--redo collaborate .*removes what they hold, answers that were paid for"):
+    with pytest.raises(
+        RunFolderError, match=r"--redo collaborate .*removes what they hold, answers that were paid for"
+    ):
         run(changed)
 
 
@@ -206,7 +208,7 @@ def test_a_redo_that_is_killed_at_any_moment_leaves_the_old_or_the_new(
 ) -> None:
     moment = 0
     while True:
-        folder = RunDir(place.joinpath(str(moment)))
+        folder = RunFolder(place.joinpath(str(moment)))
         for name, text in {**OLD, "warmup/key.json": "before"}.items():
             write_text(folder.path.joinpath(*name.split("/")), text)
         with monkeypatch.context() as patch:
@@ -217,8 +219,8 @@ def test_a_redo_that_is_killed_at_any_moment_leaves_the_old_or_the_new(
                     if ends != "refused":
                         write_text(folder.stage("justify").path / "done.json", "new")
                     if ends != "finished":
-                        raise RunDirError("no")
-            except (Killed, RunDirError):
+                        raise RunFolderError("no")
+            except (Killed, RunFolderError):
                 pass
         begun = texts(folder.path).get("justify/done.json") == "new"
         settle(folder)
@@ -232,7 +234,7 @@ def test_a_redo_that_is_killed_at_any_moment_leaves_the_old_or_the_new(
 
 
 def test_what_was_set_aside_goes_when_the_first_new_stage_is_done(config: Config, finished: dict[str, bytes]) -> None:
-    folder = RunDir(config.output)
+    folder = RunFolder(config.output)
 
     class Looks(Reporter):
         def __init__(self) -> None:
@@ -264,7 +266,7 @@ def test_status_says_what_waits_to_be_replaced(
 def test_a_training_at_a_service_has_begun_when_there_is_a_job(
     job: str | None, stands: str, tmp_path: Path, config: Config
 ) -> None:
-    folder = RunDir(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run")
     for name in ("key.json", "done.json"):
         write_text(folder.stage("warmup").path / name, "old")
     with suppress(TrainingError), made_anew(folder, "warmup", config, Reporter()):

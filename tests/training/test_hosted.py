@@ -15,7 +15,7 @@ from semievol.costs.budget import Budget, costs
 from semievol.costs.prices import Price
 from semievol.errors import BackendError, BudgetError, Stopped, TrainingError
 from semievol.records import Message, TrainingExample
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.training import Trained, open_trainer
 from semievol.training.hosted import open_provider
 from semievol.training.hosted import trainer as trainer_module
@@ -237,26 +237,26 @@ def test_a_missing_key_is_named_by_its_variable(
 
 
 def test_a_training_that_may_cost_more_than_is_left_is_not_started(service: Service, tmp_path: Path) -> None:
-    ledger = RunDir(tmp_path).costs_path
+    ledger = RunFolder(tmp_path).costs_path
     price = Price(training=1000.0)
     with pytest.raises(BudgetError, match=r"would cost about \$0\.\d\d \(\d+ tokens, estimated\).*higher --max-cost"):
         train(service, tmp_path / "out", budget=Budget(ledger, price, 0.05))
     assert service.log.paths == {}
     trained = train(service, tmp_path / "out", budget=Budget(ledger, price, 1.0))
     train(service, tmp_path / "out", budget=Budget(ledger, price, 1.0))  # as after a kill: charged once
-    paid = costs(RunDir(tmp_path))
+    paid = costs(RunFolder(tmp_path))
     assert (paid.trainings, paid.training_tokens) == (1, trained.tokens)
     assert paid.dollars == pytest.approx(trained.tokens / 1000)
 
 
 def test_a_job_that_runs_already_is_waited_for_whatever_the_limit(service: Service, tmp_path: Path) -> None:
-    ledger = RunDir(tmp_path).costs_path
+    ledger = RunFolder(tmp_path).costs_path
     service.tuning.waiting = True
     with pytest.raises(Stopped):
         train(service, tmp_path / "out", told=Told("ftjob-1"), budget=Budget(ledger, Price(training=1000.0), 1.0))
     service.tuning.waiting = False
     train(service, tmp_path / "out", budget=Budget(ledger, Price(training=1000.0), 0.001))
-    assert costs(RunDir(tmp_path)).trainings == 1
+    assert costs(RunFolder(tmp_path)).trainings == 1
 
 
 def test_together_trains_with_its_own_endpoints_and_our_whole_recipe(service: Service, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | No
     Weights at an address are fetched to the disk of the machine that answers.
 
     Raises:
-        RunDirError: weights are not what their training has left.
+        RunFolderError: weights are not what their training has left.
     """
     for where in weights.values():
         check_weights(where)

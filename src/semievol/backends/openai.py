@@ -11,7 +11,7 @@ from semievol.config import Config
 from semievol.costs.budget import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
 class OpenAIBackend:
@@ -25,7 +25,7 @@ class OpenAIBackend:
         self._models = {"base": config.model.name, **weights}
         service, dialect = config.backend.service, Dialect(config)
         self._realtime = Realtime(service, dialect, self._model)
-        self._jobs = Jobs(service, dialect, self._model, RunDir(config.output).jobs_path)
+        self._jobs = Jobs(service, dialect, self._model, RunFolder(config.output).jobs_path)
 
     def generate(
         self,

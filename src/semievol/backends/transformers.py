@@ -14,7 +14,8 @@ from semievol.errors import BackendError
 from semievol.local.batches import Batch, batches
 from semievol.local.model import LocalModel, local_model
 from semievol.local.passes import Passes, Work, answer_logits
-from semievol.models.loading import out_of_memory, resolve_device
+from semievol.models.quiet import out_of_memory
+from semievol.models.types import resolve_device
 from semievol.records import Request, Response
 
 BATCH_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}

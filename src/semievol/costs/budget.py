@@ -15,7 +15,7 @@ from semievol.config import Config
 from semievol.costs.ledger import Ledger, read_ledger
 from semievol.costs.prices import Price, dollars, price_of
 from semievol.errors import BudgetError, ConfigError
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
 @runtime_checkable
@@ -177,7 +177,7 @@ class Budget:
                 self._ledger.add({**entry, "dollars": cost})
 
 
-def open_budget(config: Config, folder: RunDir, elsewhere: float = 0.0) -> Budget:
+def open_budget(config: Config, folder: RunFolder, elsewhere: float = 0.0) -> Budget:
     """The budget of a run, going on from its earlier sessions.
 
     Args:
@@ -202,7 +202,7 @@ def without_price(config: Config, price: Price | None) -> list[str]:
     return [name for name in needed if price is None or getattr(price, name) is None]
 
 
-def costs(folder: RunDir) -> Costs:
+def costs(folder: RunFolder) -> Costs:
     """What the run in `folder` has used and paid so far."""
     return sum_up(read_ledger(folder.costs_path))
 

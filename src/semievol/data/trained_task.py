@@ -10,7 +10,7 @@ from semievol.data.layouts import layout_of
 from semievol.data.splits import open_splits
 from semievol.records import Example
 from semievol.run_folder.files import read_json
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.tasks import Task, open_task
 
 
@@ -24,7 +24,7 @@ def described_task(config: Config, dataset: Dataset) -> str:
     return json.dumps(content, ensure_ascii=False) + "\n"
 
 
-def trained_task(config: Config, folder: RunDir) -> tuple[Task, str]:
+def trained_task(config: Config, folder: RunFolder) -> tuple[Task, str]:
     """The task, and how its rows are laid out.
 
     Where an older version has kept none, or the config asks for another task, the training data is read.

@@ -21,7 +21,7 @@ from semievol.experiments.variants import Variant
 from semievol.pipeline import pinned, run
 from semievol.progress import Reporter
 from semievol.run_folder.files import read_json
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.stages.context import CODE_VERSION
 
 _HELD = 3
@@ -139,19 +139,19 @@ class Grid:
             outcomes=outcomes.of_answers(evaluated.answers_path(cell.variant.model)),
         )
 
-    def run(self, where: str, config: Config, dataset: Dataset) -> tuple[RunDir, Config]:
+    def run(self, where: str, config: Config, dataset: Dataset) -> tuple[RunFolder, Config]:
         """A finished run of the config on these rows, and the config with all that was decided.
 
         Requests that failed in an earlier session are asked again. The folder's name stands for the config and the
         rows, so that another of either is another folder.
         """
         with closing(open_executor(config)) as executor:
-            models = RunDir(self.shelf.path / "models" / slug(config.model.name))
+            models = RunFolder(self.shelf.path / "models" / slug(config.model.name))
             config = pinned(config, models, executor, self.reporter)
         rows = [digest(each) for each in (dataset.labeled, dataset.unlabeled, dataset.test)]
         made_from = _digest([_config_digest(config), rows, dict(CODE_VERSION)])
         parts = where.split("/")
-        folder = RunDir(Path(self.out, "runs", *map(slug, parts[:-1]), f"{slug(parts[-1])}-{made_from[:12]}"))
+        folder = RunFolder(Path(self.out, "runs", *map(slug, parts[:-1]), f"{slug(parts[-1])}-{made_from[:12]}"))
         config = changed(config, {"output": str(folder.path)})
         if not folder.stage("evaluate").is_done or any(stage.may_change for _, stage in folder.stages()):
             run(config, reporter=self.reporter, dataset=dataset, shared=self.shelf)
@@ -194,7 +194,7 @@ def _recipes(config: Config) -> dict[str, Any]:
     return {stage: config.recipe(stage).model_dump(include=names) for stage in stages}
 
 
-def _facts(folder: RunDir) -> dict[str, Any]:
+def _facts(folder: RunFolder) -> dict[str, Any]:
     """Versions and machine of the process that finished the run."""
     session = folder.facts()["sessions"][-1]
     return {name: session.get(name) for name in ("started", "commit", "versions", "machine")}

@@ -23,7 +23,7 @@ from semievol.config import Config
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.costs.budget import costs
 from semievol.records import Request, Response
-from semievol.run_folder.folder import LEDGER, RunDir
+from semievol.run_folder.folder import LEDGER, RunFolder
 from semievol.run_folder.stage import StageDir
 from semievol.stages.context import CODE_VERSION
 
@@ -35,7 +35,7 @@ class Shelf:
         self.path = path
         self.rows_path = path / "rows"
 
-    def run_dir(self, path: str) -> RunDir:
+    def run_dir(self, path: str) -> RunFolder:
         """The run folder at `path`, whose stages are shared."""
         return SharedRunDir(path, self.path / "stages")
 
@@ -43,15 +43,15 @@ class Shelf:
         """The backend, asked only what nobody has asked it before."""
         return RememberingBackend(backend, Answers(self.path / "answers.sqlite"), config, weights)
 
-    def paid_beside(self, folder: RunDir) -> float:
+    def paid_beside(self, folder: RunFolder) -> float:
         """Dollars that services have charged the other runs of the grid: `costs.max_cost` is for all together."""
         # os.walk passes over folders that another process of the grid has renamed in the meantime; glob does not
         walked = os.walk(self.path.parent / "runs")
         others = (Path(each) for each, _, files in walked if LEDGER in files and Path(each) != folder.path)
-        return sum(costs(RunDir(each)).dollars for each in others)
+        return sum(costs(RunFolder(each)).dollars for each in others)
 
 
-class SharedRunDir(RunDir):
+class SharedRunDir(RunFolder):
     """A run folder whose stages are taken over from other runs where they have the same key."""
 
     def __init__(self, path: str, shelf: Path) -> None:

@@ -14,7 +14,7 @@ from semievol.forecast.lengths import cut_note
 from semievol.forecast.needs import require_engine, require_ready
 from semievol.forecast.plan import Estimate, Plan, make_plan
 from semievol.local.families import checked_model, is_local
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.terminal import TextConsole
 
 SHOWN_ANSWERS = 12
@@ -41,7 +41,7 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
     Raises:
         SemiEvolError: the run cannot be; says why.
     """
-    RunDir(config.output).require_own()
+    RunFolder(config.output).require_own()
     require_engine(config)
     if is_local(config):
         checked_model(config.model)

@@ -16,7 +16,9 @@ from semievol.local.memory import keep_freed_memory
 from semievol.local.norms import fuse_norms
 from semievol.local.passes import Passes, Work
 from semievol.local.ways import way_of
-from semievol.models.loading import load_model, model_limit, out_of_memory, quiet, resolve_dtype
+from semievol.models.loading import load_model, model_limit
+from semievol.models.quiet import out_of_memory, quiet
+from semievol.models.types import resolve_dtype
 
 
 class LocalModel:

@@ -4,23 +4,20 @@ What a chat looks like in tokens is decided in `semievol.models.chat`. Importing
 transformers.
 """
 
-import functools
-import hashlib
 import logging
 import os
-import tempfile
-import time
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from semievol.config import ModelConfig
-from semievol.config.cache import cache_folder
 from semievol.data.pypi import fetch
-from semievol.errors import BackendError, ConfigError, SemiEvolError, first_line
+from semievol.errors import ConfigError, SemiEvolError, first_line
 from semievol.models.chat import ChatTemplate, asks_for_the_date
+from semievol.models.gguf import converted
+from semievol.models.quiet import out_of_memory, quiet
+from semievol.models.types import resolve_device, resolve_dtype
 
 _log = logging.getLogger(__name__)
 
@@ -30,10 +27,6 @@ PLAIN_TEMPLATE = (
     "{% if add_generation_prompt %}Assistant:\n{% endif %}"
 )
 """The chat of a model that comes without a template of its own, as pretrained-only models do."""
-
-BFLOAT16_GAIN = 1.3
-"""How many times faster than float32 bfloat16 must be on a CPU to be chosen. With AVX512-BF16 it is 2 to 3 times
-faster; a CPU without such instructions emulates it and is slower."""
 
 
 def resolve_model(config: ModelConfig) -> str:
@@ -48,8 +41,7 @@ def resolve_model(config: ModelConfig) -> str:
     name = config.name
     path = fetch(name) if name.startswith("pypi://") else Path(os.path.expandvars(name)).expanduser()
     if path.is_file() and path.suffix == ".gguf":
-        stat = path.stat()
-        return _converted(path, stat.st_size, stat.st_mtime_ns)
+        return converted(path)
     if path.is_dir():
         if not (path / "config.json").exists():
             raise ConfigError(
@@ -59,34 +51,6 @@ def resolve_model(config: ModelConfig) -> str:
     if path.exists() or path.suffix == ".gguf" or path.is_absolute() or name.startswith((".", "~", "$")):
         raise ConfigError(f"model.name: {path} is neither a model folder nor a GGUF file")
     return name
-
-
-def resolve_device(config: ModelConfig) -> str:
-    """The torch device that `model.device` stands for."""
-    import torch
-
-    if config.device != "auto":
-        return config.device
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def resolve_dtype(config: ModelConfig) -> str:
-    """The type of the weights: `float32`, `bfloat16` or `float16`.
-
-    On a CPU `auto` is measured, so two runs of one machine may differ; record the result and set it on resume.
-    """
-    import torch
-
-    if config.dtype != "auto":
-        return config.dtype
-    device = resolve_device(config)
-    if device.startswith("cuda"):
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float16"
-    if device.startswith("mps"):
-        return "bfloat16" if torch.backends.mps.is_macos_or_newer(14, 0) else "float32"
-    return "bfloat16" if _bfloat16_gain() >= BFLOAT16_GAIN else "float32"
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -187,37 +151,6 @@ def load_template(config: ModelConfig) -> ChatTemplate:
 
 
 @contextmanager
-def out_of_memory(doing: str, advice: str) -> Iterator[None]:
-    """Turns torch's out-of-memory errors, which differ by device, into a BackendError with `advice`."""
-    import torch
-
-    try:
-        yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU allocator raises the bare class
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
-            raise BackendError(f"{doing}: out of memory; {advice}") from error
-        raise
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silences transformers' progress bars, the command line draws its own, and deprecations between libraries."""
-    from transformers.utils import logging as transformers_logging
-
-    shown = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)
-            # PEFT looks for experts among modules, finds them as parameters, and says that it found no modules.
-            warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys", RuntimeWarning)
-            yield
-    finally:
-        if shown:
-            transformers_logging.enable_progress_bar()
-
-
-@contextmanager
 def _loading(config: ModelConfig) -> Iterator[None]:
     try:
         with quiet():
@@ -229,62 +162,3 @@ def _loading(config: ModelConfig) -> Iterator[None]:
             f"model.name: {config.name} could not be loaded: {first_line(error)}\n"
             "  Check the name, the network and HF_TOKEN; a local folder, a GGUF file or a pypi:// source needs no hub."
         ) from error
-
-
-@functools.lru_cache
-def _converted(gguf: Path, size: int, modified: int) -> str:
-    """The folder with the safetensors of a GGUF file; `size` and `modified` are there to notice a changed file."""
-    import transformers
-
-    with gguf.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    folder = cache_folder() / "models" / f"{gguf.stem}-{digest[:16]}-transformers-{transformers.__version__}"
-    if folder.is_dir():
-        return str(folder)
-    _log.info("converting %s to safetensors, once", gguf.name)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".converting-") as scratch:
-        with quiet():
-            _convert(gguf, Path(scratch) / "model")
-        try:
-            (Path(scratch) / "model").rename(folder)
-        except OSError:
-            if not folder.is_dir():  # otherwise another process was first, with the same bytes
-                raise
-    return str(folder)
-
-
-def _convert(gguf: Path, folder: Path) -> None:
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    source = {"pretrained_model_name_or_path": str(gguf.parent), "gguf_file": gguf.name}
-    try:
-        model = AutoModelForCausalLM.from_pretrained(**source, dtype=torch.float32)
-        tokenizer = AutoTokenizer.from_pretrained(**source)
-    except (ImportError, KeyError, ValueError, RuntimeError) as error:
-        raise ConfigError(f"model.name: transformers cannot read {gguf}: {error}") from error
-    # The tensors are plain float32 now, but transformers refuses to save a model that is marked as quantized.
-    del model.config.quantization_config
-    del model.hf_quantizer
-    model.is_quantized = False
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-@functools.lru_cache(maxsize=1)
-def _bfloat16_gain() -> float:
-    """How many times faster than float32 a bfloat16 matrix product is on this CPU; takes about 0.1 s."""
-    import torch
-
-    def seconds(dtype: torch.dtype) -> float:
-        left = torch.ones(512, 1024, dtype=dtype)
-        right = torch.ones(1024, 1024, dtype=dtype)
-        best = float("inf")
-        for _ in range(7):
-            start = time.perf_counter()
-            left @ right
-            best = min(best, time.perf_counter() - start)
-        return best
-
-    return seconds(torch.float32) / seconds(torch.bfloat16)

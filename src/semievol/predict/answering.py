@@ -13,13 +13,13 @@ from semievol.costs.budget import open_budget
 from semievol.data import digest
 from semievol.data.sources import resolve
 from semievol.data.trained_task import trained_task
-from semievol.errors import ConfigError, RunDirError, Stopped
+from semievol.errors import ConfigError, RunFolderError, Stopped
 from semievol.predict.inputs import Input, Inputs, read_inputs
 from semievol.predict.outputs import lines, named, write_predictions
 from semievol.progress import Reporter
 from semievol.records import Request, Response, Sampling
 from semievol.run_folder.files import write_text
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.journal import Journal
 from semievol.run_folder.place import reaching
 from semievol.stages.evaluate import answer_row
@@ -45,12 +45,12 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
         output: a file, or `-` for standard output.
 
     Raises:
-        RunDirError: the run has no such model yet, or what lies beside the output are answers to something else.
+        RunFolderError: the run has no such model yet, or what lies beside the output are answers to something else.
         ConfigError: the output cannot be written, or is the input.
         Stopped: the user asked to stop.
         BudgetError: the next request could cost more than `costs.max_cost` leaves.
     """
-    folder = RunDir(config.output)
+    folder = RunFolder(config.output)
     target = None if output == "-" else _target(output, source)
     with reaching(folder.path):
         weights, made_from = _weights(folder, model)
@@ -89,14 +89,14 @@ def require_model(config: Config, model: str) -> None:
     """Nothing, if the run has the model; to be asked before the run's folder is touched.
 
     Raises:
-        RunDirError: it has not.
+        RunFolderError: it has not.
     """
-    folder = RunDir(config.output)
+    folder = RunFolder(config.output)
     with reaching(folder.path):
         _weights(folder, model)
 
 
-def _fitted(config: Config, folder: RunDir) -> Config:
+def _fitted(config: Config, folder: RunFolder) -> Config:
     """The config with the run's number for `collaborate.max_tokens: auto`, and the day that its template writes.
 
     Raises:
@@ -130,14 +130,14 @@ def _target(output: str, source: str) -> Path:
     return path
 
 
-def _weights(folder: RunDir, model: str) -> tuple[dict[str, str], str]:
+def _weights(folder: RunFolder, model: str) -> tuple[dict[str, str], str]:
     """The model's weights for the engine, and what stands for them in the key."""
     if model == "base":
         return {}, "base"
     stage = "warmup" if model == "warm" else "evolve"
     found = [s for _, s in folder.stages() if s.name == stage and s.is_done]
     if not found:
-        raise RunDirError(f"{folder.path}: no {model} model yet; semievol run makes it")
+        raise RunFolderError(f"{folder.path}: no {model} model yet; semievol run makes it")
     taken = found[0] if model == "warm" else found[-1]
     return {model: taken.weights}, taken.digest
 
@@ -168,7 +168,7 @@ def _kept(target: Path | None, key: str) -> Iterator[Path]:
     if not (place / KEY).exists():
         write_text(place / KEY, json.dumps({"key": key}) + "\n")
     elif json.loads((place / KEY).read_text(encoding="utf-8")).get("key") != key:
-        raise RunDirError(
+        raise RunFolderError(
             f"{place} holds answers to other rows, or of another model; name another output, or remove that folder "
             "and lose them"
         )

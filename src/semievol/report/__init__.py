@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from semievol.data import Dataset
@@ -28,7 +28,7 @@ def finish(path: Path, dataset: "Dataset | None" = None) -> None:
     from semievol.report.page import write_report
     from semievol.terminal import visible
 
-    folder = RunDir(path)
+    folder = RunFolder(path)
     if dataset is None:
         # Read once for both. Where it cannot be read, for whatever reason, the page says why.
         with suppress(Exception):
@@ -42,4 +42,4 @@ def print_results(path: Path) -> None:
     from semievol.report.table import terminal
     from semievol.terminal import TextConsole
 
-    TextConsole().print(terminal(RunDir(path)))
+    TextConsole().print(terminal(RunFolder(path)))

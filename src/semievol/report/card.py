@@ -18,12 +18,12 @@ from semievol.report.page import environment
 from semievol.report.parts import Parts
 from semievol.report.table import evolved_weights, markdown
 from semievol.run_folder.files import write_text
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def write_card(folder: RunDir, dataset: Dataset | None = None) -> list[str]:
+def write_card(folder: RunFolder, dataset: Dataset | None = None) -> list[str]:
     """Writes the model card from whatever stages there are.
 
     Args:
@@ -84,7 +84,7 @@ def _hub_id(config: Config) -> str | None:
     return name if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
 
 
-def _trained(folder: RunDir) -> dict[str, int] | None:
+def _trained(folder: RunFolder) -> dict[str, int] | None:
     """Rows of the last training: all, labeled by the user, and pseudo-labeled; `None` before there is one."""
     stages = [(round_, stage) for round_, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
     if not stages:
@@ -101,11 +101,11 @@ def _trained(folder: RunDir) -> dict[str, int] | None:
     return {"rows": total, "labeled": total - pseudo, "pseudo": pseudo, "unlabeled": _unlabeled(folder)}
 
 
-def _unlabeled(folder: RunDir) -> int:
+def _unlabeled(folder: RunFolder) -> int:
     return int(folder.stage("select").summary()["rows"])
 
 
-def _version(folder: RunDir) -> str:
+def _version(folder: RunFolder) -> str:
     sessions = folder.facts().get("sessions") or [{}]
     return str(sessions[-1].get("versions", {}).get("semievol", ""))
 

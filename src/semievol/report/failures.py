@@ -3,13 +3,13 @@
 import re
 from collections import Counter
 
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 SHOWN = 3
 """Reasons told of a stage."""
 
 
-def failure_lines(folder: RunDir) -> list[str]:
+def failure_lines(folder: RunFolder) -> list[str]:
     """A line for each stage with failed requests, and what to do about them; empty where there are none."""
     lines = []
     again = 0

@@ -6,7 +6,7 @@ from semievol.metrics import mcnemar
 from semievol.report.failures import failure_lines
 from semievol.report.table import Measured, percent, results_table, unanswered
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import STAGES, RunDir
+from semievol.run_folder.folder import STAGES, RunFolder
 
 BASELINES: Mapping[str, str] = {
     "logistic_regression": "trained on the same labeled rows",
@@ -18,7 +18,7 @@ SURE = 0.05
 """Below this p-value a difference is called one."""
 
 
-def headline(folder: RunDir) -> str:
+def headline(folder: RunFolder) -> str:
     """SemiEvol against SFT: the difference, whether the intervals overlap, and what the paired test says."""
     models = {row.key: row for row in results_table(folder) if row.kind == "model" and row.rows}
     evolved, warm = models.get("evolved"), models.get("warm")
@@ -34,7 +34,7 @@ def headline(folder: RunDir) -> str:
     return f"Nothing is measured yet: the run has {f'finished {reached}' if reached else 'finished no stage'}."
 
 
-def remarks(folder: RunDir) -> list[str]:
+def remarks(folder: RunFolder) -> list[str]:
     """What belongs to the result and does not stand in the headline."""
     models = {row.key: row for row in results_table(folder) if row.kind == "model" and row.rows}
     lines = []
@@ -53,7 +53,7 @@ def remarks(folder: RunDir) -> list[str]:
     return lines
 
 
-def paired(folder: RunDir, one: str, other: str) -> tuple[int, int, float] | None:
+def paired(folder: RunFolder, one: str, other: str) -> tuple[int, int, float] | None:
     """Test rows that only `one` has right, rows that only `other` has, and the exact McNemar p-value.
 
     `None` where the answers are not there.
@@ -67,7 +67,7 @@ def paired(folder: RunDir, one: str, other: str) -> tuple[int, int, float] | Non
     return only_one, only_other, mcnemar(only_one, only_other)
 
 
-def _compared(folder: RunDir, evolved: Measured, warm: Measured) -> str:
+def _compared(folder: RunFolder, evolved: Measured, warm: Measured) -> str:
     difference = 100 * ((evolved.accuracy or 0.0) - (warm.accuracy or 0.0))
     points = f"{abs(difference):.1f} points {'more' if difference > 0 else 'less'}" if difference else "the same"
     overlap = evolved.low <= warm.high and warm.low <= evolved.high

@@ -20,10 +20,10 @@ from semievol.report.sources import Sources, read_sources
 from semievol.report.stages import stage_facts
 from semievol.report.table import NAMES, between, evolved_weights, percent, results_table
 from semievol.run_folder.files import read_json, write_text
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 
 
-def write_report(folder: RunDir, dataset: Dataset | None = None) -> list[str]:
+def write_report(folder: RunFolder, dataset: Dataset | None = None) -> list[str]:
     """Writes report.html from whatever stages there are.
 
     Args:
@@ -73,7 +73,7 @@ def seconds(value: float | None) -> str:
     return f"{minutes}:{rest:02d} min" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d} h"
 
 
-def _contents(folder: RunDir, config: Config, parts: Parts, dataset: Dataset | None) -> dict[str, Any]:
+def _contents(folder: RunFolder, config: Config, parts: Parts, dataset: Dataset | None) -> dict[str, Any]:
     """Everything that the template shows."""
     nothing = Sources((), (), {}, None, "see below")
     sources = parts.make("the data", lambda: read_sources(config, dataset), nothing)
@@ -97,7 +97,7 @@ def _contents(folder: RunDir, config: Config, parts: Parts, dataset: Dataset | N
     }
 
 
-def _sessions(folder: RunDir) -> list[dict[str, Any]]:
+def _sessions(folder: RunFolder) -> list[dict[str, Any]]:
     """The processes that worked on the run, with every fact that the page shows."""
     return [
         {
@@ -111,7 +111,7 @@ def _sessions(folder: RunDir) -> list[dict[str, Any]]:
     ]
 
 
-def _selections(folder: RunDir, parts: Parts, sources: Sources) -> Iterator[PseudoLabels]:
+def _selections(folder: RunFolder, parts: Parts, sources: Sources) -> Iterator[PseudoLabels]:
     """What each round's selection says."""
     for round_, stage in folder.stages():
         if stage.name == "select" and stage.is_done:
@@ -120,7 +120,7 @@ def _selections(folder: RunDir, parts: Parts, sources: Sources) -> Iterator[Pseu
                 yield found
 
 
-def _categories(folder: RunDir) -> dict[str, Any] | None:
+def _categories(folder: RunFolder) -> dict[str, Any] | None:
     """Models, and for each category their figures; `None` where rows have no category."""
     stage = folder.stage("evaluate")
     if not stage.is_done:

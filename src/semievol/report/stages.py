@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.stage import StageDir
 
 WHAT: Mapping[str, str] = {
@@ -34,7 +34,7 @@ class StageFacts:
     notes: tuple[str, ...]
 
 
-def stage_facts(folder: RunDir) -> list[StageFacts]:
+def stage_facts(folder: RunFolder) -> list[StageFacts]:
     """Every stage there is a folder for, in the order of the method; unfinished ones say how far they are."""
     return [_facts(round_, stage) for round_, stage in folder.stages()]
 

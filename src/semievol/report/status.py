@@ -8,9 +8,9 @@ from typing import Any
 from rich.table import Table
 
 from semievol.costs.budget import costs, in_words
-from semievol.errors import RunDirError
+from semievol.errors import RunFolderError
 from semievol.report.failures import failure_lines
-from semievol.run_folder.folder import STAGES, RunDir
+from semievol.run_folder.folder import STAGES, RunFolder
 from semievol.run_folder.stage import StageDir
 from semievol.stages.redo import ASIDE
 from semievol.terminal import TextConsole
@@ -20,11 +20,11 @@ def print_status(path: Path) -> None:
     """Prints a line for each stage of the run in `path`.
 
     Raises:
-        RunDirError: there is no run.
+        RunFolderError: there is no run.
     """
-    folder = RunDir(path)
+    folder = RunFolder(path)
     if not folder.config_path.exists():
-        raise RunDirError(f"{path}: no run here yet; semievol run starts one")
+        raise RunFolderError(f"{path}: no run here yet; semievol run starts one")
     table = Table("round", "stage", "state", "figures", title=str(path), title_justify="left")
     found = folder.stages()
     for round_, stage in found:
@@ -48,13 +48,13 @@ def _set_aside(stages: Sequence[tuple[int, StageDir]]) -> list[str]:
     ]
 
 
-def _to_be_replaced(folder: RunDir) -> list[str]:
-    old = [stage.name for _, stage in RunDir(folder.path / ASIDE).stages()]
+def _to_be_replaced(folder: RunFolder) -> list[str]:
+    old = [stage.name for _, stage in RunFolder(folder.path / ASIDE).stages()]
     made = f"{ASIDE}/ has what --redo makes anew: {', '.join(old)}; they are removed once the new ones have begun"
     return [f"{made}, and come back where a run ends before that"] if old else []
 
 
-def _waiting_batches(folder: RunDir) -> list[str]:
+def _waiting_batches(folder: RunFolder) -> list[str]:
     return [f"{path.name}: a batch is under way at the service" for path in sorted(folder.jobs_path.glob("*.json"))]
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from semievol.run_folder.files import read_json
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.terminal import visible
 
 NAMES: Mapping[str, str] = {
@@ -46,7 +46,7 @@ class Measured:
     """Rows whose response was cut for its length, with an answer or without."""
 
 
-def results_table(folder: RunDir) -> list[Measured]:
+def results_table(folder: RunFolder) -> list[Measured]:
     """The models that answered the test rows, then the pseudo-labels where their truth is known; empty before."""
     stage = folder.stage("evaluate")
     if not stage.is_done:
@@ -73,13 +73,13 @@ class Evolved:
         return "evolved model" if self.hosted else "evolved adapter"
 
 
-def evolved_weights(folder: RunDir) -> Evolved | None:
+def evolved_weights(folder: RunFolder) -> Evolved | None:
     """The evolved weights; `None` before there are any."""
     done = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
     return Evolved(done[-1].weights, done[-1].weights != str(done[-1].adapter_path)) if done else None
 
 
-def terminal(folder: RunDir) -> RenderableType:
+def terminal(folder: RunFolder) -> RenderableType:
     """The table for a terminal, and where the model and the run lie."""
     rows = results_table(folder)
     parts: list[RenderableType] = []
@@ -118,7 +118,7 @@ def unanswered(counts: Iterable[tuple[str, int, int]]) -> list[str]:
     return lines
 
 
-def markdown(folder: RunDir) -> str:
+def markdown(folder: RunFolder) -> str:
     """The table as Markdown; empty before evaluation."""
     rows = results_table(folder)
     if not rows:
@@ -157,7 +157,7 @@ def _measured(kind: Literal["model", "pseudo_labels"], key: str, name: str, figu
     )
 
 
-def _places(folder: RunDir) -> list[tuple[str, str]]:
+def _places(folder: RunFolder) -> list[tuple[str, str]]:
     evolved = evolved_weights(folder)
     places = [(evolved.what, evolved.where)] if evolved else []
     places += [("report", str(folder.report_path))] if folder.report_path.exists() else []

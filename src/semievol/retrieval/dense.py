@@ -18,7 +18,7 @@ import numpy.typing as npt
 from semievol.config import RetrievalConfig
 from semievol.data.pypi import fetch
 from semievol.errors import ConfigError, SemiEvolError, first_line
-from semievol.models.loading import quiet
+from semievol.models.quiet import quiet
 from semievol.records import Example
 
 logger = logging.getLogger(__name__)

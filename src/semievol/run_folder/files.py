@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from semievol.errors import RunDirError, first_line
+from semievol.errors import RunFolderError, first_line
 from semievol.run_folder.place import at_address, upload
 
 STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
@@ -56,7 +56,7 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
     """A Parquet file of a run; of one at an address only what is asked for is read.
 
     Raises:
-        RunDirError: it is gone or damaged, which may show only while it is read.
+        RunFolderError: it is gone or damaged, which may show only while it is read.
     """
     try:
         if at_address(path):
@@ -131,7 +131,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
-        RunDirError: it holds something else.
+        RunFolderError: it holds something else.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -144,7 +144,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def damaged(path: Path, why: str) -> RunDirError:
+def damaged(path: Path, why: str) -> RunFolderError:
     """The error of a run's file that cannot be used: what to do about it, and what that costs."""
     place = path.as_posix().split("/")
     stage = next((part for part in reversed(place[:-1]) if part in STAGES), None)
@@ -159,7 +159,7 @@ def damaged(path: Path, why: str) -> RunDirError:
             f"--redo {stage} makes this stage and the later ones anew, and removes what they hold, "
             "answers that were paid for too"
         )
-    return RunDirError(f"{path}: damaged: {why}" + (f"; {advice}" if advice else ""))
+    return RunFolderError(f"{path}: damaged: {why}" + (f"; {advice}" if advice else ""))
 
 
 @contextmanager

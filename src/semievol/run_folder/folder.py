@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from semievol.config import CONFIG, FACTS
-from semievol.errors import RunDirError
+from semievol.errors import RunFolderError
 from semievol.run_folder.files import STAGES as STAGES
 from semievol.run_folder.files import read_json, write_text
 from semievol.run_folder.locks import locked, process_is_gone
@@ -54,7 +54,7 @@ _PARTIAL = re.compile(r"\.partial\.(?P<host>.+)\.(?P<pid>\d+)")
 """What a process is writing there."""
 
 
-class RunDir:
+class RunFolder:
     """The folder of one run."""
 
     def __init__(self, path: str | Path) -> None:
@@ -64,7 +64,7 @@ class RunDir:
         """Makes the folder a run's where it is new or empty; does nothing where it is one.
 
         Raises:
-            RunDirError: it is somebody else's, or cannot be written.
+            RunFolderError: it is somebody else's, or cannot be written.
         """
         if self.is_run():
             return
@@ -78,13 +78,13 @@ class RunDir:
                     with suppress(FileExistsError), self.facts_path.open("x", encoding="utf-8") as handle:
                         handle.write('{"sessions": []}\n')
         except OSError as error:
-            raise RunDirError(f"{self.path}: cannot be written: {error.strerror or error}") from error
+            raise RunFolderError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def require_own(self) -> None:
         """Does nothing where the folder is a run's, empty, or not there.
 
         Raises:
-            RunDirError: it is somebody else's, or no folder.
+            RunFolderError: it is somebody else's, or no folder.
         """
         if self.is_run():
             return
@@ -92,10 +92,10 @@ class RunDir:
             with reaching(self.path):
                 names = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
         except OSError as error:
-            raise RunDirError(f"{self.path}: cannot be the run folder: {error.strerror or error}") from error
+            raise RunFolderError(f"{self.path}: cannot be the run folder: {error.strerror or error}") from error
         if others := [name for name in names if name and name not in OF_THE_SYSTEM and name != ".lock"]:
             shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
-            raise RunDirError(
+            raise RunFolderError(
                 f"{self.path}: holds {shown} and is no run's folder; set output to a folder that is new or empty, "
                 "so that a run removes and replaces nothing of yours"
             )
@@ -118,7 +118,7 @@ class RunDir:
             lost: called where another process has taken the folder, see `locks`.
 
         Raises:
-            RunDirError: another process holds it or has taken it, or it cannot be written.
+            RunFolderError: another process holds it or has taken it, or it cannot be written.
         """
         return locked(self.path, lost)
 

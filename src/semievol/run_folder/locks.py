@@ -14,7 +14,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from semievol.errors import RunDirError
+from semievol.errors import RunFolderError
 from semievol.run_folder.place import at_address
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,7 @@ def locked(folder: Path, lost: Callable[[], None]) -> Iterator[None]:
         lost: called where another process has taken the folder, because this one did not renew its lock for long.
 
     Raises:
-        RunDirError: another process holds it or has taken it, or it cannot be written.
+        RunFolderError: another process holds it or has taken it, or it cannot be written.
     """
     with _at_address(folder / ".lock", lost) if at_address(folder) else _on_disk(folder):
         yield
@@ -44,9 +44,9 @@ def _on_disk(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         held.acquire(timeout=0)
     except Timeout as error:
-        raise RunDirError(f"{folder}: another process is running here; wait for it or stop it") from error
+        raise RunFolderError(f"{folder}: another process is running here; wait for it or stop it") from error
     except OSError as error:
-        raise RunDirError(f"{folder}: cannot be written: {error.strerror or error}") from error
+        raise RunFolderError(f"{folder}: cannot be written: {error.strerror or error}") from error
     try:
         yield
     finally:
@@ -76,7 +76,7 @@ class AddressLock:
         """Takes the folder and keeps it until `give_back`.
 
         Raises:
-            RunDirError: another process holds it, or it cannot be written.
+            RunFolderError: another process holds it, or it cannot be written.
         """
         holder = self._taken_or_holder()
         if holder is not None and _is_gone(holder):
@@ -84,7 +84,7 @@ class AddressLock:
             self._path.unlink(missing_ok=True)
             holder = self._taken_or_holder()
         if holder is not None:
-            raise RunDirError(
+            raise RunFolderError(
                 f"{self._path.parent}: process {holder['pid']} on {holder['host']} is running here; wait for it "
                 f"or stop it. If it was killed, its lock ends {STALE:.0f} s after its last sign of life"
             )
@@ -94,12 +94,12 @@ class AddressLock:
         """Leaves the folder to others.
 
         Raises:
-            RunDirError: another process has taken it before.
+            RunFolderError: another process has taken it before.
         """
         self._done.set()
         self._thread.join()
         if self._was_taken:
-            raise RunDirError(
+            raise RunFolderError(
                 f"{self._path.parent}: another process has taken this run over, because this one gave no sign of life "
                 f"for {STALE:.0f} s; finished shards are saved"
             )
@@ -112,10 +112,10 @@ class AddressLock:
         except FileExistsError:
             pass
         except Exception as error:  # botocore's errors have no base of Python's
-            raise RunDirError(f"{self._path.parent}: cannot be written: {error}") from error
+            raise RunFolderError(f"{self._path.parent}: cannot be written: {error}") from error
         holder = self._holder()  # a store that cannot create only where nothing is has let the last writer win
         if holder is None:
-            raise RunDirError(f"{self._path.parent}: another process was running here a moment ago; start again")
+            raise RunFolderError(f"{self._path.parent}: another process was running here a moment ago; start again")
         return None if holder["mark"] == self._mark else holder
 
     def _holder(self) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from semievol.config.cache import cache_folder
-from semievol.errors import MissingExtraError, RunDirError, SemiEvolError, first_line
+from semievol.errors import MissingExtraError, RunFolderError, SemiEvolError, first_line
 
 
 def path_of(text: str | Path) -> Path:
@@ -25,7 +25,7 @@ def path_of(text: str | Path) -> Path:
 
     Raises:
         MissingExtraError: what reads addresses of this kind is not installed.
-        RunDirError: the address cannot be reached, or is of a kind that is not known.
+        RunFolderError: the address cannot be reached, or is of a kind that is not known.
     """
     if not isinstance(text, str):
         return text
@@ -48,7 +48,7 @@ def _path_at(url: str) -> Path:
     except ImportError as error:
         raise MissingExtraError(f"{url}: a package is missing: {error}; pip install it beside semievol[url]") from error
     except ValueError as error:
-        raise RunDirError(f"{url}: {error}") from error
+        raise RunFolderError(f"{url}: {error}") from error
     with _in_one_line(url, "cannot be reached"), suppress(FileNotFoundError):  # as before a run begins
         file_system.info(path.path)  # type: ignore[attr-defined]
     return path
@@ -84,7 +84,7 @@ def move_folder(source: Path, path: Path) -> None:
     """Moves a folder and what of it is on this machine's disk: whole on a disk, file by file at an address.
 
     Raises:
-        RunDirError: the address cannot be written.
+        RunFolderError: the address cannot be written.
     """
     here, there = on_disk(source), on_disk(path)
     if here.exists():
@@ -107,7 +107,7 @@ def move(source: Path, path: Path) -> None:
     """Moves a file or folder of a disk to `path`; a file appears whole, of a folder each of its files.
 
     Raises:
-        RunDirError: the address cannot be written.
+        RunFolderError: the address cannot be written.
     """
     if not at_address(path):
         source.replace(path)
@@ -124,7 +124,7 @@ def upload(file: Path, path: Path) -> None:
     """Copies a file to an address, where it appears whole or not at all.
 
     Raises:
-        RunDirError: the address cannot be written.
+        RunFolderError: the address cannot be written.
     """
     with _in_one_line(path, "cannot be written"):
         path.fs.put_file(str(file), path.path)  # type: ignore[attr-defined]
@@ -134,7 +134,7 @@ def fetched(path: Path) -> Path:
     """A file on this machine's disk whose name is the digest of its content: fetched once where it is at an address.
 
     Raises:
-        RunDirError: it cannot be read.
+        RunFolderError: it cannot be read.
     """
     file = on_disk(path)
     if not file.exists():
@@ -150,7 +150,7 @@ def weights_on_disk(where: str) -> str:
     A training that took the place of another has other files, and is fetched anew.
 
     Raises:
-        RunDirError: they cannot be read.
+        RunFolderError: they cannot be read.
     """
     if "://" not in where:
         return where
@@ -159,7 +159,7 @@ def weights_on_disk(where: str) -> str:
         files = sorted((each for each in folder.rglob("*") if each.is_file()), key=str)
         states = {_below(folder, each): each.fs.ukey(each.path) for each in files}  # type: ignore[attr-defined]
     if not files:
-        raise RunDirError(f"{where}: there are no weights here")
+        raise RunFolderError(f"{where}: there are no weights here")
     target = on_disk(folder) / hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:32]
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -189,10 +189,10 @@ def _download(path: Path, file: Path) -> Path:
 
 @contextmanager
 def reaching(path: Path) -> Iterator[None]:
-    """Where `path` is at an address, what its file system raises in the block as a `RunDirError`.
+    """Where `path` is at an address, what its file system raises in the block as a `RunFolderError`.
 
     Raises:
-        RunDirError: the address cannot be read or written any more.
+        RunFolderError: the address cannot be read or written any more.
     """
     try:
         yield
@@ -202,17 +202,17 @@ def reaching(path: Path) -> Iterator[None]:
         came_by = {frame.f_globals.get("__name__", "") for frame, _ in traceback.walk_tb(error.__traceback__)}
         if not at_address(path) or not any(name.partition(".")[0] == "fsspec" for name in came_by):
             raise
-        raise RunDirError(
+        raise RunFolderError(
             f"{path}: cannot be reached: {first_line(error)}; the same command goes on from here"
         ) from error
 
 
 @contextmanager
 def _in_one_line(path: Path | str, what: str) -> Iterator[None]:
-    """Whatever a file system raises (botocore's errors have no base of Python's) as a `RunDirError`."""
+    """Whatever a file system raises (botocore's errors have no base of Python's) as a `RunFolderError`."""
     try:
         yield
     except SemiEvolError:
         raise
     except Exception as error:
-        raise RunDirError(f"{path}: {what}: {first_line(error)}") from error
+        raise RunFolderError(f"{path}: {what}: {first_line(error)}") from error

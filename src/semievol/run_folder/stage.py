@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from semievol.errors import RunDirError
+from semievol.errors import RunFolderError
 from semievol.records import Response
 from semievol.run_folder.files import damaged, open_parquet, read_json, read_rows, write_tables, write_text
 from semievol.run_folder.journal import Journal
@@ -59,12 +59,12 @@ class StageDir:
         """Makes what a trainer has left in `folder` the stage's.
 
         Raises:
-            RunDirError: there is nothing: processes on another machine have written to their own disk.
+            RunFolderError: there is nothing: processes on another machine have written to their own disk.
         """
         if at_address(folder):
             return
         if not folder.is_dir():
-            raise RunDirError(
+            raise RunFolderError(
                 f"{folder}: the training has left nothing on this machine's disk; "
                 "where other machines train, set output to a path on a disk that all share"
             )
@@ -86,7 +86,7 @@ class StageDir:
         """Does nothing where the weights are those that the training left, as far as that is known.
 
         Raises:
-            RunDirError: a file of theirs is gone, or another one.
+            RunFolderError: a file of theirs is gone, or another one.
         """
         for name, left in self.summary().get("weights", {}).items():
             path = self.adapter_path / name
@@ -129,7 +129,7 @@ class StageDir:
             figures: fields on which only the stage's figures depend, which are computed anew from what is there.
 
         Raises:
-            RunDirError: the folder holds results of another key; the fields that differ are named.
+            RunFolderError: the folder holds results of another key; the fields that differ are named.
         """
         plain = json.loads(json.dumps(key)) | ({"revision": revision} if revision else {})
         if not self._key_path.exists():
@@ -140,7 +140,7 @@ class StageDir:
             fields = [line for line in changed if _field(line) not in figures]
             inputs_only = all(_field(line) in INPUTS for line in fields)
             if fields and not (inputs_only and revision > old.get("revision", 0)):
-                raise RunDirError(
+                raise RunFolderError(
                     f"{self.path} holds results made with other settings:\n  "
                     + "\n  ".join(fields)
                     + "\nTo keep these results, choose another output or take the old settings. "
@@ -309,7 +309,7 @@ class StageDir:
         """The rows of all shards in order.
 
         Raises:
-            RunDirError: a shard is gone or damaged.
+            RunFolderError: a shard is gone or damaged.
         """
         for path in self._every_part():
             yield from read_rows(path)
@@ -318,7 +318,7 @@ class StageDir:
         """The rows of each shard in order, with these columns or all.
 
         Raises:
-            RunDirError: a shard is gone or damaged.
+            RunFolderError: a shard is gone or damaged.
         """
         for path in self._every_part():
             with open_parquet(path) as file:
@@ -344,7 +344,7 @@ def check_weights(where: str) -> None:
     """Does nothing where the weights that a stage left on a disk are as it left them; other weights are not looked at.
 
     Raises:
-        RunDirError: a file of theirs is gone, or another one.
+        RunFolderError: a file of theirs is gone, or another one.
     """
     folder = Path(where)
     if "://" not in where and folder.name == "adapter" and (stage := StageDir(folder.parent)).is_done:

@@ -12,7 +12,7 @@ from semievol.errors import ClusterError
 from semievol.executors import ShardsFailed
 from semievol.progress import Reporter
 from semievol.records import Example
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.stage import StageDir
 from semievol.stages.worker import Shard, Usage, Worker, shards
 from semievol.tasks import Task
@@ -25,7 +25,7 @@ class Round:
     number: int
     """From 1."""
     config: Config
-    run: RunDir
+    run: RunFolder
     task: Task
     labeled: Sequence[Example]
     unlabeled: Sequence[Example]

@@ -58,7 +58,7 @@ def decisions(
     """Each unlabeled row with what the selection says of it.
 
     Raises:
-        RunDirError: it says so of more or fewer rows.
+        RunFolderError: it says so of more or fewer rows.
     """
     try:
         yield from zip(round_.unlabeled, iter_rows(selection.rows_path, columns), strict=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from semievol.config import Config
 from semievol.progress import Reporter
 from semievol.run_folder.files import write_bytes, write_text
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import make_folder, move_folder, on_disk, remove_folder
 from semievol.run_folder.stage import StageDir
 from semievol.run_folder.uploads import open_journal
@@ -27,7 +27,7 @@ ASIDE = "before-redo"
 
 
 @contextmanager
-def made_anew(folder: RunDir, first: str | None, config: Config, reporter: Reporter) -> Iterator[None]:
+def made_anew(folder: RunFolder, first: str | None, config: Config, reporter: Reporter) -> Iterator[None]:
     """A block that makes `first` and every later stage anew; none where it is `None`.
 
     Jobs at services that these stages wait for are ended: nobody will wait for them. Where the old stages come back,
@@ -51,9 +51,9 @@ def made_anew(folder: RunDir, first: str | None, config: Config, reporter: Repor
     _remove(folder)
 
 
-def settle(folder: RunDir) -> str | None:
+def settle(folder: RunFolder) -> str | None:
     """Removes old stages where the new ones have begun, and brings them back where not; then a line that says so."""
-    aside = RunDir(folder.path / ASIDE)
+    aside = RunFolder(folder.path / ASIDE)
     if not aside.path.exists():
         return None
     if remove_replaced(folder):
@@ -71,9 +71,9 @@ def settle(folder: RunDir) -> str | None:
     return f"nothing was made anew; as they were before --redo: {names}" if old else None
 
 
-def remove_replaced(folder: RunDir) -> bool:
+def remove_replaced(folder: RunFolder) -> bool:
     """Whether the new stages have begun; then the old ones are removed."""
-    aside = RunDir(folder.path / ASIDE)
+    aside = RunFolder(folder.path / ASIDE)
     if not aside.path.exists() or _moving(folder).exists():
         return False
     twins = (folder.stage(old.name, round_) for round_, old in aside.stages())
@@ -83,10 +83,10 @@ def remove_replaced(folder: RunDir) -> bool:
     return True
 
 
-def _set_aside(folder: RunDir, stages: list[tuple[int, StageDir]]) -> None:
+def _set_aside(folder: RunFolder, stages: list[tuple[int, StageDir]]) -> None:
     if not stages:
         return
-    aside = RunDir(folder.path / ASIDE)
+    aside = RunFolder(folder.path / ASIDE)
     make_folder(aside.path)
     write_text(_moving(folder), "")
     for round_, stage in stages:
@@ -94,9 +94,9 @@ def _set_aside(folder: RunDir, stages: list[tuple[int, StageDir]]) -> None:
     _moving(folder).unlink()
 
 
-def _remove(folder: RunDir) -> None:
+def _remove(folder: RunFolder) -> None:
     """Removes the old stages; a removal that is cut short is known for one."""
-    aside = RunDir(folder.path / ASIDE)
+    aside = RunFolder(folder.path / ASIDE)
     if not aside.path.exists():
         return
     write_text(_begun(folder), "")
@@ -120,9 +120,9 @@ def _has_begun(stage: StageDir) -> bool:
     return False
 
 
-def _moving(folder: RunDir) -> Path:
+def _moving(folder: RunFolder) -> Path:
     return folder.path / ASIDE / "moving"
 
 
-def _begun(folder: RunDir) -> Path:
+def _begun(folder: RunFolder) -> Path:
     return folder.path / ASIDE / "begun"

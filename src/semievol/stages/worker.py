@@ -17,7 +17,7 @@ from semievol.executors.inline import InlineExecutor
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
 from semievol.retrieval import Retriever, open_retriever
-from semievol.run_folder.folder import RunDir
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.journal import Journal
 from semievol.tasks import Task
 
@@ -55,13 +55,13 @@ class Usage:
 class Shared(Protocol):
     """What several runs have in common, so that none computes what another has computed."""
 
-    def run_dir(self, path: str) -> RunDir:
+    def run_dir(self, path: str) -> RunFolder:
         """The run folder at `path`, whose stages may be taken over from other runs."""
 
     def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
         """The backend, asked only what no other run has asked."""
 
-    def paid_beside(self, folder: RunDir) -> float:
+    def paid_beside(self, folder: RunFolder) -> float:
         """Dollars that services have charged the other runs."""
 
 

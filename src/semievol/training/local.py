@@ -16,7 +16,9 @@ from semievol.local.borrowed import State
 from semievol.local.lora import fuse
 from semievol.local.model import LocalModel, free_local_model, local_model
 from semievol.local.passes import Work
-from semievol.models.loading import load_template, model_limit, out_of_memory, quiet, resolve_device, resolve_dtype
+from semievol.models.loading import load_template, model_limit
+from semievol.models.quiet import out_of_memory, quiet
+from semievol.models.types import resolve_device, resolve_dtype
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
 from semievol.training.checkpoints import last_checkpoint, remove_checkpoints

@@ -16,8 +16,9 @@ from semievol.backends.vllm.server import Server, free_port
 from semievol.config import Config, ModelConfig, ServiceConfig
 from semievol.errors import BackendError
 from semievol.local import free_memory
-from semievol.models.loading import resolve_dtype, resolve_model
-from semievol.run_folder.folder import RunDir
+from semievol.models.loading import resolve_model
+from semievol.models.types import resolve_dtype
+from semievol.run_folder.folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -149,7 +150,7 @@ def _start(config: Config, folders: Mapping[str, str]) -> Server:
     free_memory()  # the training's model would be in the server's way
     port = free_port()
     command = server_command(config, resolve_model(config.model), resolve_dtype(config.model), folders, port)
-    log = RunDir(config.output).engine_log_path("vllm")
+    log = RunFolder(config.output).engine_log_path("vllm")
     logger.info("starting vLLM on port %d; its output is in %s", port, log)
     return Server(command, port, log)
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from semievol.config import Config
-from semievol.errors import RunDirError, SemiEvolError
-from semievol.run_folder.folder import RunDir
+from semievol.errors import RunFolderError, SemiEvolError
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.stage import StageDir
 from semievol.training.hosted import open_provider
 from semievol.training.hosted.record import find_record
@@ -14,13 +14,13 @@ def cancel(config: Config) -> Iterator[str]:
     """A line for each job that was ended; the run that waits for it, if there is one, says so and stops.
 
     Raises:
-        RunDirError: no job is under way.
+        RunFolderError: no job is under way.
         TrainingError: the service does not end it.
     """
-    folder = RunDir(config.output)
+    folder = RunFolder(config.output)
     lines = [cancel_job(config, stage) for _, stage in folder.stages()]
     if not any(lines):
-        raise RunDirError(f"{folder.path}: no job of this run is under way at a service")
+        raise RunFolderError(f"{folder.path}: no job of this run is under way at a service")
     yield from (line for line in lines if line is not None)
 
 

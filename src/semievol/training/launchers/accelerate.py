@@ -13,7 +13,7 @@ from pathlib import Path
 from semievol import guarded
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
-from semievol.models.loading import resolve_device, resolve_dtype
+from semievol.models.types import resolve_device, resolve_dtype
 from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
 from semievol.training.launchers import Job, Listener

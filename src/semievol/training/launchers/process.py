@@ -33,7 +33,7 @@ def _join(job: Job) -> None:
     import torch
     from torch import distributed
 
-    from semievol.models.loading import resolve_device
+    from semievol.models.types import resolve_device
 
     if resolve_device(job.model).startswith("cuda"):
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))

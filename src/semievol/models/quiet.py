@@ -1,0 +1,38 @@
+"""What libraries say and raise while a model is loaded or computes, as this program says it."""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from semievol.errors import BackendError
+
+
+@contextmanager
+def out_of_memory(doing: str, advice: str) -> Iterator[None]:
+    """Turns torch's out-of-memory errors, which differ by device, into a BackendError with `advice`."""
+    import torch
+
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU allocator raises the bare class
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise BackendError(f"{doing}: out of memory; {advice}") from error
+        raise
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silences transformers' progress bars, the command line draws its own, and deprecations between libraries."""
+    from transformers.utils import logging as transformers_logging
+
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            # PEFT looks for experts among modules, finds them as parameters, and says that it found no modules.
+            warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys", RuntimeWarning)
+            yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()
