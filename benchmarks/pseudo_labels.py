@@ -41,7 +41,7 @@ def section(path: Path) -> str:
     dataset = load(config)
     truth = read_answers(config, dataset.task)
     folder = RunFolder(path)
-    table = pa.concat_tables(folder.stage("justify").tables())
+    table = pa.concat_tables(folder.stage("justify").shards.tables())
     rows = table.to_pylist()
 
     def right(row: dict[str, Any], answer: str | None) -> bool:

@@ -122,16 +122,16 @@ def test_answers_that_another_machine_made_old_are_not_read(
     address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stage = RunFolder(address).stage("collaborate")
-    with stage.journal(0).writer() as write:
+    with stage.shards.journal(0).writer() as write:
         write(Response("a", "old", None, "stop", 1, 1))
-    assert stage.journal(0).read().keys() == {"a"}
+    assert stage.shards.journal(0).read().keys() == {"a"}
     monkeypatch.setenv("SEMIEVOL_CACHE", str(tmp_path / "elsewhere"))
-    stage.journal(0).remove()
-    with stage.journal(0).writer():
+    stage.shards.journal(0).remove()
+    with stage.shards.journal(0).writer():
         pass
     monkeypatch.setenv("SEMIEVOL_CACHE", str(tmp_path / "cache"))
-    assert stage.journal(0).read() == {}
-    assert stage.begun() == {0}
+    assert stage.shards.journal(0).read() == {}
+    assert stage.shards.begun() == {0}
 
 
 def test_failures_stay_open_and_are_asked_again_anywhere(
@@ -228,7 +228,7 @@ def test_what_is_sent_to_other_machines_still_works_there(address: str, tmp_path
     semievol.run(at(address, tmp_path), until="collaborate")
     stage = pickle.loads(pickle.dumps(RunFolder(address).stage("collaborate")))
     assert stage.is_done
-    assert len(list(stage.rows())) == 40
+    assert len(list(stage.shards.rows())) == 40
 
 
 class Interrupted(FakeTrainer):

@@ -14,6 +14,7 @@ from semievol.pipeline import run
 from semievol.records import TrainingExample
 from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.training.folder import TrainingFolder
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 PHRASES = {
@@ -73,7 +74,7 @@ def test_the_example_trainer_goes_on_from_given_weights(own_parts, tmp_path):
     from my_parts import NearestTrainer
 
     run(own_parts, until="warmup")
-    warm = RunFolder(own_parts.output).stage("warmup").adapter_path
+    warm = TrainingFolder(RunFolder(own_parts.output).stage("warmup")).adapter_path
     more = TrainingExample("new", ({"role": "user", "content": "fine"},), "3")
     NearestTrainer().train(own_parts.model, [more], own_parts.training, tmp_path / "more", 0, str(warm))
     before, after = (json.loads(Path(folder, "rows.json").read_text()) for folder in (warm, tmp_path / "more"))

@@ -23,6 +23,7 @@ from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.report import finish
 from semievol.run_folder.folder import RunFolder
+from semievol.training.folder import TrainingFolder
 from service import Service, random_faults
 from service.faults import no_faults
 
@@ -69,7 +70,7 @@ def test_a_run_is_trained_at_a_service_twice_and_its_models_answer_there(
     accuracy = {name: figures["accuracy"] for name, figures in result.metrics["models"].items()}
     assert accuracy["warm"] > accuracy["base"]
     assert accuracy["evolved"] > accuracy["base"]
-    assert RunFolder(tmp_path / "run").stage("warmup").weights == warm
+    assert TrainingFolder(RunFolder(tmp_path / "run").stage("warmup")).weights == warm
     asked = {json.loads(each)["model"] for each in service.log.asked}
     assert asked == {"base", warm, evolved}
 
@@ -147,7 +148,7 @@ def test_a_run_that_is_killed_around_a_job_uploads_and_starts_it_once(
     done = run_process(path)
     assert done.returncode == 0, done.stderr
     assert (service.files.uploads, len(service.tuning.made)) == (2, 2)  # one each for warm-up and evolution
-    assert RunFolder(tmp_path / "run").stage("evolve").weights == tuned(service)[-1]
+    assert TrainingFolder(RunFolder(tmp_path / "run").stage("evolve")).weights == tuned(service)[-1]
 
 
 def test_a_run_that_is_killed_after_the_job_and_before_the_stage_is_done_starts_no_other(
@@ -158,7 +159,7 @@ def test_a_run_that_is_killed_after_the_job_and_before_the_stage_is_done_starts_
     stage = RunFolder(tmp_path / "run").stage("warmup")
     (stage.path / "done.json").unlink()
     run(config, until="warmup")
-    assert stage.weights == tuned(service)[0]
+    assert TrainingFolder(stage).weights == tuned(service)[0]
     assert (service.files.uploads, len(service.tuning.made)) == (1, 1)
 
 

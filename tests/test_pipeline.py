@@ -214,7 +214,7 @@ def test_a_later_round_retrieves_from_the_rows_that_were_selected_too(tmp_path: 
     run(topics_config(tmp_path, rounds=2, collaborate={"collaborators": crew}), until="evolve")
     shown = {
         reference
-        for row in RunFolder(tmp_path / "run").stage("collaborate", 2).rows()
+        for row in RunFolder(tmp_path / "run").stage("collaborate", 2).shards.rows()
         for reference in row["candidates"][0]["references"]
     }
     assert any(reference.startswith("unlabeled-") for reference in shown)

@@ -74,7 +74,7 @@ def test_a_shard_made_anew_and_one_half_answered_give_the_same_bytes(finished: P
     config = small_config(finished.parent)
     selected = (finished / "select" / "pseudo_labels.parquet").read_bytes()
     stage = RunFolder(finished).stage("collaborate")
-    whole = stage.part_path(1).read_bytes()
+    whole = stage.shards.part_path(1).read_bytes()
 
     class Impatient(Reporter):
         seen = 0
@@ -85,8 +85,8 @@ def test_a_shard_made_anew_and_one_half_answered_give_the_same_bytes(finished: P
 
     with pytest.raises(Stopped):
         run(config, redo="collaborate", reporter=Impatient())
-    answered = len(stage.journal(1).read())
+    answered = len(stage.shards.journal(1).read())
     assert 0 < answered < 18
     run(config, until="select")
-    assert stage.part_path(1).read_bytes() == whole
+    assert stage.shards.part_path(1).read_bytes() == whole
     assert (finished / "select" / "pseudo_labels.parquet").read_bytes() == selected

@@ -10,7 +10,7 @@ from semievol.data import load
 from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.records import Candidate, Example, Request, Response, TrainingExample
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 from semievol.stages.worker import shards
 
 KINDS = (Example, TrainingExample, Request, Response, Candidate)
@@ -65,7 +65,7 @@ def test_rows_of_other_data_and_of_killed_processes_are_removed(tmp_path: Path) 
 
 
 def test_shards_stay_in_order_beyond_five_digits(tmp_path: Path) -> None:
-    stage = StageDir(tmp_path)
+    stage = Stage(tmp_path)
     for index in (100_000, 99_999, 0):
-        stage.part_path(index).touch()
-    assert stage.parts() == [stage.part_path(index) for index in (0, 99_999, 100_000)]
+        stage.shards.part_path(index).touch()
+    assert stage.shards.parts() == [stage.shards.part_path(index) for index in (0, 99_999, 100_000)]

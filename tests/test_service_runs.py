@@ -79,7 +79,8 @@ def test_h_of_a_service_is_that_of_an_engine_that_scores(tmp_path: Path, service
     for each in (made, local):
         run(each, until="justify")
     asked, scored = (
-        {row["id"]: row["mean_nll"] for row in RunFolder(each.output).stage("justify").rows()} for each in (made, local)
+        {row["id"]: row["mean_nll"] for row in RunFolder(each.output).stage("justify").shards.rows()}
+        for each in (made, local)
     )
     known = [id_ for id_, h in asked.items() if h is not None]
     assert len(known) > 30

@@ -29,10 +29,11 @@ from semievol.models.loading import writes_the_date
 from semievol.plugins import implementation
 from semievol.progress import Reporter
 from semievol.records import Example
+from semievol.run_folder import STAGES
 from semievol.run_folder.files import read_json, write_bytes, write_text
-from semievol.run_folder.folder import STAGES, RunFolder
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import reaching
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 from semievol.session import commit
 from semievol.stages.collaborate import collaborate
 from semievol.stages.context import Round
@@ -43,6 +44,7 @@ from semievol.stages.redo import made_anew, remove_replaced, settle
 from semievol.stages.select import select
 from semievol.stages.warmup import warmup
 from semievol.stages.worker import Shared, Worker
+from semievol.training.folder import TrainingFolder
 
 logger = logging.getLogger(__name__)
 
@@ -164,7 +166,7 @@ def _rounds(
     labeled: Sequence[Example] = dataset.labeled
     unlabeled: Sequence[Example] = dataset.unlabeled
     weights: dict[str, str] = {}
-    selections: list[StageDir] = []
+    selections: list[Stage] = []
     for number in range(1, config.rounds + 1):
         revision = selections[-1].revision if selections else 0
         round_ = Round(number, config, folder, dataset.task, labeled, unlabeled, worker, reporter, revision)
@@ -175,7 +177,7 @@ def _rounds(
             evolved = _propagate(round_, last, selections)
             if evolved is None:
                 return
-            worker.weights["evolved"] = evolved.weights
+            worker.weights["evolved"] = TrainingFolder(evolved).weights
             weights["evolved"] = evolved.digest
             worker.close()
             if number < config.rounds:
@@ -185,7 +187,7 @@ def _rounds(
             break
     if last >= STAGES.index("evaluate") and dataset.test:
         if config.warmup.enabled:  # later rounds lent the name to newer weights
-            worker.weights["warm"] = folder.stage("warmup").weights
+            worker.weights["warm"] = TrainingFolder(folder.stage("warmup")).weights
         truth = read_answers(config, dataset.task) if config.evaluate.unlabeled_answers and selections else None
         first = Round(1, config, folder, dataset.task, dataset.labeled, dataset.unlabeled, worker, reporter)
         evaluate(first, dataset.test, weights, selections, truth)
@@ -200,13 +202,13 @@ def _warm(round_: Round, weights: dict[str, str]) -> Round:
         worker.weights["warm"] = worker.weights["evolved"]
         return dataclasses.replace(round_, warm_digest=weights["evolved"])
     stage = _done(round_, warmup(round_))
-    worker.weights["warm"] = stage.weights
+    worker.weights["warm"] = TrainingFolder(stage).weights
     if round_.number == 1:
         weights["warm"] = stage.digest
     return dataclasses.replace(round_, warm_digest=stage.digest)
 
 
-def _propagate(round_: Round, last: int, selections: list[StageDir]) -> StageDir | None:
+def _propagate(round_: Round, last: int, selections: list[Stage]) -> Stage | None:
     """Stages two to five; `None` where the run was to end before evolution."""
     collaborated = _done(round_, collaborate(round_))
     if last < STAGES.index("justify"):
@@ -220,13 +222,13 @@ def _propagate(round_: Round, last: int, selections: list[StageDir]) -> StageDir
     return _done(round_, evolve(round_, selections[-1]))
 
 
-def _done(round_: Round, stage: StageDir) -> StageDir:
+def _done(round_: Round, stage: Stage) -> Stage:
     """The stage; where it took the place of an old one, all that was set aside with that goes."""
     remove_replaced(round_.run)
     return stage
 
 
-def _next(round_: Round, selection: StageDir) -> tuple[Sequence[Example], Sequence[Example]]:
+def _next(round_: Round, selection: Stage) -> tuple[Sequence[Example], Sequence[Example]]:
     """Labeled ∪ selected, and the rejected rows."""
     rejected = (example for example, row in decisions(round_, selection, ["kept"]) if not row["kept"])
     return labeled_and_selected(round_, selection), store(rejected, round_.run.rows_path)
@@ -238,7 +240,7 @@ def result(folder: RunFolder) -> RunResult:
     evaluated = folder.stage("evaluate")
     return RunResult(
         path=folder.path,
-        weights=evolved[-1].weights if evolved else None,
+        weights=TrainingFolder(evolved[-1]).weights if evolved else None,
         metrics=read_json(evaluated.metrics_path) if evaluated.is_done else None,
     )
 

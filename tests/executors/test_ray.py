@@ -66,7 +66,7 @@ def test_a_poisoned_shard_is_tried_so_often_and_set_aside_with_its_error(
     assert "collaborate: 1 of 10 shards failed" in said
     assert "part-00002.error.txt (tried 2 times): ValueError: unlabeled-9/base+0 is poison" in said
     stage = RunFolder(config.output).stage("collaborate")
-    assert [path.name for path in stage.parts()] == [f"part-{n:05d}.parquet" for n in range(10) if n != 2]
+    assert [path.name for path in stage.shards.parts()] == [f"part-{n:05d}.parquet" for n in range(10) if n != 2]
     assert "is poison" in (stage.path / "part-00002.error.txt").read_text()
     assert cli.main(["status", str(config.output)]) == 0
     assert "part-00002" in capsys.readouterr().out
@@ -74,21 +74,21 @@ def test_a_poisoned_shard_is_tried_so_often_and_set_aside_with_its_error(
     poison.unlink()
     assert cli.main(["run", str(file)]) == 0
     assert run_results(tmp_path / "run") == expected
-    assert not stage.errors()
+    assert not stage.shards.errors()
 
 
 def test_a_shard_that_kills_its_workers_is_set_aside_too(tmp_path: Path) -> None:
     order(tmp_path, "die", "unlabeled-9/base+0")
     with pytest.raises(ClusterError, match=r"part-00002.error.txt \(tried 2 times\): the worker died"):
         run(config_of(tmp_path, max_attempts=2))
-    assert len(RunFolder(tmp_path / "run").stage("collaborate").parts()) == 9
+    assert len(RunFolder(tmp_path / "run").stage("collaborate").shards.parts()) == 9
 
 
 def test_where_every_shard_fails_not_all_are_tried(tmp_path: Path) -> None:
     order(tmp_path, "raise")
     with pytest.raises(ClusterError, match="shards failed"):
         run(config_of(tmp_path, max_attempts=1))
-    assert len(RunFolder(tmp_path / "run").stage("collaborate").errors()) < ROWS // SHARD_ROWS
+    assert len(RunFolder(tmp_path / "run").stage("collaborate").shards.errors()) < ROWS // SHARD_ROWS
 
 
 def test_an_error_that_is_the_users_to_mend_ends_the_run_at_once(tmp_path: Path) -> None:

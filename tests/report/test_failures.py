@@ -91,7 +91,7 @@ def test_nothing_that_was_answered_is_asked_again_where_its_question_has_not_cha
 def test_a_question_that_has_changed_is_asked_again_with_what_was_missing(tmp_path: Path, crew: dict[str, Any]) -> None:
     whole = config(tmp_path / "undisturbed", collaborate=crew)
     run(whole, until="justify")
-    rows = RunFolder(whole.output).stage("collaborate").rows()
+    rows = RunFolder(whole.output).stage("collaborate").shards.rows()
     answers = {row["id"]: [each["answer"] for each in row["candidates"]] for row in rows}
     torn = [id_ for id_, said in answers.items() if said[3] not in (None, *said[:3]) and any(said[:3])]
     assert torn
@@ -108,7 +108,7 @@ def test_a_question_that_changed_while_its_shard_was_under_way_is_asked_again(
     tmp_path: Path, crew: dict[str, Any]
 ) -> None:
     run(config(tmp_path / "undisturbed", collaborate=crew))
-    ids = [row["id"] for row in RunFolder(tmp_path / "undisturbed" / "run").stage("collaborate").rows()]
+    ids = [row["id"] for row in RunFolder(tmp_path / "undisturbed" / "run").stage("collaborate").shards.rows()]
     fail(*(f"{id_}/{who}" for id_ in ids for who in ("base+1", "warm+1")))
     made = config(tmp_path / "disturbed", collaborate=crew)
     ASKED.clear()

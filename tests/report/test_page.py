@@ -6,8 +6,9 @@ import pytest
 
 from semievol.errors import ConfigError
 from semievol.report.page import write_report
+from semievol.run_folder import STAGES
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import STAGES, RunFolder
+from semievol.run_folder.folder import RunFolder
 
 VOID = {"meta", "br", "line", "rect", "polyline", "hr", "img", "link"}
 

@@ -5,6 +5,7 @@ from rich.console import Console
 from semievol.report.table import markdown, results_table, terminal
 from semievol.run_folder.files import read_json
 from semievol.run_folder.folder import RunFolder
+from semievol.training.folder import TrainingFolder
 
 
 def test_every_measured_model_is_a_row_under_its_human_name(make_run):
@@ -42,7 +43,7 @@ def test_a_run_that_measured_nothing_has_no_rows_and_still_says_where_it_lies(ma
     assert results_table(folder) == []
     assert markdown(folder) == ""
     shown = _shown(folder)
-    assert str(folder.stage("evolve").adapter_path) in shown
+    assert str(TrainingFolder(folder.stage("evolve")).adapter_path) in shown
     assert f"run folder: {folder.path}" in shown
 
 
@@ -53,7 +54,7 @@ def test_the_terminal_shows_percent_interval_and_places(make_run):
     assert f"{100 * evolved.accuracy:.1f}" in shown
     assert f"{100 * evolved.low:.1f} to {100 * evolved.high:.1f}" in shown
     assert "macro-F1" in shown
-    assert str(folder.stage("evolve").adapter_path) in shown
+    assert str(TrainingFolder(folder.stage("evolve")).adapter_path) in shown
 
 
 def test_brackets_in_a_path_are_not_taken_for_markup(tmp_path):

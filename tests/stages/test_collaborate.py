@@ -60,7 +60,7 @@ def test_every_row_keeps_its_candidates_and_what_each_was_shown(tmp_path) -> Non
     crew = [{"weights": "warm"}, {"weights": "warm", "examples": 2}, {"weights": "warm"}, {"weights": "base"}]
     config = topics_config(tmp_path, collaborate={"collaborators": crew})
     run(config, until="collaborate")
-    rows = list(RunFolder(config.output).stage("collaborate").rows())
+    rows = list(RunFolder(config.output).stage("collaborate").shards.rows())
     assert [row["id"] for row in rows] == [f"unlabeled-{i}" for i in range(40)]
     for row in rows:
         kinds = [candidate["collaborator"] for candidate in row["candidates"]]
@@ -74,7 +74,7 @@ def test_two_collaborators_of_one_kind_draw_differently(tmp_path) -> None:
     crew = [{"weights": "warm"}, {"weights": "warm"}]
     config = topics_config(tmp_path, collaborate={"collaborators": crew}, backend={"fake_noise": 0.5})
     run(config, until="collaborate")
-    rows = list(RunFolder(config.output).stage("collaborate").rows())
+    rows = list(RunFolder(config.output).stage("collaborate").shards.rows())
     assert any(row["candidates"][0]["answer"] != row["candidates"][1]["answer"] for row in rows)
 
 
@@ -82,7 +82,7 @@ def test_temperature_0_leaves_nothing_to_chance(tmp_path) -> None:
     crew = [{"weights": "warm"}, {"weights": "warm"}]
     config = topics_config(tmp_path, collaborate={"collaborators": crew, "temperature": 0})
     run(config, until="collaborate")
-    rows = list(RunFolder(config.output).stage("collaborate").rows())
+    rows = list(RunFolder(config.output).stage("collaborate").shards.rows())
     assert all(row["candidates"][0]["answer"] == row["candidates"][1]["answer"] for row in rows)
 
 
@@ -91,6 +91,6 @@ def test_examples_are_shown_nearest_first_in_the_record(examples: int, tmp_path)
     crew = [{"weights": "warm", "examples": examples}, {"weights": "warm", "examples": 3}]
     config = topics_config(tmp_path, collaborate={"collaborators": crew})
     run(config, until="collaborate")
-    for row in RunFolder(config.output).stage("collaborate").rows():
+    for row in RunFolder(config.output).stage("collaborate").shards.rows():
         few, three = (candidate["references"] for candidate in row["candidates"])
         assert few == three[:examples]

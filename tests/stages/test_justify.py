@@ -26,7 +26,7 @@ def candidates(*answers: str | None) -> list[Candidate]:
 def settled(tmp_path: Any, **sections: Any) -> list[dict[str, Any]]:
     config = topics_config(tmp_path, **{"collaborate": {"collaborators": WARM}, **sections})
     run(config, until="justify")
-    return list(RunFolder(config.output).stage("justify").rows())
+    return list(RunFolder(config.output).stage("justify").shards.rows())
 
 
 def test_agreement_is_the_share_of_collaborators_with_the_answer() -> None:

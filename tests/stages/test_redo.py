@@ -23,6 +23,7 @@ from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import path_of
 from semievol.stages.redo import ASIDE, made_anew, settle
 from semievol.training.fake import FakeTrainer
+from semievol.training.folder import TrainingFolder
 from semievol.training.hosted.record import Record
 
 
@@ -112,7 +113,7 @@ def test_once_an_answer_is_there_the_old_ones_are_gone_and_the_redo_goes_on(
     folder = Path(config.output)
     assert not (folder / ASIDE).exists()
     assert not (folder / "justify").exists()
-    assert RunFolder(folder).stage("collaborate").progress() == (0, 7)
+    assert RunFolder(folder).stage("collaborate").shards.progress() == (0, 7)
     before = {name: content for name, content in finished.items() if not name.endswith("done.json")}
     Fails.alive = -1
     run(config)
@@ -272,7 +273,7 @@ def test_a_training_at_a_service_has_begun_when_there_is_a_job(
     with suppress(TrainingError), made_anew(folder, "warmup", config, Reporter()):
         new = folder.stage("warmup")
         write_text(new.path / "key.json", "new")
-        write_text(new.training_path / "rows.jsonl", "{}")
-        Record(new.training_path, "semievol-1.jsonl", job=job).save()
+        write_text(TrainingFolder(new).training_path / "rows.jsonl", "{}")
+        Record(TrainingFolder(new).training_path, "semievol-1.jsonl", job=job).save()
         raise TrainingError("the service takes no file with this key")
     assert (folder.stage("warmup").path / "key.json").read_text() == stands

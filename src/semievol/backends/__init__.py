@@ -8,7 +8,7 @@ from semievol.costs.budget import Budget, Paid
 from semievol.plugins import Table, implementation
 from semievol.records import Request, Response
 from semievol.run_folder.place import weights_on_disk
-from semievol.run_folder.stage import check_weights
+from semievol.training.folder import check_weights
 
 BACKENDS: Table = {
     "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),

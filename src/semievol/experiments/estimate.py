@@ -19,7 +19,7 @@ from semievol.forecast.lengths import fitted
 from semievol.forecast.plan import Estimate, notes_on, price_at_services, prompt_lengths, prompt_rate, sizes_of, timed
 from semievol.forecast.work import Sizes, Step, by_stage, work
 from semievol.progress import Reporter
-from semievol.run_folder.folder import STAGES
+from semievol.run_folder import STAGES
 from semievol.stages.collaborate import collaborators
 
 

@@ -24,7 +24,7 @@ from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.costs.budget import costs
 from semievol.records import Request, Response
 from semievol.run_folder.folder import LEDGER, RunFolder
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 from semievol.stages.context import CODE_VERSION
 
 
@@ -58,12 +58,12 @@ class SharedRunDir(RunFolder):
         super().__init__(path)
         self._shelf = shelf
 
-    def stage(self, name: str, round_: int = 1) -> StageDir:
+    def stage(self, name: str, round_: int = 1) -> Stage:
         """The folder of a stage in a round (from 1)."""
         return SharedStageDir(super().stage(name, round_).path, self._shelf)
 
 
-class SharedStageDir(StageDir):
+class SharedStageDir(Stage):
     """A stage that is done once for all runs."""
 
     def __init__(self, path: Path, shelf: Path) -> None:
@@ -213,7 +213,7 @@ class RememberingBackend:
         where = self._weights.get(name)
         if where is None:
             return name
-        stage = StageDir(Path(where).parent)
+        stage = Stage(Path(where).parent)
         return stage.digest if stage.is_done else where
 
 

@@ -13,7 +13,7 @@ from semievol.errors import ConfigError, MissingExtraError
 from semievol.executors import EXECUTORS
 from semievol.plugins import Table, implementation
 from semievol.retrieval import RETRIEVERS
-from semievol.run_folder.folder import STAGES
+from semievol.run_folder import STAGES
 from semievol.stages.collaborate import collaborators
 from semievol.training import LAUNCHERS, TRAINERS
 

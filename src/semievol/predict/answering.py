@@ -25,6 +25,7 @@ from semievol.run_folder.place import reaching
 from semievol.stages.evaluate import answer_row
 from semievol.stages.worker import Worker
 from semievol.tasks import Task
+from semievol.training.folder import TrainingFolder
 
 OWN = ("id", "answer", "probability", "mean_nll", "finish", "text", "error")
 """What is said of each row: its id, the answer read from the response, the response's probability and mean NLL in nats
@@ -139,7 +140,7 @@ def _weights(folder: RunFolder, model: str) -> tuple[dict[str, str], str]:
     if not found:
         raise RunFolderError(f"{folder.path}: no {model} model yet; semievol run makes it")
     taken = found[0] if model == "warm" else found[-1]
-    return {model: taken.weights}, taken.digest
+    return {model: TrainingFolder(taken).weights}, taken.digest
 
 
 def _key(config: Config, model: str, made_from: str, task: Task, inputs: Inputs) -> str:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from semievol.metrics import mcnemar
 from semievol.report.failures import failure_lines
 from semievol.report.table import Measured, percent, results_table, unanswered
+from semievol.run_folder import STAGES
 from semievol.run_folder.files import read_rows
-from semievol.run_folder.folder import STAGES, RunFolder
+from semievol.run_folder.folder import RunFolder
 
 BASELINES: Mapping[str, str] = {
     "logistic_regression": "trained on the same labeled rows",

@@ -14,7 +14,7 @@ from semievol import metrics
 from semievol.report.charts import Curve, Histogram, coverage, histogram
 from semievol.report.sources import Sources
 from semievol.run_folder.files import iter_rows, rows_at
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 
 MOST_CLASSES = 30
 """Where pseudo-labels have more different answers than this, they are not classes and have no balance."""
@@ -104,7 +104,7 @@ class _Columns:
     """1 right, 0 wrong, -1 where the truth is not known."""
 
 
-def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabels:
+def pseudo_labels(round_: int, stage: Stage, sources: Sources) -> PseudoLabels:
     """The figures of a finished selection."""
     rows = _columns(stage, sources)
     summary = stage.summary()
@@ -139,7 +139,7 @@ def pseudo_labels(round_: int, stage: StageDir, sources: Sources) -> PseudoLabel
     )
 
 
-def _columns(stage: StageDir, sources: Sources) -> _Columns:
+def _columns(stage: Stage, sources: Sources) -> _Columns:
     kept, scored, origin, verdict = (array("b") for _ in range(4))
     agreement = array("i")  # shares of many collaborators' answers are more than fit into a byte
     h = array("f")
@@ -184,7 +184,7 @@ def _group(name: str, rows: _Columns, where: npt.NDArray[np.bool_]) -> Group:
     )
 
 
-def _balance(stage: StageDir, sources: Sources) -> tuple[Balance, ...]:
+def _balance(stage: Stage, sources: Sources) -> tuple[Balance, ...]:
     """Answers by their share of the labeled rows; empty where answers are no classes."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     counts["labeled"].update(sources.labeled)
@@ -239,7 +239,7 @@ def _lowest(values: npt.NDArray[np.float32], where: npt.NDArray[np.bool_]) -> li
     return lowest
 
 
-def _shown(stage: StageDir, positions: Sequence[int], sources: Sources) -> tuple[Shown, ...]:
+def _shown(stage: Stage, positions: Sequence[int], sources: Sources) -> tuple[Shown, ...]:
     """The rows at `positions`."""
     rows = rows_at(stage.rows_path, positions)
     prompts = sources.prompts({row["id"] for row in rows})

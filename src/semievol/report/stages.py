@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from semievol.run_folder.folder import RunFolder
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 
 WHAT: Mapping[str, str] = {
     "warmup": "trains M_warm on the labeled rows",
@@ -39,7 +39,7 @@ def stage_facts(folder: RunFolder) -> list[StageFacts]:
     return [_facts(round_, stage) for round_, stage in folder.stages()]
 
 
-def _facts(round_: int, stage: StageDir) -> StageFacts:
+def _facts(round_: int, stage: Stage) -> StageFacts:
     summary = stage.summary() if stage.is_done else {}
     tokens = summary.get("tokens")
     if tokens is None and "prompt_tokens" in summary:
@@ -57,9 +57,9 @@ def _facts(round_: int, stage: StageDir) -> StageFacts:
     )
 
 
-def _notes(stage: StageDir, summary: Mapping[str, Any]) -> list[str]:
+def _notes(stage: Stage, summary: Mapping[str, Any]) -> list[str]:
     if not stage.is_done:
-        shards, answers = stage.progress()
+        shards, answers = stage.shards.progress()
         return [f"not finished: {shards} shards, and {answers} answers of shards under way"]
     notes = []
     if "steps" in summary:

@@ -10,8 +10,9 @@ from rich.table import Table
 from semievol.costs.budget import costs, in_words
 from semievol.errors import RunFolderError
 from semievol.report.failures import failure_lines
-from semievol.run_folder.folder import STAGES, RunFolder
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder import STAGES
+from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.stage import Stage
 from semievol.stages.redo import ASIDE
 from semievol.terminal import TextConsole
 
@@ -40,11 +41,11 @@ def print_status(path: Path) -> None:
         shown.print(line)
 
 
-def _set_aside(stages: Sequence[tuple[int, StageDir]]) -> list[str]:
+def _set_aside(stages: Sequence[tuple[int, Stage]]) -> list[str]:
     return [
         f"{stage.name}: {path} has the error of a shard that was set aside; the same command tries it again"
         for _, stage in stages
-        for path in stage.errors()
+        for path in stage.shards.errors()
     ]
 
 
@@ -58,9 +59,9 @@ def _waiting_batches(folder: RunFolder) -> list[str]:
     return [f"{path.name}: a batch is under way at the service" for path in sorted(folder.jobs_path.glob("*.json"))]
 
 
-def _state(stage: StageDir) -> tuple[str, str]:
+def _state(stage: Stage) -> tuple[str, str]:
     if not stage.is_done:
-        parts, answers = stage.progress()
+        parts, answers = stage.shards.progress()
         return "under way", f"{parts} shards done, {answers} answers beyond"
     return "done", ", ".join(f"{name} {_figure(value)}" for name, value in stage.summary().items() if _is_small(value))
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from semievol.run_folder.files import read_json
 from semievol.run_folder.folder import RunFolder
 from semievol.terminal import visible
+from semievol.training.folder import TrainingFolder
 
 NAMES: Mapping[str, str] = {
     "base": "vanilla",
@@ -76,7 +77,10 @@ class Evolved:
 def evolved_weights(folder: RunFolder) -> Evolved | None:
     """The evolved weights; `None` before there are any."""
     done = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
-    return Evolved(done[-1].weights, done[-1].weights != str(done[-1].adapter_path)) if done else None
+    if not done:
+        return None
+    trained = TrainingFolder(done[-1])
+    return Evolved(trained.weights, trained.weights != str(trained.adapter_path))
 
 
 def terminal(folder: RunFolder) -> RenderableType:

@@ -13,9 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from semievol.errors import RunFolderError, first_line
+from semievol.run_folder import STAGES
 from semievol.run_folder.place import at_address, upload
-
-STAGES = ("warmup", "collaborate", "justify", "select", "evolve", "evaluate")
 
 _ADVICE = {
     "run.json": "remove it; times, versions and the measured type of the weights are lost, and no result",

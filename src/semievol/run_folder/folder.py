@@ -31,11 +31,11 @@ from typing import Any
 
 from semievol.config import CONFIG, FACTS
 from semievol.errors import RunFolderError
-from semievol.run_folder.files import STAGES as STAGES
+from semievol.run_folder import STAGES
 from semievol.run_folder.files import read_json, write_text
 from semievol.run_folder.locks import locked, process_is_gone
 from semievol.run_folder.place import at_address, make_folder, on_disk, path_of, reaching, upload
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 
 PROCESS = "SEMIEVOL_PROCESS"
 """Environment variable with a process' name, where several answer for one run."""
@@ -122,19 +122,19 @@ class RunFolder:
         """
         return locked(self.path, lost)
 
-    def stage(self, name: str, round_: int = 1) -> StageDir:
+    def stage(self, name: str, round_: int = 1) -> Stage:
         """The folder of a stage in a round (from 1)."""
         below = self.path if round_ == 1 else self.path / f"round-{round_:02d}"
-        return StageDir(below / name)
+        return Stage(below / name)
 
-    def stages(self) -> list[tuple[int, StageDir]]:
+    def stages(self) -> list[tuple[int, Stage]]:
         """Every stage folder there is, with its round, in the order of the method."""
         rounds = [1, *sorted(int(p.name[6:]) for p in self.path.glob("round-[0-9]*") if p.name[6:].isdigit())]
         found = [(r, self.stage(name, r)) for r in rounds for name in STAGES if name != "evaluate"]
         found.append((1, self.stage("evaluate")))
         return [(r, stage) for r, stage in found if stage.path.exists()]
 
-    def stages_from(self, first: str) -> list[tuple[int, StageDir]]:
+    def stages_from(self, first: str) -> list[tuple[int, Stage]]:
         """The folders of `first` and of every later stage, in all rounds, each with its round."""
         index = STAGES.index(first)
         return [

@@ -12,7 +12,8 @@ import pyarrow as pa
 from semievol.config import Config
 from semievol.data import digest
 from semievol.records import Collaborator, Example, Request, Response, Sampling
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.shards import Shards
+from semievol.run_folder.stage import Stage
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, Worker, seed_of
 from semievol.tasks import answer_in
@@ -30,7 +31,7 @@ CANDIDATE = pa.struct(
 SCHEMA = pa.schema([("id", pa.string()), ("candidates", pa.list_(CANDIDATE))])
 
 
-def collaborate(round_: Round) -> StageDir:
+def collaborate(round_: Round) -> Stage:
     """The stage folder with one row for each unlabeled prompt: its id and the candidates."""
     config = round_.config
     crew = collaborators(config)
@@ -48,9 +49,9 @@ def collaborate(round_: Round) -> StageDir:
     if stage.begin(key, round_.revision):
         before = dataclasses.replace(round_.worker.usage)
         round_.run_shards(
-            stage,
+            stage.shards,
             round_.unlabeled,
-            partial(answer_shard, round_, stage, crew),
+            partial(answer_shard, round_, stage.shards, crew),
             title="collaborate",
             requests=len(round_.unlabeled) * len(crew),
         )
@@ -59,7 +60,7 @@ def collaborate(round_: Round) -> StageDir:
                 "rows": len(round_.unlabeled),
                 "collaborators": [one.name for one in crew],
                 "max_tokens": config.longest,
-                "cut": _cut(stage),
+                "cut": _cut(stage.shards),
                 **round_.worker.usage.since(before),
             }
         )
@@ -90,9 +91,9 @@ def collaborators(config: Config) -> list[Collaborator]:
     return drawn[: section.n]
 
 
-def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], shard: Shard) -> None:
+def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], shard: Shard) -> None:
     """Answers one shard and writes its part."""
-    worker, journal = round_.worker, stage.journal(shard.index)
+    worker, journal = round_.worker, shards.journal(shard.index)
     names, examples = _names(crew), list(shard.rows)
     references = nearest_examples(worker, examples, max(one.examples for one in crew))
     requests = [
@@ -116,7 +117,7 @@ def answer_shard(round_: Round, stage: StageDir, crew: Sequence[Collaborator], s
         }
         for example, near in zip(examples, references, strict=True)
     ]
-    stage.write_part(shard.index, [pa.Table.from_pylist(rows, schema=SCHEMA)], SCHEMA, responses.values())
+    shards.write_part(shard.index, [pa.Table.from_pylist(rows, schema=SCHEMA)], SCHEMA, responses.values())
 
 
 def _candidate(
@@ -141,11 +142,11 @@ def nearest_examples(worker: Worker, rows: Sequence[Example], k: int) -> list[li
     return [[worker.labeled[position] for position in positions] for positions in found]
 
 
-def _cut(stage: StageDir) -> int:
+def _cut(shards: Shards) -> int:
     """How many responses were cut."""
     return sum(
         candidate["finish"] == "length"
-        for table in stage.tables(["candidates.list.element.finish"])
+        for table in shards.tables(["candidates.list.element.finish"])
         for row in table["candidates"].to_pylist()
         for candidate in row
     )

@@ -13,7 +13,8 @@ from semievol.executors import ShardsFailed
 from semievol.progress import Reporter
 from semievol.records import Example
 from semievol.run_folder.folder import RunFolder
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.shards import Shards
+from semievol.run_folder.stage import Stage
 from semievol.stages.worker import Shard, Usage, Worker, shards
 from semievol.tasks import Task
 
@@ -36,7 +37,7 @@ class Round:
     warm_digest: str = ""
     """Stands for M_warm in the keys of later stages."""
 
-    def stage(self, name: str) -> StageDir:
+    def stage(self, name: str) -> Stage:
         """The folder of a stage in this round."""
         return self.run.stage(name, self.number)
 
@@ -75,7 +76,7 @@ class Round:
 
     def run_shards(
         self,
-        stage: StageDir,
+        stored: Shards,
         rows: Sequence[Any],
         function: Callable[[Shard], None],
         title: str,
@@ -93,14 +94,14 @@ class Round:
             ClusterError: shards were given up; names them.
         """
         worker, reporter = self.worker, self.reporter
-        stage.take_up()
+        stored.take_up()
         every = shards(rows, self.config.shard_rows)
-        closed, begun = stage.closed(), stage.begun()
+        closed, begun = stored.closed(), stored.begun()
         open_ = [shard for shard in every if shard.index not in closed]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)
         done = round(finished_rows * per_row) + sum(
-            len(stage.journal(s.index).read()) for s in open_ if s.index in begun
+            len(stored.journal(s.index).read()) for s in open_ if s.index in begun
         )
         with reporter.stage(title, requests, unit, done=min(done, requests)):
             try:
@@ -109,7 +110,7 @@ class Round:
                     if not worker.executor.in_process:
                         reporter.advance(used.requests)
             except ShardsFailed as failed:
-                raise ClusterError(_given_up(stage, failed, len(open_))) from failed
+                raise ClusterError(_given_up(stored, failed, len(open_))) from failed
 
 
 def _used(worker: Worker, function: Callable[[Shard], None], shard: Shard) -> Usage:
@@ -122,12 +123,12 @@ def _used(worker: Worker, function: Callable[[Shard], None], shard: Shard) -> Us
         worker.usage = before
 
 
-def _given_up(stage: StageDir, failed: ShardsFailed, of: int) -> str:
+def _given_up(stored: Shards, failed: ShardsFailed, of: int) -> str:
     """What became of the shards that failed for good, whose errors are kept in the stage's folder."""
     count = len(failed.failures)
-    lines = [f"{stage.name}: {count} of {of} shards failed and were set aside; the same command tries them again"]
+    lines = [f"{stored.path.name}: {count} of {of} shards failed and were set aside; the same command tries them again"]
     for each in failed.failures:
-        kept = stage.set_aside(each.shard.index, each.error)
+        kept = stored.set_aside(each.shard.index, each.error)
         lines.append(f"  {kept} (tried {each.attempts} times): {each.reason}")
     return "\n".join(lines)
 

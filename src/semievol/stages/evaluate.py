@@ -16,7 +16,8 @@ from semievol.data import digest, truth_digest
 from semievol.records import Example, Request, Response, Sampling
 from semievol.run_folder.files import iter_rows, write_rows, write_tables, write_text
 from semievol.run_folder.place import make_folder, remove_folder
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.shards import Shards
+from semievol.run_folder.stage import Stage
 from semievol.stages.baselines import BASELINES, READ_UNLABELED, Rows
 from semievol.stages.collaborate import nearest_examples
 from semievol.stages.context import Round
@@ -42,9 +43,9 @@ def evaluate(
     round_: Round,
     test: Sequence[Example],
     weights_digests: Mapping[str, str],
-    selections: Sequence[StageDir] = (),
+    selections: Sequence[Stage] = (),
     unlabeled_truth: Mapping[str, str | None] | None = None,
-) -> StageDir:
+) -> Stage:
     """The stage folder with each model's answers and `metrics.json`.
 
     Args:
@@ -89,16 +90,16 @@ def evaluate(
     return stage
 
 
-def answer_rows(round_: Round, stage: StageDir, model: str, rows: Sequence[Example]) -> StageDir:
+def answer_rows(round_: Round, stage: Stage, model: str, rows: Sequence[Example]) -> Shards:
     """The folder below the stage's with a model's greedy answers to `rows`, shard by shard."""
-    below = StageDir(stage.path / model)
+    below = Shards(stage.path / model)
     make_folder(below.path)
     answer = partial(_answer_shard, round_, below, model)
     round_.run_shards(below, rows, answer, title=f"evaluate {model}", requests=len(rows))
     return below
 
 
-def _answer_shard(round_: Round, below: StageDir, model: str, shard: Shard) -> None:
+def _answer_shard(round_: Round, below: Shards, model: str, shard: Shard) -> None:
     examples = list(shard.rows)
     references = nearest_examples(round_.worker, examples, round_.config.evaluate.examples)
     requests = [_request(round_, e, model, near) for e, near in zip(examples, references, strict=True)]
@@ -146,7 +147,7 @@ def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def last_fates(selections: Sequence[StageDir]) -> Iterator[dict[str, Any]]:
+def last_fates(selections: Sequence[Stage]) -> Iterator[dict[str, Any]]:
     """Each unlabeled row once: one that a round rejected stands in the next one again, and its last fate counts."""
     for selection in selections:
         for row in iter_rows(selection.rows_path, ["id", "answer", "origin", "mean_nll", "kept"]):
@@ -181,18 +182,18 @@ def pseudo_label_metrics(
     }
 
 
-def _measure(round_: Round, stage: StageDir, model: str, test: Sequence[Example]) -> dict[str, Any]:
-    path, shards = stage.answers_path(model), StageDir(stage.path / model)
+def _measure(round_: Round, stage: Stage, model: str, test: Sequence[Example]) -> dict[str, Any]:
+    path, shards = stage.answers_path(model), Shards(stage.path / model)
     if not path.exists() or shards.may_change:
         write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
-        if not any(shards.failures()):
+        if not shards.failures():
             remove_folder(shards.path)
     return summarize(
         round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability", "finish"]))
     )
 
 
-def _forget_changed(stage: StageDir, weights_digests: Mapping[str, str], old: Mapping[str, Any]) -> None:
+def _forget_changed(stage: Stage, weights_digests: Mapping[str, str], old: Mapping[str, Any]) -> None:
     """Removes the answers of models that were made anew; the others' stand."""
     for model in old["weights"]:
         if old["weights"][model] != weights_digests.get(model):
@@ -200,7 +201,7 @@ def _forget_changed(stage: StageDir, weights_digests: Mapping[str, str], old: Ma
             remove_folder(stage.path / model)
 
 
-def _measure_baseline(round_: Round, stage: StageDir, name: str, test: Sequence[Example]) -> dict[str, Any]:
+def _measure_baseline(round_: Round, stage: Stage, name: str, test: Sequence[Example]) -> dict[str, Any]:
     with round_.reporter.stage(f"evaluate {name}", 1, "models"):
         answers = BASELINES[name](round_.config, Rows(round_.labeled, round_.unlabeled, test))
         round_.reporter.advance()

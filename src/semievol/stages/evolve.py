@@ -9,12 +9,12 @@ from semievol.data import StoredExamples, store
 from semievol.errors import TrainingError
 from semievol.records import Example
 from semievol.run_folder.files import damaged, iter_rows
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 from semievol.stages.context import Round
 from semievol.stages.warmup import TrainingRows, forget, recipe_key, rows_digest, train
 
 
-def evolve(round_: Round, selection: StageDir) -> StageDir:
+def evolve(round_: Round, selection: Stage) -> Stage:
     """The stage folder with the evolved model's adapter.
 
     Raises:
@@ -40,21 +40,19 @@ def evolve(round_: Round, selection: StageDir) -> StageDir:
     return stage
 
 
-def labeled_and_selected(round_: Round, selection: StageDir) -> StoredExamples:
+def labeled_and_selected(round_: Round, selection: Stage) -> StoredExamples:
     """The labeled rows, then the selected ones with their pseudo-labels in the order of the unlabeled rows."""
     return store(chain(round_.labeled, _pseudo_labeled(round_, selection)), round_.run.rows_path)
 
 
-def _pseudo_labeled(round_: Round, selection: StageDir) -> Iterator[Example]:
+def _pseudo_labeled(round_: Round, selection: Stage) -> Iterator[Example]:
     for example, row in decisions(round_, selection, ["answer", "response", "kept"]):
         if row["kept"]:
             response = row["response"] if round_.has_solutions else None
             yield dataclasses.replace(example, answer=row["answer"], response=response)
 
 
-def decisions(
-    round_: Round, selection: StageDir, columns: Sequence[str]
-) -> Iterator[tuple[Example, Mapping[str, Any]]]:
+def decisions(round_: Round, selection: Stage, columns: Sequence[str]) -> Iterator[tuple[Example, Mapping[str, Any]]]:
     """Each unlabeled row with what the selection says of it.
 
     Raises:

@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from semievol.records import Candidate, Example, Request, Response, Sampling
 from semievol.run_folder.files import read_columns
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.shards import Shards
+from semievol.run_folder.stage import Stage
 from semievol.stages.collaborate import CANDIDATE
 from semievol.stages.confidence import Measured, measure, warm_weights
 from semievol.stages.context import Round
@@ -52,20 +53,20 @@ class Settled:
     """How the justification ended."""
 
 
-def justify(round_: Round, collaborated: StageDir) -> StageDir:
+def justify(round_: Round, collaborated: Stage) -> Stage:
     """The stage folder with one row for each unlabeled prompt: the final answer, its agreement and its H."""
     stage = round_.stage("justify")
     key = round_.key("justify", collaborate=collaborated.digest, justify=round_.config.justify.model_dump(mode="json"))
     if stage.begin(key, collaborated.revision, reads_rows=True):
         before = dataclasses.replace(round_.worker.usage)
         round_.run_shards(
-            stage,
+            stage.shards,
             round_.unlabeled,
-            partial(_settle_shard, round_, stage, collaborated),
+            partial(_settle_shard, round_, stage.shards, collaborated.shards),
             title="justify",
             requests=_expected(round_, collaborated),
         )
-        origins = Counter(origin for table in stage.tables(["origin"]) for origin in table["origin"].to_pylist())
+        origins = Counter(origin for table in stage.shards.tables(["origin"]) for origin in table["origin"].to_pylist())
         stage.finish(
             {
                 "rows": origins.total(),
@@ -76,20 +77,20 @@ def justify(round_: Round, collaborated: StageDir) -> StageDir:
     return stage
 
 
-def _expected(round_: Round, collaborated: StageDir) -> int:
+def _expected(round_: Round, collaborated: Stage) -> int:
     """How many answers the stage needs at most: a justification where it is asked, and a score for each row."""
     asked = 0
-    for table in collaborated.tables(["candidates.list.element.answer"]):
+    for table in collaborated.shards.tables(["candidates.list.element.answer"]):
         for row in table["candidates"].to_pylist():
             asked += _asks(round_, [candidate["answer"] for candidate in row])
     return asked + len(round_.unlabeled)
 
 
-def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard: Shard) -> None:
+def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Shard) -> None:
     shown = read_columns(collaborated.part_path(shard.index), ["candidates"])
     rows = list(zip(shard.rows, _candidates(shown["candidates"]), strict=True))
-    _forget_changed(round_, stage, shard, shown)
-    journal = stage.journal(shard.index)
+    _forget_changed(round_, stored, shard, shown)
+    journal = stored.journal(shard.index)
     asked = [
         _justification_request(round_, e, candidates)
         for e, candidates in rows
@@ -105,15 +106,15 @@ def _settle_shard(round_: Round, stage: StageDir, collaborated: StageDir, shard:
     ]
     table = pa.Table.from_pylist(written, schema=pa.schema(list(SCHEMA)[:-1]))
     table = table.append_column(SCHEMA.field(-1), shown["candidates"])
-    stage.write_part(shard.index, [table], SCHEMA, (said | responses).values(), above=collaborated)
+    stored.write_part(shard.index, [table], SCHEMA, (said | responses).values(), above=collaborated)
 
 
-def _forget_changed(round_: Round, stage: StageDir, shard: Shard, shown: pa.Table) -> None:
+def _forget_changed(round_: Round, stored: Shards, shard: Shard, shown: pa.Table) -> None:
     """Takes back rows whose candidates have changed, because requests that failed were answered since.
 
     What was asked about them stands where it would be asked in the same words.
     """
-    part = stage.part_path(shard.index)
+    part = stored.part_path(shard.index)
     if not part.exists():
         return
     before = _candidates(read_columns(part, ["candidates"])["candidates"])
@@ -124,8 +125,8 @@ def _forget_changed(round_: Round, stage: StageDir, shard: Shard, shown: pa.Tabl
             if _justification_request(round_, example, old) != _justification_request(round_, example, new):
                 changed.add(f"{example.id}/justify")
     if changed:
-        stage.journal(shard.index).forget(changed)
-        stage.reopen(shard.index)
+        stored.journal(shard.index).forget(changed)
+        stored.reopen(shard.index)
 
 
 def agreement(task: Task, answer: str | None, candidates: Sequence[Candidate]) -> float:

@@ -18,8 +18,9 @@ from semievol.progress import Reporter
 from semievol.run_folder.files import write_bytes, write_text
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import make_folder, move_folder, on_disk, remove_folder
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 from semievol.run_folder.uploads import open_journal
+from semievol.training.folder import TrainingFolder
 from semievol.training.hosted.cancel import end_job
 from semievol.training.hosted.record import find_record
 
@@ -83,7 +84,7 @@ def remove_replaced(folder: RunFolder) -> bool:
     return True
 
 
-def _set_aside(folder: RunFolder, stages: list[tuple[int, StageDir]]) -> None:
+def _set_aside(folder: RunFolder, stages: list[tuple[int, Stage]]) -> None:
     if not stages:
         return
     aside = RunFolder(folder.path / ASIDE)
@@ -105,9 +106,9 @@ def _remove(folder: RunFolder) -> None:
     remove_folder(aside.path)
 
 
-def _has_begun(stage: StageDir) -> bool:
+def _has_begun(stage: Stage) -> bool:
     """Whether a stage holds anything that took work: an answer, a part of a training, a job at a service."""
-    record = find_record(stage.training_path)
+    record = find_record(TrainingFolder(stage).training_path)
     if record is not None and not stage.is_done:
         return record.job is not None
     places = {stage.path, on_disk(stage.path) / "adapter.partial"}  # at an address, trainings lie on this machine

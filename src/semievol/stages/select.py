@@ -17,7 +17,7 @@ from semievol.config import SelectConfig
 from semievol.errors import BackendError
 from semievol.records import possible
 from semievol.run_folder.files import write_tables
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
 from semievol.stages.context import Round
 from semievol.stages.justify import SCHEMA as JUSTIFIED
 
@@ -30,7 +30,7 @@ Thresholds = Mapping[str, float]
 """τ of each answer, or of "" where it is one for all."""
 
 
-def select(round_: Round, justified: StageDir) -> StageDir:
+def select(round_: Round, justified: Stage) -> Stage:
     """The stage folder with every unlabeled row, kept or not, and the reason."""
     stage = round_.stage("select")
     section = round_.config.select
@@ -38,12 +38,12 @@ def select(round_: Round, justified: StageDir) -> StageDir:
     if stage.begin(key, justified.revision, reads_rows=True):
         if section.enabled and section.criterion == "auto":
             section = section.model_copy(update={"criterion": _criterion(round_, justified)})
-        taus = thresholds(justified.tables(["answer", "response", "origin", "agreement", "mean_nll"]), section)
+        taus = thresholds(justified.shards.tables(["answer", "response", "origin", "agreement", "mean_nll"]), section)
         totals: Counter[str] = Counter(rows=0, kept=0)
         kept_by_answer: Counter[str] = Counter()
 
         def tables() -> Iterator[pa.Table]:
-            for table in justified.tables():
+            for table in justified.shards.tables():
                 decisions = decide(table, section, taus)
                 kept = [each for each, _ in decisions]
                 totals.update(rows=len(kept), kept=sum(kept))
@@ -68,10 +68,10 @@ def select(round_: Round, justified: StageDir) -> StageDir:
     return stage
 
 
-def _criterion(round_: Round, justified: StageDir) -> Literal["nll", "agreement"]:
+def _criterion(round_: Round, justified: Stage) -> Literal["nll", "agreement"]:
     """What `auto` stands for: H, unless no row with an answer has one."""
     answered = False
-    for table in justified.tables(["answer", "mean_nll"]):
+    for table in justified.shards.tables(["answer", "mean_nll"]):
         for answer, h in _values(table, "answer", "mean_nll"):
             if answer is not None and _known(h):
                 return "nll"

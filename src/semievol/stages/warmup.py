@@ -12,14 +12,15 @@ from semievol.errors import Stopped
 from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
 from semievol.run_folder.place import weights_on_disk
-from semievol.run_folder.stage import StageDir, check_weights
+from semievol.run_folder.stage import Stage
 from semievol.stages.context import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer
+from semievol.training.folder import TrainingFolder, check_weights
 from semievol.training.hosted.cancel import end_job
 
 
-def warmup(round_: Round) -> StageDir:
+def warmup(round_: Round) -> Stage:
     """The stage folder with the warm model's adapter."""
     rows = TrainingRows(round_.task, round_.labeled)
     recipe = round_.config.recipe("warmup")
@@ -80,7 +81,7 @@ def rows_digest(rows: Iterable[TrainingExample]) -> str:
 
 def train(
     round_: Round,
-    stage: StageDir,
+    stage: Stage,
     rows: Sequence[TrainingExample],
     recipe: TrainingConfig,
     title: str,
@@ -90,14 +91,15 @@ def train(
     round_.worker.close()
     config = round_.config
     started = time.monotonic()
-    out = stage.training_folder(hosted=recipe.kind == "hosted")
+    folder = TrainingFolder(stage)
+    out = folder.prepared(hosted=recipe.kind == "hosted")
     if start_from is not None:
         check_weights(start_from)
         start_from = weights_on_disk(start_from)
     trainer = open_trainer(recipe, round_.budget)
     with StepProgress(round_.reporter, title, len(rows)) as progress:
         trained = trainer.train(config.model, rows, recipe, out, config.seed, start_from, progress)
-    stage.take_weights(out)
+    folder.take(out)
     stage.finish(
         {
             "rows": len(rows),
@@ -105,18 +107,18 @@ def train(
             "tokens": trained.tokens,
             "losses": [round(loss, 5) for loss in trained.losses],
             "seconds": round(time.monotonic() - started, 1),
-            **(_left(stage) if trained.weights == str(out) else {"model": trained.weights}),
+            **(_left(folder) if trained.weights == str(out) else {"model": trained.weights}),
         }
     )
 
 
-def _left(stage: StageDir) -> dict[str, Any]:
+def _left(folder: TrainingFolder) -> dict[str, Any]:
     """By what the weights are known again, where they lie on a disk."""
-    sums = stage.weight_sums()
+    sums = folder.sums()
     return {"weights": sums} if sums else {}
 
 
-def forget(round_: Round, stage: StageDir, old_key: Mapping[str, Any]) -> None:
+def forget(round_: Round, stage: Stage, old_key: Mapping[str, Any]) -> None:
     """Empties a stage whose rows have changed since; a job at a service that trains on them is ended."""
     if line := end_job(round_.config, stage, "its rows have changed since"):
         round_.reporter.say(line)

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from semievol.config import Config
 from semievol.errors import RunFolderError, SemiEvolError
 from semievol.run_folder.folder import RunFolder
-from semievol.run_folder.stage import StageDir
+from semievol.run_folder.stage import Stage
+from semievol.training.folder import TrainingFolder
 from semievol.training.hosted import open_provider
 from semievol.training.hosted.record import find_record
 
@@ -24,7 +25,7 @@ def cancel(config: Config) -> Iterator[str]:
     yield from (line for line in lines if line is not None)
 
 
-def end_job(config: Config, stage: StageDir, why: str) -> str | None:
+def end_job(config: Config, stage: Stage, why: str) -> str | None:
     """Ends the job that a stage waits for, because nobody will; what came of it as a line, `None` without a job."""
     try:
         line = cancel_job(config, stage)
@@ -33,13 +34,13 @@ def end_job(config: Config, stage: StageDir, why: str) -> str | None:
     return None if line is None else f"{line}: {why}"
 
 
-def cancel_job(config: Config, stage: StageDir) -> str | None:
+def cancel_job(config: Config, stage: Stage) -> str | None:
     """What was done to end the job that a stage waits for; `None` where there is none.
 
     Raises:
         TrainingError: the service does not end it.
     """
-    record = find_record(stage.training_path)
+    record = find_record(TrainingFolder(stage).training_path)
     if stage.is_done or record is None or record.job is None:
         return None
     provider = open_provider(config.recipe("warmup" if stage.name == "warmup" else "evolve"))

@@ -1,0 +1,102 @@
+"""What a training leaves in the folder of its stage."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from semievol.errors import RunFolderError
+from semievol.run_folder.files import damaged
+from semievol.run_folder.place import at_address, move, on_disk
+from semievol.run_folder.stage import Stage
+
+
+class TrainingFolder:
+    """The weights of a stage, or what is known of them at a service; and what a training under way keeps."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self.path = stage, stage.path
+
+    @property
+    def adapter_path(self) -> Path:
+        """What a training stage leaves: the weights, or what is known of their training at a service."""
+        return self.path / "adapter"
+
+    @property
+    def training_path(self) -> Path:
+        """What a training under way keeps; becomes `adapter_path`, and at an address, which cannot rename, is it."""
+        return self.adapter_path if at_address(self.path) else self.path / "adapter.partial"
+
+    def prepared(self, hosted: bool) -> Path:
+        """The folder for a trainer to fill, with what a training that was killed has left there.
+
+        At an address only what is known of a training at a service is kept there; others go on from this machine's
+        disk, and start again on another machine.
+        """
+        if at_address(self.path):
+            if hosted:
+                return self.training_path
+            folder = on_disk(self.path / "adapter.partial") / self._stage.digest
+            for other in folder.parent.glob("*"):
+                if other != folder:  # of rows or settings of before
+                    shutil.rmtree(other)
+            return folder
+        if self.adapter_path.exists():  # killed before the stage was marked as done
+            shutil.rmtree(self.training_path, ignore_errors=True)
+            self.adapter_path.rename(self.training_path)
+        return self.training_path
+
+    def take(self, folder: Path) -> None:
+        """Makes what a trainer has left in `folder` the stage's.
+
+        Raises:
+            RunFolderError: there is nothing: processes on another machine have written to their own disk.
+        """
+        if at_address(folder):
+            return
+        if not folder.is_dir():
+            raise RunFolderError(
+                f"{folder}: the training has left nothing on this machine's disk; "
+                "where other machines train, set output to a path on a disk that all share"
+            )
+        move(folder, self.adapter_path)
+
+    @property
+    def weights(self) -> str:
+        """Where a finished training's weights lie: a folder, or the name of a model at a service."""
+        return str(self._stage.summary().get("model") or self.adapter_path)
+
+    def sums(self) -> dict[str, str]:
+        """The SHA-256 of each file of the weights on a disk, by its place below `adapter_path`."""
+        if at_address(self.path):
+            return {}
+        files = sorted(path for path in self.adapter_path.rglob("*") if path.is_file())
+        return {path.relative_to(self.adapter_path).as_posix(): _sum(path) for path in files}
+
+    def check(self) -> None:
+        """Does nothing where the weights are those that the training left, as far as that is known.
+
+        Raises:
+            RunFolderError: a file of theirs is gone, or another one.
+        """
+        for name, left in self._stage.summary().get("weights", {}).items():
+            path = self.adapter_path / name
+            if not path.exists():
+                raise damaged(path, "it is gone")
+            if _sum(path) != left:
+                raise damaged(path, "it is not what the training has left")
+
+
+def _sum(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def check_weights(where: str) -> None:
+    """Does nothing where the weights that a stage left on a disk are as it left them; other weights are not looked at.
+
+    Raises:
+        RunFolderError: a file of theirs is gone, or another one.
+    """
+    folder = Path(where)
+    if "://" not in where and folder.name == "adapter" and (stage := Stage(folder.parent)).is_done:
+        TrainingFolder(stage).check()
