@@ -23,6 +23,7 @@ from semievol.records import Example, Request, Sampling
 from semievol.stages.warmup import TrainingRows
 from semievol.tasks import Task
 from semievol.training import open_trainer
+from semievol.training.job import Job
 
 KEPT = ROOT / "benchmarks" / "results" / "demo" / "epochs.jsonl"
 SEEDS = (10,)
@@ -59,7 +60,7 @@ def measured(config: Config, dataset: Dataset, epochs: int) -> dict[str, Any]:
     folder = ROOT / "runs" / f"epochs-{config.seed}-{epochs}"
     shutil.rmtree(folder, ignore_errors=True)
     rows = TrainingRows(dataset.task, dataset.labeled)
-    trained = open_trainer(recipe).train(config.model, rows, recipe, folder, config.seed)
+    trained = open_trainer(recipe).train(Job(config.model, rows, recipe, folder, config.seed))
     last = trained.losses[-trained.steps // epochs :]
     right = verdicts(config, dataset.task, trained.weights, dataset.test)
     return {**accuracy(right), "last_epoch_loss": round(statistics.mean(last), 4)}

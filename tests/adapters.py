@@ -3,9 +3,9 @@
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
-from semievol.training import Trained
+from semievol.training import Progress, Trained, silent
+from semievol.training.job import Job
 
 
 def save_adapter(folder: Path, seed: int = 1, rank: int = 4) -> str:
@@ -23,7 +23,7 @@ def save_adapter(folder: Path, seed: int = 1, rank: int = 4) -> str:
 class AdapterTrainer:
     """Leaves an adapter that depends on the rows."""
 
-    def train(self, model: Any, examples: Any, recipe: Any, out: Path, *_: Any) -> Trained:
-        text = "".join(f"{row.id} {row.response}" for row in examples)
-        weights = save_adapter(out, 1 + int(hashlib.sha256(text.encode()).hexdigest()[:4], 16))
-        return Trained(weights, steps=1, tokens=len(examples), losses=())
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
+        text = "".join(f"{row.id} {row.response}" for row in job.examples)
+        weights = save_adapter(job.out, 1 + int(hashlib.sha256(text.encode()).hexdigest()[:4], 16))
+        return Trained(weights, steps=1, tokens=len(job.examples), losses=())

@@ -1,10 +1,12 @@
 """A fake engine and trainer that remember, for this process, what reached them."""
 
+import dataclasses
 import json
 from collections import Counter
 from pathlib import Path
 
 from semievol.backends.fake import FakeBackend
+from semievol.training import silent
 from semievol.training.fake import FakeTrainer
 
 asked: Counter[str] = Counter()
@@ -35,15 +37,17 @@ class CountingBackend(FakeBackend):
 
 
 class CountingTrainer(FakeTrainer):
-    def train(self, model, examples, recipe, out, seed, start_from=None, progress=lambda *_: None):
-        rows = [(example.messages, example.response) for example in examples]
-        made_of = [rows, recipe.num_train_epochs, recipe.learning_rate, seed, start_from is not None]
+    def train(self, job, progress=silent):
+        rows = [(example.messages, example.response) for example in job.examples]
+        recipe = job.recipe
+        made_of = [rows, recipe.num_train_epochs, recipe.learning_rate, job.seed, job.start_from is not None]
         trained[json.dumps(made_of)] += 1
-        return super().train(model, examples, recipe, out, seed, start_from, progress)
+        return super().train(job, progress)
 
 
 class HastyTrainer(FakeTrainer):
     """Sees two rows in an epoch, so that epochs matter."""
 
-    def train(self, model, examples, recipe, out, seed, start_from=None, progress=lambda *_: None):
-        return super().train(model, examples[: 2 * recipe.num_train_epochs], recipe, out, seed, start_from, progress)
+    def train(self, job, progress=silent):
+        seen = job.examples[: 2 * job.recipe.num_train_epochs]
+        return super().train(dataclasses.replace(job, examples=seen), progress)

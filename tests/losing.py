@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from semievol.training.hosted import Job, Order, Point, Unanswered
+from semievol.training.hosted import HostedJob, Order, Point, Unanswered
 from semievol.training.hosted.openai import OpenAIProvider
 
 
@@ -29,7 +29,7 @@ class LosesAnswers(OpenAIProvider):
         self._lose("start")
         return made
 
-    def job(self, id_: str) -> Job:
+    def job(self, id_: str) -> HostedJob:
         found = super().job(id_)
         self._lose("job")
         return found

@@ -237,13 +237,14 @@ class Interrupted(FakeTrainer):
     found: Sequence[list[str]] = ()
     dies = True
 
-    def train(self, model, examples, recipe, out, *others, **named):
+    def train(self, job, *others):
+        out = job.out
         Interrupted.found = [*Interrupted.found, sorted(path.name for path in out.glob("*"))]
         out.mkdir(parents=True, exist_ok=True)
-        (out / f"checkpoint-{recipe.num_train_epochs}").touch()
+        (out / f"checkpoint-{job.recipe.num_train_epochs}").touch()
         if Interrupted.dies:
             raise KeyboardInterrupt
-        return super().train(model, examples, recipe, out, *others, **named)
+        return super().train(job, *others)
 
 
 def test_a_training_finds_what_it_left_on_this_machine_and_no_other_training_does(

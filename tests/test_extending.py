@@ -15,6 +15,7 @@ from semievol.records import TrainingExample
 from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
 from semievol.training.folder import TrainingFolder
+from semievol.training.job import Job
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 PHRASES = {
@@ -76,7 +77,7 @@ def test_the_example_trainer_goes_on_from_given_weights(own_parts, tmp_path):
     run(own_parts, until="warmup")
     warm = TrainingFolder(RunFolder(own_parts.output).stage("warmup")).adapter_path
     more = TrainingExample("new", ({"role": "user", "content": "fine"},), "3")
-    NearestTrainer().train(own_parts.model, [more], own_parts.training, tmp_path / "more", 0, str(warm))
+    NearestTrainer().train(Job(own_parts.model, [more], own_parts.training, tmp_path / "more", 0, str(warm)))
     before, after = (json.loads(Path(folder, "rows.json").read_text()) for folder in (warm, tmp_path / "more"))
     assert after == [*before, {"prompt": "fine", "response": "3"}]
 

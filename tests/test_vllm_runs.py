@@ -4,6 +4,7 @@ import importlib.util
 import os
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from semievol.backends.vllm.server import Server, free_port
 from semievol.models.loading import resolve_model
 from semievol.pipeline import run
 from semievol.report import finish
+from semievol.training import Progress, Trained, silent
+from semievol.training.job import Job
 from semievol.training.local import LocalTrainer
 
 pytestmark = [pytest.mark.vllm, pytest.mark.model, pytest.mark.network]
@@ -74,9 +77,9 @@ def test_a_run_goes_through_to_its_report(tmp_path: Path) -> None:
 class LoadingTrainer(LocalTrainer):
     """Tells the server at $VLLM_URL of the adapter that it has trained, under the name that the run will use."""
 
-    def train(self, model: Any, examples: Any, recipe: Any, out: Path, *rest: Any) -> Any:
-        local = model.model_copy(update={"name": DEMO_MODEL})
-        trained = super().train(local, examples, recipe, out, *rest)
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
+        local, out = job.model.model_copy(update={"name": DEMO_MODEL}), job.out
+        trained = super().train(replace(job, model=local), progress)
         body = f'{{"lora_name": "{out.with_name("adapter")}", "lora_path": "{out}"}}'.encode()
         url = f"{os.environ['VLLM_URL']}/v1/load_lora_adapter"
         urllib.request.urlopen(urllib.request.Request(url, body, {"content-type": "application/json"})).close()

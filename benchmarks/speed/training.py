@@ -60,12 +60,13 @@ def ours(
 ) -> Counts:
     """Trains with the trainer that the stages use; returns what it counted."""
     from semievol.training import open_trainer
+    from semievol.training.job import Job
 
     def progress(step: int, steps: int, loss: float | None, note: str = "") -> None:
         tick(float("nan") if loss is None else loss)
 
     trainer = open_trainer(recipe)
-    trainer.train(model, rows, recipe, out, seed, None, progress)
+    trainer.train(Job(model, rows, recipe, out, seed), progress)
     return asdict(trainer.work)  # type: ignore[attr-defined]  # LocalTrainer's
 
 

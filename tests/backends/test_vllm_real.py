@@ -24,6 +24,7 @@ from semievol.backends.transformers import TransformersBackend
 from semievol.backends.vllm.backend import VllmBackend
 from semievol.backends.vllm.token_ids import PLACES, Piece, choices, token_id
 from semievol.models.loading import load_model, resolve_model
+from semievol.training.job import Job
 from semievol.training.local import LocalTrainer
 from tiny import save_tiny_adapter
 
@@ -156,7 +157,7 @@ def test_in_bfloat16_a_trained_adapter_has_the_h_of_transformers(
     )
     asked = [ask(question, "warm") for question in prompts()[: len(TOPICS)]]
     rows = [TrainingExample(r.id, r.messages, topic) for r, topic in zip(asked, TOPICS, strict=True)]
-    folder = LocalTrainer().train(model, rows * 4, recipe, tmp_path / "adapter", 0).weights
+    folder = LocalTrainer().train(Job(model, rows * 4, recipe, tmp_path / "adapter", 0)).weights
     requests = [dataclasses.replace(r, id=f"{r.id}/{topic}", response=topic) for r in asked for topic in TOPICS]
     theirs = told(TransformersBackend(half, {"warm": folder}), requests)
     exact = told(TransformersBackend(config, {"warm": folder}), requests)

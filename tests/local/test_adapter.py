@@ -22,6 +22,7 @@ from semievol.local.adapter import Adapter  # noqa: E402
 from semievol.local.lora import fuse  # noqa: E402
 from semievol.local.model import free_local_model  # noqa: E402
 from semievol.models.loading import load_model, resolve_dtype  # noqa: E402
+from semievol.training.job import Job  # noqa: E402
 from semievol.training.local import LocalTrainer  # noqa: E402
 
 RECIPE = TrainingConfig(num_train_epochs=8, per_device_train_batch_size=4, gradient_accumulation_steps=1)
@@ -94,7 +95,7 @@ def test_in_16_bits_the_model_that_answers_is_the_one_that_was_trained(
         pytest.skip("this CPU only emulates bfloat16: a quarter of an hour for what takes one of them half a minute")
     name = tiny if name == "tiny" else name
     recipe = RECIPE.model_copy(update={"learning_rate": learning_rate})
-    folder = LocalTrainer().train(typed(name, "bfloat16"), examples(12), recipe, tmp_path / "adapter", 0).weights
+    folder = LocalTrainer().train(Job(typed(name, "bfloat16"), examples(12), recipe, tmp_path / "adapter", 0)).weights
     trained = float(of_the_training(typed(name, "bfloat16"), folder).mean())
     assert float(of_the_engine(typed(name, "bfloat16"), folder).mean()) == pytest.approx(trained, abs=0.02)
     exact = float(of_the_engine(typed(name, "float32"), folder, ROWS).mean())

@@ -25,6 +25,7 @@ from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.local.passes import Work  # noqa: E402
 from semievol.models.loading import load_template, load_tokenizer  # noqa: E402
 from semievol.records import Message, Request, Sampling, TrainingExample  # noqa: E402
+from semievol.training.job import Job  # noqa: E402
 from semievol.training.local import LocalTrainer, left_out  # noqa: E402
 from semievol.training.rows import Row, tokenised  # noqa: E402
 
@@ -123,9 +124,9 @@ def test_a_family_answers_scores_and_trains_as_with_plain_libraries(family: Fami
     try:
         assert local_model(model).way.name == family.way
         assert_alike(config, {}, "base", plain(), rows)
-        warm = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "warm", 5)
+        warm = LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "warm", 5))
         assert warm.losses == pytest.approx(plain_losses(plain(), rows, 5), abs=CLOSE)
-        evolved = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "evolved", 5)
+        evolved = LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "evolved", 5))
         assert evolved.losses == warm.losses
         adapted = PeftModel.from_pretrained(plain(), evolved.weights).eval()
         assert_alike(config, {"evolved": evolved.weights}, "evolved", adapted, rows)
@@ -195,8 +196,8 @@ def test_the_base_is_the_same_before_and_after_two_trainings(model_type: str, tm
         told = answers_of(config, {}, "base")
         base = local_model(model).model
         before, numbers = everything(base), {name: tensor.clone() for name, tensor in base.state_dict().items()}
-        LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "first", 5)
-        LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "second", 6, str(tmp_path / "first"))
+        LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "first", 5))
+        LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "second", 6, str(tmp_path / "first")))
         assert local_model(model).model is base
         after = everything(base)
         for what, state in before.items():
@@ -213,8 +214,8 @@ def test_recomputed_activations_bring_no_dropout_back(model_type: str, tmp_path:
     family = next(family for family in FAMILIES if family.model_type == model_type)
     model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
     recomputed = RECIPE.model_copy(update={"gradient_checkpointing": True})
-    kept = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "kept", 5)
-    assert LocalTrainer().train(model, EXAMPLES, recomputed, tmp_path / "anew", 5).losses == pytest.approx(
+    kept = LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "kept", 5))
+    assert LocalTrainer().train(Job(model, EXAMPLES, recomputed, tmp_path / "anew", 5)).losses == pytest.approx(
         kept.losses, abs=CLOSE
     )
 
@@ -235,7 +236,7 @@ def test_the_adapters_own_dropout_is_on_and_the_bases_is_off(tmp_path: Path) -> 
 def test_only_what_reads_text_gets_an_update(tmp_path: Path) -> None:
     family = next(family for family in FAMILIES if family.model_type == "gemma3")
     model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
-    trained = LocalTrainer().train(model, EXAMPLES[:1], RECIPE, tmp_path / "out", 5)
+    trained = LocalTrainer().train(Job(model, EXAMPLES[:1], RECIPE, tmp_path / "out", 5))
     names = list(load_file(Path(trained.weights) / "adapter_model.safetensors"))
     assert names
     assert not [name for name in names if "vision" in name]
@@ -247,12 +248,12 @@ def test_a_config_that_asks_for_router_losses_changes_nothing(model_type: str, t
     asking = dataclasses.replace(family, options={**family.options, "output_router_logits": True})
     model = ModelConfig(name=save_family(asking, tmp_path / "model"), dtype="float32", device="cpu")
     assert local_model(model).way.name == family.way
-    assert LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "out", 5).steps == 3
+    assert LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "out", 5)).steps == 3
 
 
 def test_a_training_draws_the_same_numbers_whether_or_not_it_loads_the_model(tmp_path: Path) -> None:
     family = next(family for family in FAMILIES if family.model_type == "qwen3_5_text")
     model = ModelConfig(name=save_family(family, tmp_path / "model"), dtype="float32", device="cpu")
     free_local_model()
-    loading = LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "loading", 5)
-    assert LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path / "loaded", 5).losses == loading.losses
+    loading = LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "loading", 5))
+    assert LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path / "loaded", 5)).losses == loading.losses

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semievol.config import ModelConfig, TrainingConfig
+from semievol.training import job as training_job
 from semievol.training.fake import FakeTrainer
 from service.chat import Models
 from service.files import Files
@@ -93,7 +94,7 @@ class Together:
             assert start is not None
             examples = [as_example(number, row) for number, row in enumerate(job.rows)]
             out, below = self._folder / job.id, start._weights.get("tuned")
-            trained = FakeTrainer().train(ModelConfig(), examples, TrainingConfig(), out, 0, below)
+            trained = FakeTrainer().train(training_job.Job(ModelConfig(), examples, TrainingConfig(), out, 0, below))
             job.model_output_name = f"me/{job.request['model']}-{job.request['suffix']}-{job.id}"
             self._models.add(job.model_output_name, trained.weights)
             job.status = "completed"

@@ -9,6 +9,7 @@ from typing import Any
 
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.records import TrainingExample
+from semievol.training import job as training_job
 from semievol.training.fake import FakeTrainer
 from service.chat import Models
 from service.files import Files
@@ -125,7 +126,7 @@ class Tuning:
         below = self._models.find(job.request["model"])
         start = below._weights.get("tuned") if below is not None else None
         out = self._folder / job.id
-        trained = FakeTrainer().train(ModelConfig(), job.examples, TrainingConfig(), out, 0, start)
+        trained = FakeTrainer().train(training_job.Job(ModelConfig(), job.examples, TrainingConfig(), out, 0, start))
         self._models.add(name, trained.weights)
         epochs = job.recipe["n_epochs"]
         job.fine_tuned_model = name

@@ -25,6 +25,7 @@ from semievol.stages.redo import ASIDE, made_anew, settle
 from semievol.training.fake import FakeTrainer
 from semievol.training.folder import TrainingFolder
 from semievol.training.hosted.record import Record
+from semievol.training.job import Job
 
 
 class Fails(FakeBackend):
@@ -43,8 +44,8 @@ class Fails(FakeBackend):
 class Diverges(FakeTrainer):
     """Makes its folder, and trains nothing."""
 
-    def train(self, model: Any, examples: Any, recipe: Any, out: Path, *others: Any, **named: Any) -> Any:
-        out.mkdir(parents=True)
+    def train(self, job: Job, progress: Any = None) -> Any:
+        job.out.mkdir(parents=True)
         raise KeyboardInterrupt
 
 

@@ -20,6 +20,7 @@ from semievol.training import Trained, open_trainer
 from semievol.training.hosted import open_provider
 from semievol.training.hosted import trainer as trainer_module
 from semievol.training.hosted.rows import write_rows
+from semievol.training.job import Job
 from service import Service, first
 
 BASE = ModelConfig(name="base")
@@ -81,7 +82,7 @@ def train(
 ) -> Trained:
     made = recipe(service, **options)
     trainer = open_trainer(made, budget)
-    return trainer.train(BASE, examples or rows(), made, out, 7, start_from, told or Told())
+    return trainer.train(Job(BASE, examples or rows(), made, out, 7, start_from), told or Told())
 
 
 def test_the_tuned_models_name_comes_back_and_the_rows_went_up_as_chats(service: Service, tmp_path: Path) -> None:
@@ -233,7 +234,7 @@ def test_a_missing_key_is_named_by_its_variable(
     elsewhere = ServiceConfig(api_key_env="TEST_KEY")
     made = made.model_copy(update={"hosted": made.hosted.model_copy(update={"service": elsewhere})})
     with pytest.raises(BackendError, match="wants a key: set the environment variable TEST_KEY"):
-        open_trainer(made).train(BASE, rows(), made, tmp_path / "out", 7)
+        open_trainer(made).train(Job(BASE, rows(), made, tmp_path / "out", 7))
 
 
 def test_a_training_that_may_cost_more_than_is_left_is_not_started(service: Service, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ pytest.importorskip("trl")
 from safetensors.torch import load_file  # noqa: E402
 
 from semievol.training import Trained, open_trainer  # noqa: E402
+from semievol.training.job import Job  # noqa: E402
 
 RECIPE = TrainingConfig(
     num_train_epochs=2, learning_rate=1e-2, per_device_train_batch_size=1, gradient_accumulation_steps=4
@@ -58,7 +59,7 @@ def train(model: ModelConfig, out: Path, launcher: str, progress: Any = None, **
         options = {"num_workers": 2, "launcher": launcher, **options}
     recipe = TrainingConfig.model_validate({**RECIPE.model_dump(), **options})
     told = {} if progress is None else {"progress": progress}
-    return open_trainer(recipe).train(model, EXAMPLES, recipe, out, 3, **told)
+    return open_trainer(recipe).train(Job(model, EXAMPLES, recipe, out, 3), **told)
 
 
 def assert_same_adapter(one: Trained, other: Trained) -> None:

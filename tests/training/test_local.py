@@ -23,6 +23,7 @@ from semievol.local.model import free_local_model, local_model  # noqa: E402
 from semievol.models.loading import load_model, load_template, load_tokenizer  # noqa: E402
 from semievol.records import Request  # noqa: E402
 from semievol.training import Trained, sft  # noqa: E402
+from semievol.training.job import Job  # noqa: E402
 from semievol.training.local import LocalTrainer  # noqa: E402
 from semievol.training.rows import Collator, tokenised  # noqa: E402
 
@@ -52,7 +53,7 @@ def train(
     start_from: str | None = None,
     **options: object,
 ) -> Trained:
-    return LocalTrainer().train(model, examples, RECIPE.model_copy(update=options), out, seed, start_from)
+    return LocalTrainer().train(Job(model, examples, RECIPE.model_copy(update=options), out, seed, start_from))
 
 
 def digest(folder: Path) -> dict[str, str]:
@@ -76,7 +77,8 @@ def expected_loss(model: ModelConfig, examples: Sequence[TrainingExample]) -> fl
 def test_training_lowers_the_loss_and_says_what_it_did(model: ModelConfig, tmp_path: Path) -> None:
     steps: list[tuple[int, int, float | None]] = []
     trained = LocalTrainer().train(
-        model, EXAMPLES, RECIPE, tmp_path, 0, progress=lambda step, steps_, loss: steps.append((step, steps_, loss))
+        Job(model, EXAMPLES, RECIPE, tmp_path, 0),
+        progress=lambda step, steps_, loss: steps.append((step, steps_, loss)),
     )
     assert trained.losses[-1] < trained.losses[0] / 2
     assert trained.steps == 8
@@ -273,7 +275,7 @@ def test_an_interrupt_reaches_the_caller(model: ModelConfig, tmp_path: Path) -> 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        LocalTrainer().train(model, EXAMPLES, RECIPE, tmp_path, 0, progress=interrupt)
+        LocalTrainer().train(Job(model, EXAMPLES, RECIPE, tmp_path, 0), progress=interrupt)
 
 
 class Steps:
@@ -291,7 +293,7 @@ class Steps:
 
 def train_watched(model: ModelConfig, out: Path, steps: Steps, **options: object) -> Trained:
     recipe = RECIPE.model_copy(update={"lora_dropout": 0.2, "num_train_epochs": 3, **options})
-    return LocalTrainer().train(model, FIVE, recipe, out, 3, progress=steps)
+    return LocalTrainer().train(Job(model, FIVE, recipe, out, 3), progress=steps)
 
 
 FIVE = [*EXAMPLES, chat("4", "snow and wind", "weather")]

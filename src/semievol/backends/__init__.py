@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from semievol.config import Config
-from semievol.costs.budget import Budget, Paid
+from semievol.costs.budget import Budget, paid_from
 from semievol.plugins import Table, implementation
 from semievol.records import Request, Response
 from semievol.run_folder.place import weights_on_disk
@@ -67,7 +67,7 @@ class Backend(Protocol):
 
 
 def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | None = None) -> Backend:
-    """The backend that `config.backend.kind` names; one that has to be paid is given the budget.
+    """The backend that `config.backend.kind` names; one that has to be paid is made with the budget.
 
     Weights at an address are fetched to the disk of the machine that answers.
 
@@ -77,7 +77,6 @@ def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | No
     for where in weights.values():
         check_weights(where)
     here = {name: weights_on_disk(where) for name, where in weights.items()}
-    backend: Backend = implementation("backend.kind", config.backend.kind, BACKENDS)(config, here)
-    if isinstance(backend, Paid) and budget is not None:
-        backend.budget = budget
+    kind = implementation("backend.kind", config.backend.kind, BACKENDS)
+    backend: Backend = kind(config, here, **paid_from(kind, budget))
     return backend

@@ -8,24 +8,23 @@ from semievol.backends.service.dialect import Dialect
 from semievol.backends.service.jobs import Jobs
 from semievol.backends.service.realtime import Realtime
 from semievol.config import Config
-from semievol.costs.budget import Budget
+from semievol.costs.budget import Budget, Paid
 from semievol.errors import BackendError
 from semievol.records import Request, Response
 from semievol.run_folder.folder import RunFolder
 
 
-class OpenAIBackend:
+class OpenAIBackend(Paid):
     """A service's base model, and the models that were trained from it there."""
 
     scores = False
 
-    def __init__(self, config: Config, weights: Mapping[str, str]) -> None:
-        self._config = config
-        self.budget = Budget()
+    def __init__(self, config: Config, weights: Mapping[str, str], budget: Budget | None = None) -> None:
+        self._config, budget = config, budget or Budget()
         self._models = {"base": config.model.name, **weights}
         service, dialect = config.backend.service, Dialect(config)
-        self._realtime = Realtime(service, dialect, self._model)
-        self._jobs = Jobs(service, dialect, self._model, RunFolder(config.output).jobs_path)
+        self._realtime = Realtime(service, dialect, self._model, budget)
+        self._jobs = Jobs(service, dialect, self._model, RunFolder(config.output).jobs_path, budget)
 
     def generate(
         self,
@@ -42,9 +41,9 @@ class OpenAIBackend:
             raise BackendError("a chat service cannot score a given response")
         open_ = (request for request in requests if request.id not in finished)
         if self._config.backend.service.mode == "batch":
-            yield from self._jobs.answer(open_, stop, self.budget)
+            yield from self._jobs.answer(open_, stop)
         else:
-            yield from self._realtime.answer(open_, stop, self.budget)
+            yield from self._realtime.answer(open_, stop)
 
     def prompt_tokens(self, request: Request) -> int:
         """About how many tokens the prompt has; the service's tokenizer is not here."""

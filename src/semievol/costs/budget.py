@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from semievol.config import Config
 from semievol.costs.ledger import Ledger, read_ledger
@@ -18,11 +18,8 @@ from semievol.errors import BudgetError, ConfigError
 from semievol.run_folder.folder import RunFolder
 
 
-@runtime_checkable
-class Paid(Protocol):
-    """A backend or trainer that has to be paid: `open_backend` and `open_trainer` give it the run's budget."""
-
-    budget: "Budget"
+class Paid:
+    """A backend or trainer that has to be paid: it is made with the run's budget, as `budget`."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +172,11 @@ class Budget:
             self._spent += cost or 0.0
             if self._ledger is not None:
                 self._ledger.add({**entry, "dollars": cost})
+
+
+def paid_from(kind: Any, budget: Budget | None) -> dict[str, Budget]:
+    """What the constructor of a backend or trainer is given beside its own: the budget, if it has to be paid."""
+    return {"budget": budget or Budget()} if isinstance(kind, type) and issubclass(kind, Paid) else {}
 
 
 def open_budget(config: Config, folder: RunFolder, elsewhere: float = 0.0) -> Budget:

@@ -18,6 +18,7 @@ from semievol.tasks import Task
 from semievol.training import open_trainer
 from semievol.training.folder import TrainingFolder, check_weights
 from semievol.training.hosted.cancel import end_job
+from semievol.training.job import Job
 
 
 def warmup(round_: Round) -> Stage:
@@ -98,7 +99,7 @@ def train(
         start_from = weights_on_disk(start_from)
     trainer = open_trainer(recipe, round_.budget)
     with StepProgress(round_.reporter, title, len(rows)) as progress:
-        trained = trainer.train(config.model, rows, recipe, out, config.seed, start_from, progress)
+        trained = trainer.train(Job(config.model, rows, recipe, out, config.seed, start_from), progress)
     folder.take(out)
     stage.finish(
         {

@@ -1,14 +1,12 @@
 """Every weight that changes is changed here."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-from semievol.config import ModelConfig, TrainingConfig
-from semievol.costs.budget import Budget, Paid
+from semievol.config import TrainingConfig
+from semievol.costs.budget import Budget, paid_from
 from semievol.plugins import Table, implementation
-from semievol.records import TrainingExample
+from semievol.training.job import Job
 
 TRAINERS: Table = {
     "local": ("semievol.training.local:LocalTrainer", "local"),
@@ -61,42 +59,28 @@ def silent(step: int, steps: int, loss: float | None, note: str = "") -> None:
 class Trainer(Protocol):
     """Turns examples into weights."""
 
-    def train(
-        self,
-        model: ModelConfig,
-        examples: Sequence[TrainingExample],
-        recipe: TrainingConfig,
-        out: Path,
-        seed: int,
-        start_from: str | None = None,
-        progress: Progress = silent,
-    ) -> Trained:
-        """Weights trained on `examples`, saved under `out`; the same arguments give the same weights.
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
+        """Weights trained on the job's examples, saved in its folder.
 
         Args:
-            out: the folder to fill. It holds whatever a call with the same arguments left that was killed: a trainer
-                goes on from there or starts again.
-            start_from: weights that are trained further; the base model where it is `None`.
             progress: called after each optimizer step.
 
         Raises:
-            TrainingError: nothing to train on, the loss is not finite, or a service refuses.
+            TrainingError: there is nothing to train on, the loss is not finite, or a service refuses.
             BudgetError: the training may cost more than is left.
         """
 
 
 def open_trainer(recipe: TrainingConfig, budget: Budget | None = None) -> Trainer:
-    """The trainer that `training.kind` names, or its launcher; one that has to be paid is given the budget."""
+    """The trainer that `training.kind` names, or its launcher; one that has to be paid is made with the budget."""
     if recipe.launcher != "inline":
         launcher: Trainer = implementation("training.launcher", recipe.launcher, LAUNCHERS)()
         return launcher
-    trainer = trainer_in_process(recipe)
-    if isinstance(trainer, Paid) and budget is not None:
-        trainer.budget = budget
-    return trainer
+    return trainer_in_process(recipe, budget)
 
 
-def trainer_in_process(recipe: TrainingConfig) -> Trainer:
+def trainer_in_process(recipe: TrainingConfig, budget: Budget | None = None) -> Trainer:
     """The trainer that `training.kind` names, which trains in this process."""
-    trainer: Trainer = implementation("training.kind", recipe.kind, TRAINERS)()
+    kind = implementation("training.kind", recipe.kind, TRAINERS)
+    trainer: Trainer = kind(**paid_from(kind, budget))
     return trainer

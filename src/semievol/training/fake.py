@@ -2,35 +2,25 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from semievol.backends.fake import VOTES_FILE
-from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
-from semievol.records import TrainingExample
-from semievol.training import Trained
+from semievol.training import Progress, Trained, silent
+from semievol.training.job import Job
 
 
 class FakeTrainer:
     """Counts instead of training."""
 
-    def train(
-        self,
-        model: ModelConfig,
-        examples: Sequence[TrainingExample],
-        recipe: TrainingConfig,
-        out: Path,
-        seed: int,
-        start_from: str | None = None,
-        progress: Callable[[int, int, float | None], None] = lambda step, steps, loss: None,
-    ) -> Trained:
-        """Weights that hold the counts of `examples`, on top of those of `start_from`."""
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
+        """Weights that hold the counts of the examples, on top of those that the job starts from."""
+        examples, out = job.examples, job.out
         if not examples:
             raise TrainingError("there is nothing to train on")
         votes: dict[str, Counter[str]] = defaultdict(Counter)
-        if start_from is not None:
-            for word, counts in json.loads(Path(start_from, VOTES_FILE).read_text(encoding="utf-8")).items():
+        if job.start_from is not None:
+            for word, counts in json.loads(Path(job.start_from, VOTES_FILE).read_text(encoding="utf-8")).items():
                 votes[word].update(counts)
         for done, example in enumerate(examples, 1):
             for word in set(example.messages[-1]["content"].lower().split()):

@@ -1,7 +1,7 @@
 """Trains a LoRA adapter on this machine, with TRL and PEFT."""
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,10 @@ from semievol.local.passes import Work
 from semievol.models.loading import load_template, model_limit
 from semievol.models.quiet import out_of_memory, quiet
 from semievol.models.types import resolve_device, resolve_dtype
-from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
 from semievol.training.checkpoints import last_checkpoint, remove_checkpoints
 from semievol.training.distributed import agreed, rank, spread, trained_weights, workers
+from semievol.training.job import Job
 from semievol.training.rows import Collator, tokenised
 from semievol.training.sft import AnswerTrainer, Watch, arguments
 
@@ -36,36 +36,28 @@ class LocalTrainer:
     def __init__(self) -> None:
         self.work = Work()
 
-    def train(
-        self,
-        model: ModelConfig,
-        examples: Sequence[TrainingExample],
-        recipe: TrainingConfig,
-        out: Path,
-        seed: int,
-        start_from: str | None = None,
-        progress: Progress = silent,
-    ) -> Trained:
-        """An adapter trained on `examples`, saved under `out` as safetensors; goes on from a checkpoint there.
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
+        """An adapter trained on the job's examples, saved as safetensors; goes on from a checkpoint in its folder.
 
         Raises:
             TrainingError: nothing to train on, a row longer than the model, a loss that is not finite.
         """
+        recipe, out = job.recipe, job.out
         # Optimizer states that are spread over processes are not kept.
         checkpoint = agreed(None if recipe.fsdp else last_checkpoint(out))
         if rank() == 0 and checkpoint is None:
             shutil.rmtree(out, ignore_errors=True)
-        template = load_template(model)
+        template = load_template(job.model)
         tokenizer = template.tokenizer
-        rows = tokenised(template, examples, model_limit(model))
-        device = resolve_device(model)
+        rows = tokenised(template, job.examples, model_limit(job.model))
+        device = resolve_device(job.model)
         if device.startswith("cuda:") and device != "cuda:0":
             raise TrainingError(
                 f"model.device: training runs on the first visible GPU, not on {device}; "
                 f"set CUDA_VISIBLE_DEVICES={device[5:]} and model.device cuda"
             )
-        seed %= 2**32  # the most that numpy's global generator takes
-        model = model.model_copy(update={"dtype": agreed(resolve_dtype(model))})
+        seed = job.seed % 2**32  # the most that numpy's global generator takes
+        model = job.model.model_copy(update={"dtype": agreed(resolve_dtype(job.model))})
         # What does not fit one GPU is loaded into the host's memory, and spread from there.
         base = model.model_copy(update={"device": "cpu"}) if recipe.fsdp else model
         watch = Watch(progress if rank() == 0 else silent, seed, keeps=not recipe.fsdp)
@@ -73,11 +65,7 @@ class LocalTrainer:
         with (
             quiet(),
             out_of_memory("training", advice),
-            adapted_model(base, recipe, seed, start_from) as (
-                held,
-                adapted,
-                state,
-            ),
+            adapted_model(base, recipe, seed, job.start_from) as (held, adapted, state),
         ):
             if recipe.fsdp:
                 if held.way.uneven:

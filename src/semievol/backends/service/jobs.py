@@ -33,32 +33,29 @@ LONGEST_NAP = 0.2
 class Jobs:
     """A service that is asked in batches."""
 
-    def __init__(self, service: ServiceConfig, dialect: Dialect, model: Callable[[str], str], folder: Path) -> None:
+    def __init__(
+        self, service: ServiceConfig, dialect: Dialect, model: Callable[[str], str], folder: Path, budget: Budget
+    ) -> None:
         """Connects to nothing yet.
 
         Args:
             model: from the name of weights to the service's name of the model.
             folder: where jobs are kept while they are waited for.
+            budget: what the requests may cost; nothing more is uploaded once it refuses one.
         """
         self._service, self._dialect, self._model, self._folder = service, dialect, model, folder
         self._api = BatchAPI(service)
         self._answers = 0
-        self._budget = Budget()
+        self._budget = budget
 
-    def answer(
-        self, requests: Iterable[Request], stop: Callable[[], bool], budget: Budget | None = None
-    ) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], stop: Callable[[], bool]) -> Iterator[Response]:
         """A response for each request, job by job; a request that keeps failing is one with its reason.
-
-        Args:
-            budget: what the requests may cost; nothing more is uploaded once it refuses one.
 
         Once `stop` says yes nothing more is waited for: the jobs are on disk, and the next call finds them.
 
         Raises:
             BackendError: the service takes no batch, or does not know a job any more.
         """
-        self._budget = budget or Budget()
         open_ = {request.id: request for request in requests}
         retries: Counter[str] = Counter()
         going = self._found(open_)

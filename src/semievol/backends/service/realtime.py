@@ -57,11 +57,12 @@ class Realtime:
     Requests are taken one by one and no more are held than may be in flight.
     """
 
-    def __init__(self, service: ServiceConfig, dialect: Language, model: Callable[[str], str]) -> None:
+    def __init__(self, service: ServiceConfig, dialect: Language, model: Callable[[str], str], budget: Budget) -> None:
         """Connects to nothing yet.
 
         Args:
             model: from the name of weights to the service's name of the model.
+            budget: what the requests may cost; nothing is sent once it refuses one.
         """
         self._service, self._dialect, self._model = service, dialect, model
         self._background = Background()
@@ -70,21 +71,15 @@ class Realtime:
         self._probing: asyncio.Lock | None = None
         self._answers = 0
         self._broken: Exception | None = None
-        self._budget = Budget()
+        self._budget = budget
 
-    def answer(
-        self, requests: Iterable[Request], stop: Callable[[], bool], budget: Budget | None = None
-    ) -> Iterator[Response]:
+    def answer(self, requests: Iterable[Request], stop: Callable[[], bool]) -> Iterator[Response]:
         """A response for each request, as they arrive; a request that keeps failing is one with its reason.
-
-        Args:
-            budget: what the requests may cost; nothing is sent once it refuses one.
 
         Raises:
             BackendError: no request would be answered; what is in flight is waited for and given out first.
         """
         self._broken = None
-        self._budget = budget or Budget()
         waiting = iter(requests)
 
         def halted() -> bool:

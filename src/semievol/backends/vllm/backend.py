@@ -7,6 +7,7 @@ from semievol.backends.service.realtime import Realtime
 from semievol.backends.vllm.engine import Engine, open_engine
 from semievol.backends.vllm.token_ids import TokenIds, in_cache_order
 from semievol.config import Config
+from semievol.costs.budget import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
 
@@ -75,7 +76,7 @@ class VllmBackend:
             return
         if self._realtime is None or self._dialect is None:
             self._dialect = TokenIds(self._prompts, engine.seeds)
-            self._realtime = Realtime(engine.service, self._dialect, engine.names.__getitem__)
+            self._realtime = Realtime(engine.service, self._dialect, engine.names.__getitem__, Budget())
         requests = self._dialect.take(in_cache_order(rows))
         answers = self._realtime.answer(requests, lambda: stop() or engine.has_ended())
         yield from self._dialect.joined(answers)

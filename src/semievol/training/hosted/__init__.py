@@ -54,7 +54,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Job:
+class HostedJob:
     """A training job as the service describes it."""
 
     id: str
@@ -102,7 +102,7 @@ class Provider(Protocol):
     def find_job(self, file: str) -> str | None:
         """The id of a job that trains on an uploaded file, if there is one."""
 
-    def job(self, id_: str) -> Job:
+    def job(self, id_: str) -> HostedJob:
         """A job as it is now."""
 
     def points(self, id_: str) -> Sequence[Point]:

@@ -10,7 +10,7 @@ import openai
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from semievol.config import ServiceConfig
-from semievol.training.hosted import Job, Order, Point, Rules, State
+from semievol.training.hosted import HostedJob, Order, Point, Rules, State
 from semievol.training.hosted.client import answered, connect
 
 NOTICE = (
@@ -94,11 +94,11 @@ class OpenAIProvider:
         with answered("looking for the job"):
             return next((job.id for job in self._client.fine_tuning.jobs.list() if job.training_file == file), None)
 
-    def job(self, id_: str) -> Job:
+    def job(self, id_: str) -> HostedJob:
         """The job as it is now."""
         with answered(f"asking for the job {id_}"):
             found = self._client.fine_tuning.jobs.retrieve(id_)
-        return Job(
+        return HostedJob(
             id=found.id,
             state=STATES.get(found.status, "waiting"),
             said=found.status,

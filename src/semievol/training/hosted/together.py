@@ -8,7 +8,7 @@ from typing import Any
 import openai
 
 from semievol.config import ServiceConfig, TrainingConfig
-from semievol.training.hosted import Job, Order, Point, Rules, State
+from semievol.training.hosted import HostedJob, Order, Point, Rules, State
 from semievol.training.hosted.client import answered, connect
 
 ADDRESS = "https://api.together.ai/v1"
@@ -90,11 +90,11 @@ class TogetherProvider:
         jobs = self._get("/fine-tunes", "looking for the job")["data"]
         return next((job["id"] for job in jobs if job.get("training_file") == file), None)
 
-    def job(self, id_: str) -> Job:
+    def job(self, id_: str) -> HostedJob:
         """The job as it is now."""
         found = self._get(f"/fine-tunes/{id_}", f"asking for the job {id_}")
         state = STATES.get(found["status"], "running")
-        return Job(
+        return HostedJob(
             id=found["id"],
             state=state,
             said=found["status"],

@@ -2,16 +2,15 @@
 
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
-from semievol.config import ModelConfig, TrainingConfig
-from semievol.costs.budget import Budget
+from semievol.config import TrainingConfig
+from semievol.costs.budget import Budget, Paid
 from semievol.errors import Stopped, TrainingError
-from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
-from semievol.training.hosted import Job, Order, Point, Provider, Unanswered, open_provider
+from semievol.training.hosted import HostedJob, Order, Point, Provider, Unanswered, open_provider
 from semievol.training.hosted.record import Record, find_record, new_record
 from semievol.training.hosted.rows import write_rows
+from semievol.training.job import Job
 
 PAUSES = (1.0, 5.0, 20.0)
 """Seconds before what had no answer is asked again."""
@@ -25,23 +24,14 @@ MOST_LOSSES = 50
 """Figures of a loss curve that are kept."""
 
 
-class HostedTrainer:
-    """Fine-tuning at a service; a job outlives the process that started it."""
+class HostedTrainer(Paid):
+    """Fine-tuning at a service; what is started there outlives the process that started it."""
 
-    def __init__(self) -> None:
-        self.budget = Budget()
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
 
-    def train(
-        self,
-        model: ModelConfig,
-        examples: Sequence[TrainingExample],
-        recipe: TrainingConfig,
-        out: Path,
-        seed: int,
-        start_from: str | None = None,
-        progress: Progress = silent,
-    ) -> Trained:
-        """The name of a model that the service trained on `examples`; `out` keeps the rows and the job's id.
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
+        """The name of a model that the service trained on the examples; the folder keeps the rows and the id there.
 
         A call that was interrupted is taken up where it was: nothing is uploaded or started twice.
 
@@ -50,15 +40,16 @@ class HostedTrainer:
             BudgetError: the training may cost more than is left.
             Stopped: the user asked to stop; the job goes on.
         """
+        recipe, out = job.recipe, job.out
         provider = open_provider(recipe)
         earlier = find_record(out)
         record = earlier or new_record(out)
         if record.job is None:
             progress(0, 0, None, _left_out(provider, recipe))
             out.mkdir(parents=True, exist_ok=True)
-            written = write_rows(record.rows_path, examples, provider.rules)
+            written = write_rows(record.rows_path, job.examples, provider.rules)
             record.rows, record.tokens = written.rows, written.tokens * recipe.num_train_epochs
-        self.budget.admit_training(record.name, record.tokens, started=record.job is not None)
+        self._budget.admit_training(record.name, record.tokens, started=record.job is not None)
         record.save()
         file = record.file or _once(
             lambda: provider.upload(record.rows_path, record.name),
@@ -67,7 +58,7 @@ class HostedTrainer:
         )
         record.file = file
         record.save()
-        order = Order(file, model.name, start_from, recipe, seed)
+        order = Order(file, job.model.name, job.start_from, recipe, job.seed)
         record.job = record.job or _once(
             lambda: provider.start(order), lambda: provider.find_job(file), tried=earlier is not None
         )
@@ -75,11 +66,11 @@ class HostedTrainer:
         watch = _Watch(provider, record.job, recipe.hosted.poll_seconds, progress)
         return self._finished(provider, record, watch.until_done(), list(watch.points.values()))
 
-    def _finished(self, provider: Provider, record: Record, job: Job, points: Sequence[Point]) -> Trained:
+    def _finished(self, provider: Provider, record: Record, job: HostedJob, points: Sequence[Point]) -> Trained:
         """What a job came to, paid and written down."""
         succeeded = job.state == "succeeded" and job.model is not None
         tokens = (record.tokens if succeeded else 0) if job.tokens is None else job.tokens
-        self.budget.settle_training(record.name, job.id, tokens)
+        self._budget.settle_training(record.name, job.id, tokens)
         if job.state != "succeeded" or job.model is None:
             record.forget()
             raise TrainingError(_unhappy(provider, job))
@@ -97,7 +88,7 @@ class _Watch:
         self.points: dict[int, Point] = {}
         """What the service reported of the training, by step."""
 
-    def until_done(self) -> Job:
+    def until_done(self) -> HostedJob:
         """The job, once it has ended.
 
         Raises:
@@ -126,7 +117,7 @@ class _Watch:
                 "The same command waits for it; semievol cancel ends it"
             ) from stopped
 
-    def _look(self) -> Job:
+    def _look(self) -> HostedJob:
         job = self._provider.job(self._job)
         if job.state != "waiting":
             self.points |= {point.step: point for point in self._provider.points(self._job)}
@@ -171,7 +162,7 @@ def _left_out(provider: Provider, recipe: TrainingConfig) -> str:
     return f"{provider.rules.name} takes no {', '.join(left)}: these options have no effect there" if left else ""
 
 
-def _unhappy(provider: Provider, job: Job) -> str:
+def _unhappy(provider: Provider, job: HostedJob) -> str:
     """Why there is no tuned model, and what to do."""
     name = provider.rules.name
     if job.state == "cancelled":

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +13,9 @@ from semievol import guarded
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
 from semievol.models.types import resolve_device, resolve_dtype
-from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
-from semievol.training.launchers import Job, Listener
+from semievol.training.job import Job
+from semievol.training.launchers import Listener
 
 _log = logging.getLogger(__name__)
 
@@ -31,31 +30,21 @@ class AccelerateLauncher:
     when this process does, however that ends.
     """
 
-    def train(
-        self,
-        model: ModelConfig,
-        examples: Sequence[TrainingExample],
-        recipe: TrainingConfig,
-        out: Path,
-        seed: int,
-        start_from: str | None = None,
-        progress: Progress = silent,
-    ) -> Trained:
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
         """See `Trainer`.
 
         Raises:
             TrainingError: as the trainer in the processes; also, one of them ended without a word.
         """
-        _check_gpus(model, recipe)
+        _check_gpus(job.model, job.recipe)
         _make_room()
-        model = model.model_copy(update={"dtype": resolve_dtype(model)})
+        model = job.model.model_copy(update={"dtype": resolve_dtype(job.model)})
         if model.device == "cuda:0":
             model = model.model_copy(update={"device": "cuda"})  # each process has its own
-        job = Job(model, recipe, str(out), seed, start_from, examples)
         with tempfile.TemporaryDirectory(prefix="semievol-training-") as scratch:
-            job.write(Path(scratch) / "job.jsonl")
-            trained = _follow(Path(scratch), recipe.num_workers, Listener(progress))
-        return replace(trained, weights=str(out))
+            replace(job, model=model).write(Path(scratch) / "job.jsonl")
+            trained = _follow(Path(scratch), job.recipe.num_workers, Listener(progress))
+        return replace(trained, weights=str(job.out))
 
 
 def _follow(folder: Path, workers: int, listener: Listener) -> Trained:

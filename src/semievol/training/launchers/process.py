@@ -8,7 +8,8 @@ import threading
 import time
 from pathlib import Path
 
-from semievol.training.launchers import Job, News, work
+from semievol.training.job import Job
+from semievol.training.launchers import News, work
 
 
 def main(job_file: str, news_file: str) -> int:

@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +14,9 @@ from ray.util.queue import Empty, Queue
 from semievol.config import ModelConfig, RayConfig, TrainingConfig
 from semievol.errors import TrainingError
 from semievol.executors.cluster import connect
-from semievol.records import TrainingExample
 from semievol.training import Progress, Trained, silent
-from semievol.training.launchers import Job, Listener, work
+from semievol.training.job import Job
+from semievol.training.launchers import Listener, work
 
 MAX_FAILURES = 3
 """How often a training starts again whose workers die."""
@@ -38,33 +37,24 @@ class RayLauncher:
     has to see another one's disk.
     """
 
-    def train(
-        self,
-        model: ModelConfig,
-        examples: Sequence[TrainingExample],
-        recipe: TrainingConfig,
-        out: Path,
-        seed: int,
-        start_from: str | None = None,
-        progress: Progress = silent,
-    ) -> Trained:
+    def train(self, job: Job, progress: Progress = silent) -> Trained:
         """See `Trainer`.
 
         Raises:
             TrainingError: as the trainer in the workers; also, workers died too often.
             ClusterError: there is no cluster.
         """
-        config = recipe.ray or RayConfig()
+        config, out = job.recipe.ray or RayConfig(), job.out
         connect(config)
-        job = Job(model, recipe, "", seed, None, list(examples))
         news, orders = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         storage = out.absolute().with_name(out.name + ".ray")
         # An actor of its own starts the training, so that the training ends with it, and so that Ray Train sets no
         # signal handlers here.
         session = ray.remote(num_cpus=0)(_Session).remote()
-        given = None if start_from is None else _files(Path(start_from))
-        loop = {"job": job, "given": given, "news": news, "orders": orders}
-        ended = session.run.remote(loop, _scaling(model, recipe, config), str(storage))
+        given = None if job.start_from is None else _files(Path(job.start_from))
+        told = replace(job, examples=list(job.examples), out=Path(), start_from=None)  # a worker has folders of its own
+        loop = {"job": told, "given": given, "news": news, "orders": orders}
+        ended = session.run.remote(loop, _scaling(job.model, job.recipe, config), str(storage))
         try:
             trained, files = _follow(ended, news, Listener(progress))
         except BaseException:
@@ -153,7 +143,7 @@ def _train(config: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory(prefix="semievol-") as scratch:
         given, out = Path(scratch, "given"), Path(scratch, "out")
         start_from = None if config["given"] is None else str(_write(config["given"], given))
-        job = replace(config["job"], out=str(out), start_from=start_from)
+        job = replace(config["job"], out=out, start_from=start_from)
         if work(job, tell, stopping=lambda: not config["orders"].empty()) and rank() == 0:
             tell({"files": _files(out)})
 
