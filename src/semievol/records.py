@@ -64,6 +64,9 @@ class Request:
     """A given response: nothing is generated, its token log-probabilities are computed."""
 
 
+Finish = Literal["stop", "length", "scored", "error"]
+"""How a response ended: by itself, cut for its length, given and scored, or not at all."""
+
 ROUNDING = 1e-2
 """Nats by which rounding may carry a log-probability above 0."""
 
@@ -88,7 +91,7 @@ class Response:
     logprobs: tuple[float, ...] | None
     """log P of each token of `text` under the unmodified distribution (temperature 1), without the
     end-of-turn token; `None` where the engine gives none, or one that is no log-probability (see `possible`)."""
-    finish: Literal["stop", "length", "scored", "error"]
+    finish: Finish
     prompt_tokens: int
     completion_tokens: int
     error: str | None = None
@@ -132,31 +135,72 @@ class Candidate:
     """Under the collaborator's own weights and prompt, in nats per token."""
     references: tuple[str, ...]
     """Ids of the labeled examples it was shown, nearest first."""
-    finish: Literal["stop", "length", "error"] = "stop"
+    finish: Finish = "stop"
     """How the response ended; one that was cut trains no model."""
 
 
 @dataclass(frozen=True, slots=True)
-class PseudoLabel:
-    """The fate of one unlabeled row, kept or not, with everything that led to it."""
+class Candidates:
+    """What the collaborators said to one unlabeled prompt (Eq. 4)."""
+
+    id: str
+    candidates: tuple[Candidate, ...]
+
+
+Origin = Literal["unanimous", "justified", "majority", "single", "none"]
+"""How an answer was settled: all agreed, self-justification, a vote, one collaborator only, or no answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class FinalAnswer:
+    """What the collaborators' answers to one unlabeled prompt were settled on, and how sure M_warm is of it."""
 
     id: str
     answer: str | None
     response: str | None
     """The pseudo-response that would train the model (y in Eq. 9)."""
-    origin: Literal["unanimous", "justified", "majority", "single", "none"]
-    """How the answer was settled: all agreed, self-justification, a vote, one collaborator only, or no answer."""
+    origin: Origin
     agreement: float
     """Share of the collaborators that gave `answer`, 0 to 1."""
     mean_nll: float | None
     """H of Eq. 6: mean negative log-likelihood per token of `response` under M_warm given the plain prompt."""
+    h_from: str | None
+    """How H was had: `collaborator`, `scored`, `asked`, or why it is unknown; `None` without a response."""
+    justification: str | None
+    """What M_warm said when shown the candidates; `None` if it was not asked."""
+    justification_finish: str | None
+    """How the justification ended."""
+    candidates: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PseudoLabel(FinalAnswer):
+    """The fate of one unlabeled row, kept or not, with everything that led to it."""
+
     kept: bool
     reason: str
     """Why the row was kept or dropped, in words."""
-    candidates: tuple[Candidate, ...]
-    justification: str | None
-    """What M_warm said when shown the candidates; `None` where it was not asked."""
-    round: int = 1
+    round: int
+    """From 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A model's answer to one test row."""
+
+    id: str
+    truth: str | None
+    answer: str | None
+    """As it was read from `text`; `None` if it could not be."""
+    right: bool | None
+    """`None` if the truth is not known."""
+    category: str | None
+    text: str
+    mean_nll: float | None
+    """H of the response, in nats per token; `None` without log-probabilities."""
+    probability: float | None
+    """Of the whole response, 0 to 1."""
+    finish: Finish
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from semievol.config import Config, build
-from semievol.records import Candidate, Example, Request, Response
+from semievol.records import Candidate, Example, FinalAnswer, Request, Response
 from semievol.run_folder.journal import Journal
-from semievol.stages.confidence import Measured, measure
+from semievol.stages.confidence import Confidence, measure
 from semievol.tasks import open_task
 
 EXAMPLE = Example("a", "rain and snow")
@@ -18,7 +18,7 @@ EXAMPLE = Example("a", "rain and snow")
 
 def measured(
     said: Response, candidates: Sequence[Candidate], scores: bool = False, **config: Any
-) -> tuple[Measured, list[Request]]:
+) -> tuple[Confidence, list[Request]]:
     """H of the pseudo-response `weather`, where the engine says `said`, and what the engine was asked."""
     asked: list[Request] = []
 
@@ -29,7 +29,8 @@ def measured(
     made: Config = build({"task": {"labels": ["weather", "sport"]}, "collaborate": {"max_tokens": 16}, **config})
     worker = SimpleNamespace(backend=SimpleNamespace(scores=scores), answer=answer)
     round_: Any = SimpleNamespace(config=made, number=1, worker=worker, task=open_task(made.task, []))
-    rows = [(EXAMPLE, SimpleNamespace(response="weather"), candidates)]
+    final = FinalAnswer("a", "weather", "weather", "majority", 0.5, None, None, None, None, tuple(candidates))
+    rows = [(EXAMPLE, final)]
     found, _ = measure(round_, rows, Journal(Path("unused")))
     return found["a"], asked
 
@@ -46,12 +47,12 @@ def response(text: str, logprobs: tuple[float, ...] | None = (-0.5,)) -> Respons
 @pytest.mark.parametrize("name", ["warm+0", "warm+0#2"])
 def test_what_the_warm_model_said_to_the_plain_prompt_needs_no_request(name: str, scores: bool) -> None:
     found, asked = measured(response("?"), [candidate(name, "weather")], scores)
-    assert (found, asked) == (Measured(0.25, "collaborator"), [])
+    assert (found, asked) == (Confidence(0.25, "collaborator"), [])
 
 
 def test_without_a_warm_up_it_is_the_base_model_whose_word_counts() -> None:
     found, _ = measured(response("?"), [candidate("base+0", "weather")], warmup={"enabled": False})
-    assert found == Measured(0.25, "collaborator")
+    assert found == Confidence(0.25, "collaborator")
 
 
 @pytest.mark.parametrize(
@@ -60,13 +61,13 @@ def test_without_a_warm_up_it_is_the_base_model_whose_word_counts() -> None:
 )
 def test_other_weights_prompts_and_texts_do_not_count(other: Candidate) -> None:
     found, asked = measured(response("weather"), [other], scores=True)
-    assert found == Measured(0.5, "scored")
+    assert found == Confidence(0.5, "scored")
     assert [(request.weights, request.response) for request in asked] == [("warm", "weather")]
 
 
 def test_a_service_that_cannot_score_is_asked_the_plain_prompt_greedily() -> None:
     found, asked = measured(response("weather"), [candidate("warm+1", "weather")])
-    assert found == Measured(0.5, "asked")
+    assert found == Confidence(0.5, "asked")
     (request,) = asked
     assert (request.weights, request.response, request.sampling.temperature) == ("warm", None, 0.0)
 
@@ -86,4 +87,4 @@ def test_a_service_without_log_probabilities_is_not_asked_in_vain() -> None:
 def test_a_request_that_failed_says_why_h_is_unknown() -> None:
     failed = Response("x", "", None, "error", 0, 0, "503: overloaded")
     found, _ = measured(failed, [candidate("warm+1", "weather")], scores=True)
-    assert found == Measured(None, "unknown: the request failed: 503: overloaded")
+    assert found == Confidence(None, "unknown: the request failed: 503: overloaded")

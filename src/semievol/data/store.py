@@ -24,24 +24,14 @@ import pyarrow as pa
 
 from semievol.records import Example
 from semievol.run_folder.place import at_address, fetched, on_disk, upload
+from semievol.run_folder.schema import schema_of
 
 BATCH = 256
 """Rows that are read together."""
 _OPEN_BATCHES, _OPEN_FILES = 16, 8
 """How many of each are held for the next read."""
 
-_TURN = pa.struct([("role", pa.string()), ("content", pa.string())])
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("prompt", pa.string()),
-        ("answer", pa.string()),
-        ("response", pa.string()),
-        ("options", pa.list_(pa.string())),
-        ("context", pa.list_(_TURN)),
-        ("category", pa.string()),
-    ]
-)
+SCHEMA = schema_of(Example)
 
 
 class StoredExamples(Sequence[Example]):

@@ -7,12 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from semievol.records import Answer
 from semievol.run_folder.files import iter_rows, read_columns, write_rows
+from semievol.run_folder.schema import schema_of
 
 Place = tuple[str, str, str, int]
 """(task, base, variant, seed) of a cell."""
 
-OF_ANSWERS = pa.schema([("id", pa.string()), ("truth", pa.string()), ("right", pa.bool_()), ("mean_nll", pa.float64())])
+OF_ANSWERS = pa.schema([schema_of(Answer).field(name) for name in ("id", "truth", "right", "mean_nll")])
 SCHEMA = pa.schema(
     [("task", pa.string()), ("base", pa.string()), ("variant", pa.string()), ("seed", pa.int64()), *OF_ANSWERS]
 )

@@ -209,7 +209,7 @@ def _said(task: Task, row: Input, responses: Mapping[str, Response]) -> dict[str
     known = answer_row(task, row.example, response)
     return (
         found
-        | {name: known[name] for name in ("answer", "probability", "mean_nll", "text")}
+        | {name: getattr(known, name) for name in ("answer", "probability", "mean_nll", "text")}
         | {"finish": response.finish}
     )
 

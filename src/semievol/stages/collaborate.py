@@ -5,30 +5,17 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, Literal
-
-import pyarrow as pa
+from typing import Literal
 
 from semievol.config import Config
 from semievol.data import digest
-from semievol.records import Collaborator, Example, Request, Response, Sampling
+from semievol.records import Candidate, Candidates, Collaborator, Example, Request, Response, Sampling
+from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, Worker, seed_of
 from semievol.tasks import answer_in
-
-CANDIDATE = pa.struct(
-    [
-        ("collaborator", pa.string()),
-        ("text", pa.string()),
-        ("answer", pa.string()),
-        ("mean_nll", pa.float64()),
-        ("references", pa.list_(pa.string())),
-        ("finish", pa.string()),
-    ]
-)
-SCHEMA = pa.schema([("id", pa.string()), ("candidates", pa.list_(CANDIDATE))])
 
 
 def collaborate(round_: Round) -> Stage:
@@ -108,30 +95,29 @@ def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], sh
     ]
     responses = worker.answer(requests, journal)
     rows = [
-        {
-            "id": example.id,
-            "candidates": [
+        Candidates(
+            example.id,
+            tuple(
                 _candidate(round_, example, near, one, name, responses[f"{example.id}/{name}"])
                 for one, name in zip(crew, names, strict=True)
-            ],
-        }
+            ),
+        )
         for example, near in zip(examples, references, strict=True)
     ]
-    shards.write_part(shard.index, [pa.Table.from_pylist(rows, schema=SCHEMA)], SCHEMA, responses.values())
+    shards.write_part(shard.index, [table_of(rows, Candidates)], schema_of(Candidates), responses.values())
 
 
 def _candidate(
     round_: Round, example: Example, near: Sequence[Example], one: Collaborator, name: str, response: Response
-) -> dict[str, Any]:
-    """A `Candidate` as a row."""
-    return {
-        "collaborator": name,
-        "text": response.text,
-        "answer": answer_in(round_.task, response, example),
-        "mean_nll": response.mean_nll,
-        "references": [reference.id for reference in near[: one.examples]],
-        "finish": response.finish,
-    }
+) -> Candidate:
+    return Candidate(
+        collaborator=name,
+        text=response.text,
+        answer=answer_in(round_.task, response, example),
+        mean_nll=response.mean_nll,
+        references=tuple(reference.id for reference in near[: one.examples]),
+        finish=response.finish,
+    )
 
 
 def nearest_examples(worker: Worker, rows: Sequence[Example], k: int) -> list[list[Example]]:

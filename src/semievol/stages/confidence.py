@@ -2,25 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from semievol.config import Config
-from semievol.records import Candidate, Example, Request, Response, Sampling
+from semievol.records import Example, FinalAnswer, Request, Response, Sampling
 from semievol.run_folder.journal import Journal
 from semievol.stages.context import Round
 from semievol.stages.worker import seed_of
 
 
-class Final(Protocol):
-    """A settled answer."""
-
-    @property
-    def response(self) -> str | None:
-        """The pseudo-response."""
-
-
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Confidence:
     """H of one pseudo-response, and how it was had."""
 
     mean_nll: float | None
@@ -29,29 +20,28 @@ class Measured:
     """`collaborator`, `scored`, `asked`, or why H is unknown."""
 
 
-Row = tuple[Example, Final, Sequence[Candidate]]
-
-
-def measure(round_: Round, rows: Sequence[Row], journal: Journal) -> tuple[dict[str, Measured], dict[str, Response]]:
+def measure(
+    round_: Round, rows: Sequence[tuple[Example, FinalAnswer]], journal: Journal
+) -> tuple[dict[str, Confidence], dict[str, Response]]:
     """H of each row's pseudo-response by row id, and the responses that it took.
 
     H is the log-probability of the response under M_warm given the plain prompt. Where a collaborator is just that,
     and said the very text, it is known. Else the response is scored. A service that cannot score is asked the plain
     prompt greedily, and H is known where it says the very text.
     """
-    found = {example.id: known for example, final, candidates in rows if (known := _said(round_, final, candidates))}
-    left = [(example, final.response or "") for example, final, _ in rows if example.id not in found]
+    found = {example.id: known for example, final in rows if (known := _said(round_, final))}
+    left = [(example, final.response or "") for example, final in rows if example.id not in found]
     if not left:
         return found, {}
     if round_.worker.backend.scores:
         responses = round_.worker.answer([_score_request(round_, *each) for each in left], journal)
         measured = {e.id: _scored(responses[f"{e.id}/score"]) for e, _ in left}
-    elif any(candidate.mean_nll is not None for *_, candidates in rows for candidate in candidates):
+    elif any(candidate.mean_nll is not None for _, final in rows for candidate in final.candidates):
         responses = round_.worker.answer([_plain_request(round_, example) for example, _ in left], journal)
         measured = {e.id: _asked(responses[f"{e.id}/plain"], wanted) for e, wanted in left}
     else:
         responses = {}
-        measured = {e.id: Measured(None, NO_LOGPROBS) for e, _ in left}
+        measured = {e.id: Confidence(None, NO_LOGPROBS) for e, _ in left}
     return found | measured, responses
 
 
@@ -63,31 +53,31 @@ def warm_weights(config: Config) -> str:
     return "warm" if config.warmup.enabled else "base"
 
 
-def _said(round_: Round, final: Final, candidates: Sequence[Candidate]) -> Measured | None:
+def _said(round_: Round, final: FinalAnswer) -> Confidence | None:
     plain = f"{warm_weights(round_.config)}+0"
-    for one in candidates:
+    for one in final.candidates:
         same = one.collaborator.partition("#")[0] == plain and one.text == final.response
         if same and one.mean_nll is not None:
-            return Measured(one.mean_nll, "collaborator")
+            return Confidence(one.mean_nll, "collaborator")
     return None
 
 
-def _scored(response: Response) -> Measured:
-    return Measured(response.mean_nll, "scored") if response.mean_nll is not None else _unknown(response)
+def _scored(response: Response) -> Confidence:
+    return Confidence(response.mean_nll, "scored") if response.mean_nll is not None else _unknown(response)
 
 
-def _asked(response: Response, wanted: str) -> Measured:
+def _asked(response: Response, wanted: str) -> Confidence:
     if response.mean_nll is None:
         return _unknown(response)
     if response.text != wanted:
-        return Measured(None, "unknown: the model says something else when asked, and the service cannot score")
-    return Measured(response.mean_nll, "asked")
+        return Confidence(None, "unknown: the model says something else when asked, and the service cannot score")
+    return Confidence(response.mean_nll, "asked")
 
 
-def _unknown(response: Response) -> Measured:
+def _unknown(response: Response) -> Confidence:
     if response.finish == "error":
-        return Measured(None, f"unknown: the request failed: {response.error}")
-    return Measured(None, NO_LOGPROBS)
+        return Confidence(None, f"unknown: the request failed: {response.error}")
+    return Confidence(None, NO_LOGPROBS)
 
 
 def _score_request(round_: Round, example: Example, response: str) -> Request:

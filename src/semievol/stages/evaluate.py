@@ -7,15 +7,15 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from semievol import metrics
 from semievol.data import digest, truth_digest
-from semievol.records import Example, Request, Response, Sampling
-from semievol.run_folder.files import iter_rows, write_rows, write_tables, write_text
+from semievol.records import Answer, Example, Request, Response, Sampling
+from semievol.run_folder.files import iter_rows, write_tables, write_text
 from semievol.run_folder.place import make_folder, remove_folder
+from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.baselines import BASELINES, READ_UNLABELED, Rows
@@ -24,19 +24,7 @@ from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
 from semievol.tasks import Task, answer_in, open_task
 
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("truth", pa.string()),
-        ("answer", pa.string()),
-        ("right", pa.bool_()),
-        ("category", pa.string()),
-        ("text", pa.string()),
-        ("mean_nll", pa.float64()),
-        ("probability", pa.float64()),
-        ("finish", pa.string()),
-    ]
-)
+SCHEMA = schema_of(Answer)
 
 
 def evaluate(
@@ -105,27 +93,26 @@ def _answer_shard(round_: Round, below: Shards, model: str, shard: Shard) -> Non
     requests = [_request(round_, e, model, near) for e, near in zip(examples, references, strict=True)]
     responses = round_.worker.answer(requests, below.journal(shard.index))
     written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
-    table = pa.Table.from_pylist(written, schema=SCHEMA)
-    below.write_part(shard.index, [table], SCHEMA, responses.values())
+    below.write_part(shard.index, [table_of(written, Answer)], SCHEMA, responses.values())
 
 
-def answer_row(task: Task, example: Example, response: Response) -> dict[str, Any]:
-    """One answer with its confidence; `right` is `None` where the truth is not known."""
+def answer_row(task: Task, example: Example, response: Response) -> Answer:
+    """One answer with its confidence."""
     answer = answer_in(task, response, example)
     right = None
     if example.answer is not None:
         right = answer is not None and task.equal(answer, example.answer)
-    return {
-        "id": example.id,
-        "truth": example.answer,
-        "answer": answer,
-        "right": right,
-        "category": example.category,
-        "text": response.text,
-        "mean_nll": response.mean_nll,
-        "probability": None if response.logprobs is None else math.exp(sum(response.logprobs)),
-        "finish": response.finish,
-    }
+    return Answer(
+        id=example.id,
+        truth=example.answer,
+        answer=answer,
+        right=right,
+        category=example.category,
+        text=response.text,
+        mean_nll=response.mean_nll,
+        probability=None if response.logprobs is None else math.exp(sum(response.logprobs)),
+        finish=response.finish,
+    )
 
 
 def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -188,9 +175,12 @@ def _measure(round_: Round, stage: Stage, model: str, test: Sequence[Example]) -
         write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
         if not shards.failures():
             remove_folder(shards.path)
-    return summarize(
-        round_.task, list(iter_rows(path, ["truth", "answer", "right", "category", "probability", "finish"]))
-    )
+    return _summary(round_, path)
+
+
+def _summary(round_: Round, answers: Path) -> dict[str, Any]:
+    columns = ["truth", "answer", "right", "category", "probability", "finish"]
+    return summarize(round_.task, list(iter_rows(answers, columns)))
 
 
 def _forget_changed(stage: Stage, weights_digests: Mapping[str, str], old: Mapping[str, Any]) -> None:
@@ -209,8 +199,8 @@ def _measure_baseline(round_: Round, stage: Stage, name: str, test: Sequence[Exa
         answer_row(round_.task, example, Response(example.id, answer, (math.log(p),), "stop", 0, 0))
         for example, (answer, p) in zip(test, answers, strict=True)
     ]
-    write_rows(stage.answers_path(name), rows, SCHEMA)
-    return summarize(round_.task, rows)
+    write_tables(stage.answers_path(name), [table_of(rows, Answer)], SCHEMA)
+    return _summary(round_, stage.answers_path(name))
 
 
 def _learned_otherwise(round_: Round) -> dict[str, Any]:

@@ -8,49 +8,19 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
 
 import pyarrow as pa
 
-from semievol.records import Candidate, Example, Request, Response, Sampling
+from semievol.records import Candidate, Example, FinalAnswer, Origin, Request, Response, Sampling
 from semievol.run_folder.files import read_columns
+from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
-from semievol.stages.collaborate import CANDIDATE
-from semievol.stages.confidence import Measured, measure, warm_weights
+from semievol.stages.confidence import Confidence, measure, warm_weights
 from semievol.stages.context import Round
 from semievol.stages.worker import Shard, seed_of
 from semievol.tasks import Task, answer_in
 from semievol.tasks.responses import without_thoughts
-
-Origin = Literal["unanimous", "justified", "majority", "single", "none"]
-
-SCHEMA = pa.schema(
-    [
-        ("id", pa.string()),
-        ("answer", pa.string()),
-        ("response", pa.string()),
-        ("origin", pa.string()),
-        ("agreement", pa.float64()),
-        ("mean_nll", pa.float64()),
-        ("h_from", pa.string()),
-        ("justification", pa.string()),
-        ("justification_finish", pa.string()),
-        ("candidates", pa.list_(CANDIDATE)),  # last: taken over as they are
-    ]
-)
-
-
-@dataclasses.dataclass(frozen=True)
-class Settled:
-    """The final answer to one unlabeled prompt."""
-
-    answer: str | None
-    response: str | None
-    origin: Origin
-    justification: str | None = None
-    finish: str | None = None
-    """How the justification ended."""
 
 
 def justify(round_: Round, collaborated: Stage) -> Stage:
@@ -98,15 +68,16 @@ def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Sh
     ]
     said = round_.worker.answer(asked, journal)
     settled = [_settle(round_, e, candidates, said.get(f"{e.id}/justify")) for e, candidates in rows]
-    answered = [(e, final, candidates) for (e, candidates), final in zip(rows, settled, strict=True) if final.response]
-    measured, responses = measure(round_, answered, journal)
-    written = [
-        _row(round_.task, e, candidates, final, measured.get(e.id))
-        for (e, candidates), final in zip(rows, settled, strict=True)
-    ]
-    table = pa.Table.from_pylist(written, schema=pa.schema(list(SCHEMA)[:-1]))
-    table = table.append_column(SCHEMA.field(-1), shown["candidates"])
-    stored.write_part(shard.index, [table], SCHEMA, (said | responses).values(), above=collaborated)
+    answered = [(example, final) for example, final in zip(shard.rows, settled, strict=True) if final.response]
+    confidences, responses = measure(round_, answered, journal)
+    table = table_of([_with_confidence(final, confidences.get(final.id)) for final in settled], FinalAnswer)
+    stored.write_part(shard.index, [table], schema_of(FinalAnswer), (said | responses).values(), above=collaborated)
+
+
+def _with_confidence(final: FinalAnswer, confidence: Confidence | None) -> FinalAnswer:
+    if confidence is None:
+        return final
+    return dataclasses.replace(final, mean_nll=confidence.mean_nll, h_from=confidence.origin)
 
 
 def _forget_changed(round_: Round, stored: Shards, shard: Shard, shown: pa.Table) -> None:
@@ -156,24 +127,45 @@ def _asks(round_: Round, answers: Sequence[str | None]) -> bool:
     return mode == "all" or not unanimous
 
 
-def _settle(round_: Round, example: Example, candidates: Sequence[Candidate], said: Response | None) -> Settled:
-    task = round_.task
+def _settle(round_: Round, example: Example, candidates: Sequence[Candidate], said: Response | None) -> FinalAnswer:
+    """The final answer, whose H is not known yet."""
+    task, final = round_.task, partial(_final, round_, example, candidates)
     if said is not None:
         answer = answer_in(task, said, example)
         if answer is None:
-            return Settled(None, None, "none", said.text, said.finish)
-        whole = said.text if said.finish != "length" else None
-        response = _response(round_, example, answer, candidates, whole)
-        return Settled(answer, response, "justified", said.text, said.finish)
+            return final(None, "none", said)
+        return final(answer, "justified", said)
     different = distinct(task, candidates)
     if not different:
-        return Settled(None, None, "none")
+        return final(None, "none")
     # max() takes the first of equals: ties go to the earlier collaborator.
     answer = max((c.answer for c in different if c.answer), key=lambda a: agreement(task, a, candidates))
-    origin: Origin = "single" if len(candidates) == 1 else "majority"
-    if len(candidates) > 1 and agreement(task, answer, candidates) == 1:
-        origin = "unanimous"
-    return Settled(answer, _response(round_, example, answer, candidates, None), origin)
+    if len(candidates) == 1:
+        return final(answer, "single")
+    return final(answer, "unanimous" if agreement(task, answer, candidates) == 1 else "majority")
+
+
+def _final(
+    round_: Round,
+    example: Example,
+    candidates: Sequence[Candidate],
+    answer: str | None,
+    origin: Origin,
+    said: Response | None = None,
+) -> FinalAnswer:
+    whole = said.text if said is not None and said.finish != "length" else None
+    return FinalAnswer(
+        id=example.id,
+        answer=answer,
+        response=None if answer is None else _response(round_, example, answer, candidates, whole),
+        origin=origin,
+        agreement=agreement(round_.task, answer, candidates),
+        mean_nll=None,
+        h_from=None,
+        justification=None if said is None else said.text,
+        justification_finish=None if said is None else said.finish,
+        candidates=tuple(candidates),
+    )
 
 
 def _response(
@@ -212,23 +204,7 @@ def _justification_request(round_: Round, example: Example, candidates: Sequence
 def _candidates(column: pa.ChunkedArray) -> list[list[Candidate]]:
     """The candidates of each row."""
     rows = column.combine_chunks()
-    fields = {field.name: rows.values.field(field.name).to_pylist() for field in CANDIDATE}
+    fields = {field.name: rows.values.field(field.name).to_pylist() for field in dataclasses.fields(Candidate)}
     fields["references"] = [tuple(each) for each in fields["references"]]
     candidates = [Candidate(*each) for each in zip(*fields.values(), strict=True)]
     return [candidates[start:end] for start, end in pairwise(rows.offsets.to_pylist())]
-
-
-def _row(
-    task: Task, example: Example, candidates: Sequence[Candidate], final: Settled, measured: Measured | None
-) -> dict[str, Any]:
-    return {
-        "id": example.id,
-        "answer": final.answer,
-        "response": final.response,
-        "origin": final.origin,
-        "agreement": agreement(task, final.answer, candidates),
-        "mean_nll": measured.mean_nll if measured else None,
-        "h_from": measured.origin if measured else None,
-        "justification": final.justification,
-        "justification_finish": final.finish,
-    }

@@ -15,13 +15,13 @@ import pyarrow as pa
 
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
-from semievol.records import possible
+from semievol.records import PseudoLabel, possible
 from semievol.run_folder.files import write_tables
+from semievol.run_folder.schema import schema_of
 from semievol.run_folder.stage import Stage
 from semievol.stages.context import Round
-from semievol.stages.justify import SCHEMA as JUSTIFIED
 
-SCHEMA = pa.schema([*JUSTIFIED, ("kept", pa.bool_()), ("reason", pa.string()), ("round", pa.int64())])
+SCHEMA = schema_of(PseudoLabel)
 
 CLASSES = 50
 """Up to so many different answers are classes, and their balance tells; more are free text."""

@@ -1,0 +1,63 @@
+"""Records as rows of Parquet and Arrow: the columns are the fields of the dataclass, in their order."""
+
+import functools
+import types
+from collections.abc import Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints, is_typeddict
+
+import pyarrow as pa
+
+_PLAIN: dict[Any, pa.DataType] = {str: pa.string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64()}
+
+
+@functools.cache
+def schema_of(record: type) -> pa.Schema:
+    """The columns of a dataclass, those of its base class first.
+
+    Text, truth values, numbers (64 bits) and a `Literal` of text are plain columns; a tuple of any length is a list;
+    a dataclass or a `TypedDict` is a struct. Any of them may be missing, whether `None` stands in its type or not.
+
+    Raises:
+        TypeError: a field is of another type.
+    """
+    return pa.schema(list(_struct(record)))
+
+
+def table_of(rows: Sequence[Any], record: type) -> pa.Table:
+    """The dataclass instances as a table with the columns of their class (N rows)."""
+    schema = schema_of(record)
+    return pa.table([pa.array([_plain(getattr(row, f.name)) for row in rows], f.type) for f in schema], schema=schema)
+
+
+def _struct(record: type) -> pa.StructType:
+    names = [field.name for field in fields(record)] if is_dataclass(record) else list(record.__annotations__)
+    hints = get_type_hints(record)
+    return pa.struct([(name, _type(hints[name], f"{record.__name__}.{name}")) for name in names])
+
+
+def _type(hint: Any, where: str) -> pa.DataType:
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    origin, inside = get_origin(hint), get_args(hint)
+    if (
+        origin in (Union, types.UnionType)
+        and len(present := [each for each in inside if each is not types.NoneType]) == 1
+    ):
+        return _type(present[0], where)
+    if origin is Literal and all(isinstance(value, str) for value in inside):
+        return pa.string()
+    if origin is tuple and len(inside) == 2 and inside[1] is Ellipsis:
+        return pa.list_(_type(inside[0], where))
+    if is_dataclass(hint) or is_typeddict(hint):
+        return _struct(hint)
+    raise TypeError(f"{where}: a column cannot hold {hint}")
+
+
+def _plain(value: Any) -> Any:
+    """A value as Arrow takes it."""
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return value
