@@ -155,9 +155,9 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
 ) -> None:
     import errno
 
-    from semievol.run_folder import stage as stage_dir
+    from semievol.run_folder import shards
 
-    whole, written = stage_dir.write_tables, []
+    whole, written = shards.write_tables, []
 
     def disk_full(path, tables, schema):
         written.append(path)
@@ -165,7 +165,7 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
             raise OSError(errno.ENOSPC, "No space left on device")
         whole(path, tables, schema)
 
-    monkeypatch.setattr("semievol.run_folder.stage.write_tables", disk_full)
+    monkeypatch.setattr("semievol.run_folder.shards.write_tables", disk_full)
     assert main(["run", str(config)]) == 1
     assert "the disk is full; nothing finished is lost" in capsys.readouterr().err
     monkeypatch.undo()

@@ -11,7 +11,7 @@ from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.records import Candidate, Example, Request, Response, TrainingExample
 from semievol.run_folder.stage import Stage
-from semievol.stages.worker import shards
+from semievol.stages.round import shards
 
 KINDS = (Example, TrainingExample, Request, Response, Candidate)
 ROWS, SHARD, READ = 1500, 16, 256

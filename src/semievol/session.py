@@ -1,8 +1,65 @@
-"""Which code is running."""
+"""What `run.json` says of each process that worked on a run: versions, machine, times, memory and commit."""
 
 import functools
+import importlib.metadata
+import os
+import platform
 import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from semievol.costs.budget import costs
+from semievol.run_folder.folder import RunFolder
+
+PACKAGES = (
+    "semievol",
+    "torch",
+    "transformers",
+    "peft",
+    "trl",
+    "sentence-transformers",
+    "faiss-cpu",
+    "bm25s",
+    "openai",
+    "numpy",
+)
+
+
+@contextmanager
+def session(folder: RunFolder) -> Iterator[None]:
+    """A block that `run.json` tells of when it has ended, however that was, with what the run has cost so far."""
+    about = _about_this_process()
+    begun = time.monotonic()
+    try:
+        yield
+    finally:
+        about |= {"seconds": round(time.monotonic() - begun, 1), "peak_memory_mb": _peak_memory()}
+        facts = folder.facts()
+        facts.setdefault("sessions", []).append(about)
+        if folder.costs_path.exists():
+            facts["costs"] = asdict(costs(folder))
+        folder.write_facts(facts)
+
+
+def _about_this_process() -> dict[str, Any]:
+    versions = {}
+    for name in PACKAGES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return {
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "python": platform.python_version(),
+        "versions": versions,
+        "commit": commit(),
+        "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
+    }
 
 
 @functools.cache
@@ -22,3 +79,22 @@ def _git(*arguments: str) -> str | None:
     except OSError:
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _peak_memory() -> int | None:
+    """The most memory this process has held, in MB; `None` on Windows, whose Python does not tell."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, kilobytes elsewhere
+    return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor()

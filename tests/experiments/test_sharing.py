@@ -4,7 +4,10 @@ import dataclasses
 import json
 import os
 import shutil
+import sys
+import tempfile
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -84,31 +87,34 @@ def test_shared_stages_take_no_room(experiment) -> None:
 
 def test_a_stage_that_was_finished_and_not_yet_shared_is_shared_by_the_next_run(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "shelf")
-    run(topics_config(tmp_path), until="warmup", shared=shelf)
+    run(topics_config(tmp_path), until="warmup", sharing=shelf)
     shutil.rmtree(tmp_path / "shelf" / "stages")
-    run(topics_config(tmp_path), until="warmup", shared=shelf)
+    run(topics_config(tmp_path), until="warmup", sharing=shelf)
     assert len(list((tmp_path / "shelf" / "stages").glob("warmup-*"))) == 1
 
 
 def test_a_stage_that_was_under_way_is_replaced_by_a_finished_one(tmp_path: Path) -> None:
     shelf = Shelf(tmp_path / "shelf")
-    run(topics_config(tmp_path), until="collaborate", shared=shelf)
+    run(topics_config(tmp_path), until="collaborate", sharing=shelf)
     other = topics_config(tmp_path, output=str(tmp_path / "other"))
-    run(other, until="collaborate", shared=shelf)
+    run(other, until="collaborate", sharing=shelf)
     stage = tmp_path / "other" / "collaborate"
     (stage / "done.json").unlink()
     (stage / "part-00000.jsonl").write_text('{"torn')
-    run(other, until="collaborate", shared=shelf)
+    run(other, until="collaborate", sharing=shelf)
     assert (stage / "done.json").exists()
     assert not (stage / "part-00000.jsonl").exists()
 
 
 def test_the_model_stays_in_memory_until_the_last_cell(experiment, monkeypatch) -> None:
     freed = []
-    for module in ("semievol.pipeline", "semievol.experiments.experiment"):
-        monkeypatch.setattr(f"{module}.free_memory", lambda module=module: freed.append(module))
+    held = ModuleType("semievol.local.model")
+    held.free_local_model = lambda: freed.append(1)
+    monkeypatch.setitem(sys.modules, "semievol.local.model", held)
     assert len(experiment("entropy").results) == 3
-    assert freed == ["semievol.experiments.experiment"]
+    assert len(freed) == 1
+    run(topics_config(Path(tempfile.mkdtemp())), until="warmup")
+    assert len(freed) == 2
 
 
 class Engine(FakeBackend):

@@ -18,7 +18,7 @@ from semievol.pipeline import run
 from semievol.run_folder.files import read_columns
 from semievol.run_folder.folder import RunFolder
 from semievol.stages import evaluate as evaluation
-from semievol.stages.context import Round
+from semievol.stages.round import Round
 from semievol.stages.warmup import recipe_key
 
 WORDS = ["rain", "snow", "goal", "match", "bank", "loan"]

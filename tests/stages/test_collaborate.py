@@ -7,7 +7,7 @@ from semievol.config import build
 from semievol.pipeline import run
 from semievol.run_folder.folder import RunFolder
 from semievol.stages.collaborate import collaborators
-from semievol.stages.worker import seed_of
+from semievol.stages.round import seed_of
 
 
 def names(**sections: object) -> list[str]:

@@ -1,38 +1,55 @@
 """How H of a pseudo-response is had."""
 
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from semievol.backends.fake import FakeBackend
 from semievol.config import Config, build
+from semievol.progress import Reporter
 from semievol.records import Candidate, Example, FinalAnswer, Request, Response
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.journal import Journal
+from semievol.stages.answerer import Answerer
 from semievol.stages.confidence import Confidence, measure
+from semievol.stages.round import Round
 from semievol.tasks import open_task
 
 EXAMPLE = Example("a", "rain and snow")
 
 
+class Engine(FakeBackend):
+    """Says the same to every request, and remembers what it was asked."""
+
+    def __init__(self, config: Config, said: Response, scores: bool) -> None:
+        super().__init__(config, {})
+        self._said, self.scores = said, scores
+        self.asked: list[Request] = []
+
+    def generate(self, requests: Sequence[Request], *others: Any) -> Iterator[Response]:
+        for request in requests:
+            self.asked.append(request)
+            yield replace(self._said, id=request.id)
+
+
 def measured(
-    said: Response, candidates: Sequence[Candidate], scores: bool = False, **config: Any
+    said: Response, candidates: Sequence[Candidate], scores: bool = False, **sections: Any
 ) -> tuple[Confidence, list[Request]]:
-    """H of the pseudo-response `weather`, where the engine says `said`, and what the engine was asked."""
-    asked: list[Request] = []
-
-    def answer(requests: Sequence[Request], journal: Journal) -> dict[str, Response]:
-        asked.extend(requests)
-        return {request.id: said for request in requests}
-
-    made: Config = build({"task": {"labels": ["weather", "sport"]}, "collaborate": {"max_tokens": 16}, **config})
-    worker = SimpleNamespace(backend=SimpleNamespace(scores=scores), answer=answer)
-    round_: Any = SimpleNamespace(config=made, number=1, worker=worker, task=open_task(made.task, []))
+    """H of the pseudo-response `weather`, if the engine says `said`, and what the engine was asked."""
+    config = build({"task": {"labels": ["weather", "sport"]}, "collaborate": {"max_tokens": 16}, **sections})
+    engine = Engine(config, said, scores)
+    answerer = Answerer(config, [], {}, Reporter())
+    answerer.backend = engine
+    task = open_task(config.task, [])
     final = FinalAnswer("a", "weather", "weather", "majority", 0.5, None, None, None, None, tuple(candidates))
-    rows = [(EXAMPLE, final)]
-    found, _ = measure(round_, rows, Journal(Path("unused")))
-    return found["a"], asked
+    with tempfile.TemporaryDirectory() as scratch:
+        round_ = Round(config, RunFolder(scratch), task, [], [EXAMPLE], answerer, Reporter())
+        confidences, _ = measure(round_, [(EXAMPLE, final)], Journal(Path(scratch, "part-00000.jsonl")))
+    return confidences["a"], engine.asked
 
 
 def candidate(name: str, text: str, h: float | None = 0.25) -> Candidate:

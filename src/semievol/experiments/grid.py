@@ -18,11 +18,12 @@ from semievol.experiments.outcomes import Outcomes, Place
 from semievol.experiments.sharing import Shelf
 from semievol.experiments.targets import Target
 from semievol.experiments.variants import Variant
-from semievol.pipeline import pinned, run
+from semievol.forecast.decisions import pinned
+from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.run_folder.files import read_json
 from semievol.run_folder.folder import RunFolder
-from semievol.stages.context import CODE_VERSION
+from semievol.stages.round import CODE_VERSION
 
 _HELD = 3
 """Data sets in memory."""
@@ -154,7 +155,7 @@ class Grid:
         folder = RunFolder(Path(self.out, "runs", *map(slug, parts[:-1]), f"{slug(parts[-1])}-{made_from[:12]}"))
         config = changed(config, {"output": str(folder.path)})
         if not folder.stage("evaluate").is_done or any(stage.may_change for _, stage in folder.stages()):
-            run(config, reporter=self.reporter, dataset=dataset, shared=self.shelf)
+            run(config, reporter=self.reporter, dataset=dataset, sharing=self.shelf)
         return folder, config
 
 

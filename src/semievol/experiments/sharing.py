@@ -25,7 +25,7 @@ from semievol.costs.budget import costs
 from semievol.records import Request, Response
 from semievol.run_folder.folder import LEDGER, RunFolder
 from semievol.run_folder.stage import Stage
-from semievol.stages.context import CODE_VERSION
+from semievol.stages.round import CODE_VERSION
 
 
 class Shelf:
@@ -35,9 +35,31 @@ class Shelf:
         self.path = path
         self.rows_path = path / "rows"
 
-    def run_dir(self, path: str) -> RunFolder:
-        """The run folder at `path`, whose stages are shared."""
-        return SharedRunDir(path, self.path / "stages")
+    def take(self, stage: Stage) -> bool:
+        """Whether another run has finished the stage under the same key; then its results lie in the folder."""
+        shared = self._place(stage)
+        if not shared.exists():
+            return False
+        beside = _copied(shared, stage.path)
+        shutil.rmtree(stage.path)
+        beside.rename(stage.path)
+        return True
+
+    def leave(self, stage: Stage) -> None:
+        """Leaves a finished stage for the other runs, unless some of it may change yet."""
+        shared = self._place(stage)
+        if stage.may_change or shared.exists():
+            return
+        beside = _copied(stage.path, shared)
+        try:
+            beside.rename(shared)
+        except OSError:
+            shutil.rmtree(beside)
+            if not shared.exists():  # else another process was faster
+                raise
+
+    def _place(self, stage: Stage) -> Path:
+        return self.path / "stages" / f"{stage.name}-{stage.digest}"
 
     def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
         """The backend, asked only what nobody has asked it before."""
@@ -50,57 +72,8 @@ class Shelf:
         others = (Path(each) for each, _, files in walked if LEDGER in files and Path(each) != folder.path)
         return sum(costs(RunFolder(each)).dollars for each in others)
 
-
-class SharedRunDir(RunFolder):
-    """A run folder whose stages are taken over from other runs where they have the same key."""
-
-    def __init__(self, path: str, shelf: Path) -> None:
-        super().__init__(path)
-        self._shelf = shelf
-
-    def stage(self, name: str, round_: int = 1) -> Stage:
-        """The folder of a stage in a round (from 1)."""
-        return SharedStageDir(super().stage(name, round_).path, self._shelf)
-
-
-class SharedStageDir(Stage):
-    """A stage that is done once for all runs."""
-
-    def __init__(self, path: Path, shelf: Path) -> None:
-        super().__init__(path)
-        self._shelf = shelf
-
-    def begin(self, key: Mapping[str, Any], *others: Any, **named: Any) -> bool:
-        """Whether there is work left after taking over what another run has finished under the same key."""
-        left = super().begin(key, *others, **named)
-        if left and self._place.exists():
-            beside = _copied(self._place, self.path)
-            shutil.rmtree(self.path)
-            beside.rename(self.path)
-            return False
-        if not left:
-            self._share()  # the process that finished it may have been killed before it could
-        return left
-
-    def finish(self, summary: Mapping[str, Any]) -> None:
-        """Marks the stage as done, for the other runs too."""
-        super().finish(summary)
-        self._share()
-
-    @property
-    def _place(self) -> Path:
-        return self._shelf / f"{self.name}-{self.digest}"
-
-    def _share(self) -> None:
-        if self.may_change or self._place.exists():
-            return
-        beside = _copied(self.path, self._place)
-        try:
-            beside.rename(self._place)
-        except OSError:
-            shutil.rmtree(beside)
-            if not self._place.exists():  # else another process was faster
-                raise
+    def close(self) -> None:
+        """Frees nothing: the other runs want the same model."""
 
 
 def _copied(source: Path, target: Path) -> Path:

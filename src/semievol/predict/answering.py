@@ -22,8 +22,8 @@ from semievol.run_folder.files import write_text
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.journal import Journal
 from semievol.run_folder.place import reaching
+from semievol.stages.answerer import Answerer
 from semievol.stages.evaluate import answer_row
-from semievol.stages.worker import Worker
 from semievol.tasks import Task
 from semievol.training.folder import TrainingFolder
 
@@ -61,7 +61,7 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
         asked = [row.example for row in inputs.rows if row.example is not None]
         key = _key(config, model, made_from, task, inputs)
         budget = open_budget(config, folder)
-        worker = Worker(config, task, (), weights, reporter, budget)
+        answerer = Answerer(config, (), weights, reporter, budget)
         sampling = Sampling(max_tokens=config.longest_at_test, stop=task.stops())
         requests = [Request(example.id, task.messages(example), model, sampling) for example in asked]
         try:
@@ -69,7 +69,7 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
                 journal = Journal(place / ANSWERS)
                 done = len(journal.read())
                 with reporter.stage("predict", len(requests), "answers", done):
-                    responses = worker.answer(requests, journal)
+                    responses = answerer.answer(requests, journal)
                 columns, rows = _table(task, inputs, responses)
                 if target is None:
                     print("".join(lines(rows)), end="")
@@ -81,7 +81,7 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
                 raise Stopped("stopped; without --output nothing is kept to go on from") from None
             raise
         finally:
-            worker.close()
+            answerer.close()
             budget.close()
     return _summary(rows, columns, responses.values(), target)
 

@@ -24,15 +24,15 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import Callable, Collection, Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from semievol.config import CONFIG, FACTS
 from semievol.errors import RunFolderError
 from semievol.run_folder import STAGES
-from semievol.run_folder.files import read_json, write_text
+from semievol.run_folder.files import read_json, write_bytes, write_text
 from semievol.run_folder.locks import locked, process_is_gone
 from semievol.run_folder.place import at_address, make_folder, on_disk, path_of, reaching, upload
 from semievol.run_folder.stage import Stage
@@ -220,6 +220,20 @@ class RunFolder:
     def card_path(self) -> Path:
         """The model card."""
         return self.path / "README.md"
+
+    @contextmanager
+    def described(self, texts: Mapping[Path, str]) -> Iterator[None]:
+        """Writes these files; they stay as they were if the block finds that the folder holds another run's results."""
+        before = {path: path.read_bytes() for path in texts if path.exists()}
+        for path, text in texts.items():
+            if before.get(path) != text.encode():
+                write_text(path, text)
+        try:
+            yield
+        except RunFolderError:
+            for path, content in before.items():
+                write_bytes(path, content)
+            raise
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` holds; empty where there is none yet."""

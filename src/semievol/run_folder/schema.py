@@ -40,11 +40,8 @@ def _type(hint: Any, where: str) -> pa.DataType:
     if hint in _PLAIN:
         return _PLAIN[hint]
     origin, inside = get_origin(hint), get_args(hint)
-    if (
-        origin in (Union, types.UnionType)
-        and len(present := [each for each in inside if each is not types.NoneType]) == 1
-    ):
-        return _type(present[0], where)
+    if origin in (Union, types.UnionType) and len(inside) == 2 and inside[1] is types.NoneType:
+        return _type(inside[0], where)
     if origin is Literal and all(isinstance(value, str) for value in inside):
         return pa.string()
     if origin is tuple and len(inside) == 2 and inside[1] is Ellipsis:

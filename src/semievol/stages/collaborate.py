@@ -13,8 +13,8 @@ from semievol.records import Candidate, Candidates, Collaborator, Example, Reque
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
-from semievol.stages.context import Round
-from semievol.stages.worker import Shard, Worker, seed_of
+from semievol.stages.answerer import Answerer
+from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import answer_in
 
 
@@ -33,8 +33,8 @@ def collaborate(round_: Round) -> Stage:
         retrieval=config.retrieval.model_dump(mode="json"),
         engine=round_.engine_key(),
     )
-    if stage.begin(key, round_.revision):
-        before = dataclasses.replace(round_.worker.usage)
+    if round_.begin(stage, key, round_.revision):
+        before = dataclasses.replace(round_.answerer.usage)
         round_.run_shards(
             stage.shards,
             round_.unlabeled,
@@ -42,14 +42,15 @@ def collaborate(round_: Round) -> Stage:
             title="collaborate",
             requests=len(round_.unlabeled) * len(crew),
         )
-        stage.finish(
+        round_.finish(
+            stage,
             {
                 "rows": len(round_.unlabeled),
                 "collaborators": [one.name for one in crew],
                 "max_tokens": config.longest,
                 "cut": _cut(stage.shards),
-                **round_.worker.usage.since(before),
-            }
+                **round_.answerer.usage.since(before),
+            },
         )
     return stage
 
@@ -80,9 +81,9 @@ def collaborators(config: Config) -> list[Collaborator]:
 
 def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], shard: Shard) -> None:
     """Answers one shard and writes its part."""
-    worker, journal = round_.worker, shards.journal(shard.index)
+    answerer, journal = round_.answerer, shards.journal(shard.index)
     names, examples = _names(crew), list(shard.rows)
-    references = nearest_examples(worker, examples, max(one.examples for one in crew))
+    references = nearest_examples(answerer, examples, max(one.examples for one in crew))
     requests = [
         Request(
             id=f"{example.id}/{name}",
@@ -93,7 +94,7 @@ def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], sh
         for example, near in zip(examples, references, strict=True)
         for one, name in zip(crew, names, strict=True)
     ]
-    responses = worker.answer(requests, journal)
+    responses = answerer.answer(requests, journal)
     rows = [
         Candidates(
             example.id,
@@ -120,12 +121,12 @@ def _candidate(
     )
 
 
-def nearest_examples(worker: Worker, rows: Sequence[Example], k: int) -> list[list[Example]]:
+def nearest_examples(answerer: Answerer, rows: Sequence[Example], k: int) -> list[list[Example]]:
     """The k nearest labeled examples of each row, nearest first (Eq. 2)."""
     if k == 0:
         return [[] for _ in rows]
-    found = worker.retriever.nearest([example.prompt for example in rows], k)
-    return [[worker.labeled[position] for position in positions] for positions in found]
+    found = answerer.retriever.nearest([example.prompt for example in rows], k)
+    return [[answerer.labeled[position] for position in positions] for positions in found]
 
 
 def _cut(shards: Shards) -> int:

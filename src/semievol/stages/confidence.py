@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from semievol.config import Config
 from semievol.records import Example, FinalAnswer, Request, Response, Sampling
 from semievol.run_folder.journal import Journal
-from semievol.stages.context import Round
-from semievol.stages.worker import seed_of
+from semievol.stages.round import Round, seed_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +32,11 @@ def measure(
     left = [(example, final.response or "") for example, final in rows if example.id not in found]
     if not left:
         return found, {}
-    if round_.worker.backend.scores:
-        responses = round_.worker.answer([_score_request(round_, *each) for each in left], journal)
+    if round_.answerer.backend.scores:
+        responses = round_.answerer.answer([_score_request(round_, *each) for each in left], journal)
         measured = {e.id: _scored(responses[f"{e.id}/score"]) for e, _ in left}
     elif any(candidate.mean_nll is not None for _, final in rows for candidate in final.candidates):
-        responses = round_.worker.answer([_plain_request(round_, example) for example, _ in left], journal)
+        responses = round_.answerer.answer([_plain_request(round_, example) for example, _ in left], journal)
         measured = {e.id: _asked(responses[f"{e.id}/plain"], wanted) for e, wanted in left}
     else:
         responses = {}

@@ -20,8 +20,7 @@ from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.baselines import BASELINES, READ_UNLABELED, Rows
 from semievol.stages.collaborate import nearest_examples
-from semievol.stages.context import Round
-from semievol.stages.worker import Shard, seed_of
+from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import Task, answer_in, open_task
 
 SCHEMA = schema_of(Answer)
@@ -30,27 +29,26 @@ SCHEMA = schema_of(Answer)
 def evaluate(
     round_: Round,
     test: Sequence[Example],
-    weights_digests: Mapping[str, str],
     selections: Sequence[Stage] = (),
     unlabeled_truth: Mapping[str, str | None] | None = None,
 ) -> Stage:
     """The stage folder with each model's answers and `metrics.json`.
 
     Args:
-        round_: the last round, whose worker holds every model.
+        round_: the first round, with every model of the test.
         test: the rows to answer.
-        weights_digests: what each model but `base` was made from.
         selections: the selections of all rounds, to be held against the truth.
         unlabeled_truth: canonical answers of unlabeled rows by id, where they are known after the fact.
     """
     config = round_.config
-    models = [m for m in config.evaluate.models if m == "base" or m in weights_digests]
-    stage = round_.run.stage("evaluate")
+    models = [m for m in config.evaluate.models if m == "base" or m in round_.models]
+    stage = round_.folder.stage("evaluate")
+    digests = {model: trained.digest for model, trained in round_.models.items()}
     key = round_.key(
         "evaluate",
         test=digest(test),
         labeled=digest(round_.labeled),
-        weights=dict(weights_digests),
+        weights=digests,
         models=models,
         baselines=list(config.evaluate.baselines),
         max_tokens=config.longest_at_test,
@@ -62,11 +60,11 @@ def evaluate(
         **_asked_otherwise(round_),
     )
     revision = selections[-1].revision if selections else 0
-    renew = partial(_forget_changed, stage, weights_digests)
-    left = stage.begin(key, revision, reads_rows=True, renew=renew, figures=("truth",))
+    renew = partial(_forget_changed, stage, digests)
+    left = round_.begin(stage, key, revision, reads_rows=True, renew=renew, figures=("truth",))
     if left or not stage.metrics_path.exists():
         round_ = _as_tested(round_)
-        before = dataclasses.replace(round_.worker.usage)
+        before = dataclasses.replace(round_.answerer.usage)
         found: dict[str, dict[str, Any]] = {model: _measure(round_, stage, model, test) for model in models}
         for name in config.evaluate.baselines:
             found[name] = _measure_baseline(round_, stage, name, test)
@@ -74,7 +72,7 @@ def evaluate(
         if unlabeled_truth is not None:
             result["pseudo_labels"] = pseudo_label_metrics(round_.task, last_fates(selections), unlabeled_truth)
         write_text(stage.metrics_path, _json(result))
-        stage.finish({"rows": len(test), "models": list(found), **round_.worker.usage.since(before)})
+        round_.finish(stage, {"rows": len(test), "models": list(found), **round_.answerer.usage.since(before)})
     return stage
 
 
@@ -89,9 +87,9 @@ def answer_rows(round_: Round, stage: Stage, model: str, rows: Sequence[Example]
 
 def _answer_shard(round_: Round, below: Shards, model: str, shard: Shard) -> None:
     examples = list(shard.rows)
-    references = nearest_examples(round_.worker, examples, round_.config.evaluate.examples)
+    references = nearest_examples(round_.answerer, examples, round_.config.evaluate.examples)
     requests = [_request(round_, e, model, near) for e, near in zip(examples, references, strict=True)]
-    responses = round_.worker.answer(requests, below.journal(shard.index))
+    responses = round_.answerer.answer(requests, below.journal(shard.index))
     written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
     below.write_part(shard.index, [table_of(written, Answer)], SCHEMA, responses.values())
 
@@ -183,10 +181,10 @@ def _summary(round_: Round, answers: Path) -> dict[str, Any]:
     return summarize(round_.task, list(iter_rows(answers, columns)))
 
 
-def _forget_changed(stage: Stage, weights_digests: Mapping[str, str], old: Mapping[str, Any]) -> None:
+def _forget_changed(stage: Stage, digests: Mapping[str, str], old: Mapping[str, Any]) -> None:
     """Removes the answers of models that were made anew; the others' stand."""
     for model in old["weights"]:
-        if old["weights"][model] != weights_digests.get(model):
+        if old["weights"][model] != digests.get(model):
             stage.answers_path(model).unlink(missing_ok=True)
             remove_folder(stage.path / model)
 
@@ -227,7 +225,7 @@ def _asked_otherwise(round_: Round) -> dict[str, Any]:
 def _as_tested(round_: Round) -> Round:
     """The round with the task's words at the test, and with the labeled rows to retrieve from."""
     if round_.config.evaluate.examples:
-        round_.worker.learn(round_.labeled)
+        round_.answerer.learn(round_.labeled)
     instruction = round_.config.evaluate.instruction
     if instruction is None:
         return round_

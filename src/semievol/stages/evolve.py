@@ -10,8 +10,9 @@ from semievol.errors import TrainingError
 from semievol.records import Example
 from semievol.run_folder.files import damaged, iter_rows
 from semievol.run_folder.stage import Stage
-from semievol.stages.context import Round
+from semievol.stages.round import Round
 from semievol.stages.warmup import TrainingRows, forget, recipe_key, rows_digest, train
+from semievol.training.folder import TrainingFolder
 
 
 def evolve(round_: Round, selection: Stage) -> Stage:
@@ -34,15 +35,15 @@ def evolve(round_: Round, selection: Stage) -> Stage:
         rows=rows_digest(rows),
         start_from=round_.warm_digest if from_warm else "base",
     )
-    if stage.begin(key, selection.revision, renew=lambda old: forget(round_, stage, old)):
-        start = round_.worker.weights["warm"] if from_warm else None
+    if round_.begin(stage, key, selection.revision, renew=lambda old: forget(round_, stage, old)):
+        start = TrainingFolder(round_.models["warm"]).weights if from_warm else None
         train(round_, stage, rows, recipe, title="evolve", start_from=start)
     return stage
 
 
 def labeled_and_selected(round_: Round, selection: Stage) -> StoredExamples:
     """The labeled rows, then the selected ones with their pseudo-labels in the order of the unlabeled rows."""
-    return store(chain(round_.labeled, _pseudo_labeled(round_, selection)), round_.run.rows_path)
+    return store(chain(round_.labeled, _pseudo_labeled(round_, selection)), round_.folder.rows_path)
 
 
 def _pseudo_labeled(round_: Round, selection: Stage) -> Iterator[Example]:

@@ -17,8 +17,7 @@ from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.confidence import Confidence, measure, warm_weights
-from semievol.stages.context import Round
-from semievol.stages.worker import Shard, seed_of
+from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import Task, answer_in
 from semievol.tasks.responses import without_thoughts
 
@@ -27,8 +26,8 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
     """The stage folder with one row for each unlabeled prompt: the final answer, its agreement and its H."""
     stage = round_.stage("justify")
     key = round_.key("justify", collaborate=collaborated.digest, justify=round_.config.justify.model_dump(mode="json"))
-    if stage.begin(key, collaborated.revision, reads_rows=True):
-        before = dataclasses.replace(round_.worker.usage)
+    if round_.begin(stage, key, collaborated.revision, reads_rows=True):
+        before = dataclasses.replace(round_.answerer.usage)
         round_.run_shards(
             stage.shards,
             round_.unlabeled,
@@ -37,12 +36,13 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
             requests=_expected(round_, collaborated),
         )
         origins = Counter(origin for table in stage.shards.tables(["origin"]) for origin in table["origin"].to_pylist())
-        stage.finish(
+        round_.finish(
+            stage,
             {
                 "rows": origins.total(),
                 **dict(sorted(origins.items())),
-                **round_.worker.usage.since(before),
-            }
+                **round_.answerer.usage.since(before),
+            },
         )
     return stage
 
@@ -66,7 +66,7 @@ def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Sh
         for e, candidates in rows
         if _asks(round_, [c.answer for c in candidates])
     ]
-    said = round_.worker.answer(asked, journal)
+    said = round_.answerer.answer(asked, journal)
     settled = [_settle(round_, e, candidates, said.get(f"{e.id}/justify")) for e, candidates in rows]
     answered = [(example, final) for example, final in zip(shard.rows, settled, strict=True) if final.response]
     confidences, responses = measure(round_, answered, journal)

@@ -19,7 +19,7 @@ from semievol.records import PseudoLabel, possible
 from semievol.run_folder.files import write_tables
 from semievol.run_folder.schema import schema_of
 from semievol.run_folder.stage import Stage
-from semievol.stages.context import Round
+from semievol.stages.round import Round
 
 SCHEMA = schema_of(PseudoLabel)
 
@@ -35,7 +35,7 @@ def select(round_: Round, justified: Stage) -> Stage:
     stage = round_.stage("select")
     section = round_.config.select
     key = round_.key("select", justify=justified.digest, select=section.model_dump(mode="json"))
-    if stage.begin(key, justified.revision, reads_rows=True):
+    if round_.begin(stage, key, justified.revision, reads_rows=True):
         if section.enabled and section.criterion == "auto":
             section = section.model_copy(update={"criterion": _criterion(round_, justified)})
         taus = thresholds(justified.shards.tables(["answer", "response", "origin", "agreement", "mean_nll"]), section)
@@ -57,13 +57,14 @@ def select(round_: Round, justified: Stage) -> Stage:
                 yield pa.table([*table.columns, *columns], schema=SCHEMA)
 
         write_tables(stage.rows_path, tables(), SCHEMA)
-        stage.finish(
+        round_.finish(
+            stage,
             {
                 **totals,
                 "criterion": section.criterion if section.enabled else None,
                 "tau": _tau_summary(taus, section),
                 "kept_by_answer": dict(sorted(kept_by_answer.items())) if len(kept_by_answer) <= CLASSES else {},
-            }
+            },
         )
     return stage
 

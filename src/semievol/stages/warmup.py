@@ -13,7 +13,7 @@ from semievol.progress import Reporter
 from semievol.records import Example, TrainingExample
 from semievol.run_folder.place import weights_on_disk
 from semievol.run_folder.stage import Stage
-from semievol.stages.context import Round
+from semievol.stages.round import Round
 from semievol.tasks import Task
 from semievol.training import open_trainer
 from semievol.training.folder import TrainingFolder, check_weights
@@ -27,7 +27,7 @@ def warmup(round_: Round) -> Stage:
     recipe = round_.config.recipe("warmup")
     stage = round_.stage("warmup")
     key = round_.key("warmup", recipe=recipe_key(recipe), rows=rows_digest(rows))
-    if stage.begin(key, round_.revision, renew=lambda old: forget(round_, stage, old)):
+    if round_.begin(stage, key, round_.revision, renew=lambda old: forget(round_, stage, old)):
         train(round_, stage, rows, recipe, title="warmup")
     return stage
 
@@ -89,7 +89,7 @@ def train(
     start_from: str | None = None,
 ) -> None:
     """Trains on `rows` and leaves the weights, or their name, with the stage; the engine gives way to the training."""
-    round_.worker.close()
+    round_.answerer.close()
     config = round_.config
     started = time.monotonic()
     folder = TrainingFolder(stage)
@@ -101,7 +101,8 @@ def train(
     with StepProgress(round_.reporter, title, len(rows)) as progress:
         trained = trainer.train(Job(config.model, rows, recipe, out, config.seed, start_from), progress)
     folder.take(out)
-    stage.finish(
+    round_.finish(
+        stage,
         {
             "rows": len(rows),
             "steps": trained.steps,
@@ -109,7 +110,7 @@ def train(
             "losses": [round(loss, 5) for loss in trained.losses],
             "seconds": round(time.monotonic() - started, 1),
             **(_left(folder) if trained.weights == str(out) else {"model": trained.weights}),
-        }
+        },
     )
 
 

@@ -1,7 +1,9 @@
 """What every stage of a round is given."""
 
+import dataclasses
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
 
@@ -15,36 +17,72 @@ from semievol.records import Example
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
-from semievol.stages.worker import Shard, Usage, Worker, shards
+from semievol.stages.answerer import Answerer, Usage
 from semievol.tasks import Task
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some rows of a stage: the unit of work, of resume and of distribution."""
+
+    index: int
+    rows: Sequence[Any]
+
+
+def shards(rows: Sequence[Any], size: int) -> list[Shard]:
+    """The rows in order, `size` at a time; of rows on disk a shard holds their place."""
+    return [Shard(i, rows[start : start + size]) for i, start in enumerate(range(0, len(rows), size))]
 
 
 @dataclass(frozen=True)
 class Round:
     """One pass through the method."""
 
-    number: int
-    """From 1."""
     config: Config
-    run: RunFolder
+    folder: RunFolder
     task: Task
     labeled: Sequence[Example]
     unlabeled: Sequence[Example]
-    worker: Worker
+    answerer: Answerer
     reporter: Reporter
+    number: int = 1
+    """From 1."""
+    models: Mapping[str, Stage] = field(default_factory=dict)
+    """The models that answer beside the base model, and the stages that trained them; `warm` is M_warm."""
     revision: int = 0
     """How often rows of earlier rounds have changed after the fact."""
-    warm_digest: str = ""
-    """Stands for M_warm in the keys of later stages."""
 
     def stage(self, name: str) -> Stage:
         """The folder of a stage in this round."""
-        return self.run.stage(name, self.number)
+        return self.folder.stage(name, self.number)
+
+    def answering_with(self, models: Mapping[str, Stage]) -> "Round":
+        """The round with these models."""
+        self.answerer.use(models)
+        return dataclasses.replace(self, models=models)
+
+    @property
+    def warm_digest(self) -> str:
+        """Stands for M_warm in the keys of later stages."""
+        return self.models["warm"].digest if "warm" in self.models else "base"
 
     @property
     def budget(self) -> Budget:
         """What services may still charge."""
-        return self.worker.budget
+        return self.answerer.budget
+
+    def begin(self, stage: Stage, key: Mapping[str, Any], revision: int = 0, **options: Any) -> bool:
+        """Whether there is work left in a stage, see `Stage.begin`; none if another run has finished the same."""
+        sharing = self.answerer.sharing
+        if stage.begin(key, revision, **options):
+            return not sharing.take(stage)
+        sharing.leave(stage)  # the process that finished it may have been killed before it could
+        return False
+
+    def finish(self, stage: Stage, summary: Mapping[str, Any]) -> None:
+        """Marks a stage as done, for other runs too, see `Stage.finish`."""
+        stage.finish(summary)
+        self.answerer.sharing.leave(stage)
 
     @cached_property
     def has_solutions(self) -> bool:
@@ -93,7 +131,7 @@ class Round:
         Raises:
             ClusterError: shards were given up; names them.
         """
-        worker, reporter = self.worker, self.reporter
+        answerer, reporter = self.answerer, self.reporter
         stored.take_up()
         every = shards(rows, self.config.shard_rows)
         closed, begun = stored.closed(), stored.begun()
@@ -105,22 +143,22 @@ class Round:
         )
         with reporter.stage(title, requests, unit, done=min(done, requests)):
             try:
-                for used in worker.executor.map(partial(_used, worker, function), open_, reporter):
-                    worker.usage.include(used)
-                    if not worker.executor.in_process:
+                for used in answerer.executor.map(partial(_used, answerer, function), open_, reporter):
+                    answerer.usage.include(used)
+                    if not answerer.executor.in_process:
                         reporter.advance(used.requests)
             except ShardsFailed as failed:
                 raise ClusterError(_given_up(stored, failed, len(open_))) from failed
 
 
-def _used(worker: Worker, function: Callable[[Shard], None], shard: Shard) -> Usage:
+def _used(answerer: Answerer, function: Callable[[Shard], None], shard: Shard) -> Usage:
     """What answering a shard cost."""
-    before, worker.usage = worker.usage, Usage()
+    before, answerer.usage = answerer.usage, Usage()
     try:
         function(shard)
-        return worker.usage
+        return answerer.usage
     finally:
-        worker.usage = before
+        answerer.usage = before
 
 
 def _given_up(stored: Shards, failed: ShardsFailed, of: int) -> str:
@@ -142,3 +180,9 @@ CODE_VERSION: Mapping[str, int] = {
     "evaluate": 10,
 }
 """Raised when a change of a stage's code changes its result, so that old results are not taken for new ones."""
+
+
+def seed_of(*parts: object) -> int:
+    """A seed that depends on the parts alone: the run's seed, the row, the collaborator, never the clock."""
+    text = "/".join(str(part) for part in parts)
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")

@@ -1,11 +1,10 @@
-"""Answers the requests of one shard after another; each process that does shards has one worker."""
+"""What answers the requests of one shard after another; each process that does shards has one."""
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from semievol.backends import Backend, open_backend
 from semievol.config import Config
@@ -17,9 +16,10 @@ from semievol.executors.inline import InlineExecutor
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
 from semievol.retrieval import Retriever, open_retriever
-from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.journal import Journal
-from semievol.tasks import Task
+from semievol.run_folder.stage import Stage
+from semievol.stages.sharing import Alone, Sharing
+from semievol.training.folder import TrainingFolder
 
 
 @dataclass
@@ -52,46 +52,40 @@ class Usage:
         }
 
 
-class Shared(Protocol):
-    """What several runs have in common, so that none computes what another has computed."""
+class Answerer:
+    """The models and the index over the labeled examples that a round answers with, opened when first used.
 
-    def run_dir(self, path: str) -> RunFolder:
-        """The run folder at `path`, whose stages may be taken over from other runs."""
-
-    def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
-        """The backend, asked only what no other run has asked."""
-
-    def paid_beside(self, folder: RunFolder) -> float:
-        """Dollars that services have charged the other runs."""
-
-
-class Worker:
-    """One engine and one index over the labeled examples, opened when first used; and where shards are done.
-
-    It can be sent to another process, where it becomes the worker of that process.
+    It can be sent to another process, where it becomes the answerer of that process.
     """
 
     def __init__(
         self,
         config: Config,
-        task: Task,
         labeled: Sequence[Example],
-        weights: dict[str, str],
+        weights: Mapping[str, str],
         reporter: Reporter,
         budget: Budget | None = None,
         executor: Executor | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
-        self.config, self.task, self.labeled, self.weights = config, task, labeled, weights
+        """Opens nothing yet.
+
+        Args:
+            weights: where the weights of each model but `base` lie.
+            executor: where shards are answered; in this process if it is not given.
+            sharing: what this run has in common with others.
+        """
+        self.config, self.labeled, self.weights = config, labeled, dict(weights)
         self.reporter, self.budget = reporter, budget or Budget()
         self.executor = executor or InlineExecutor(config)
+        self.sharing = sharing or Alone()
         self.usage = Usage()
-        self.shared: Shared | None = None
 
     @cached_property
     def backend(self) -> Backend:
         """The engine."""
         backend = open_backend(self.config, self.weights, self.budget)
-        return backend if self.shared is None else self.shared.answering(backend, self.config, self.weights)
+        return self.sharing.answering(backend, self.config, self.weights)
 
     @cached_property
     def retriever(self) -> Retriever:
@@ -100,13 +94,20 @@ class Worker:
         retriever.fit(self.labeled)
         return retriever
 
+    def use(self, models: Mapping[str, Stage]) -> None:
+        """Answers with these models, named with the stages that trained them, and with the base model."""
+        weights = {name: TrainingFolder(stage).weights for name, stage in models.items()}
+        if weights != self.weights:
+            self.close()
+            self.weights = weights
+
     def learn(self, labeled: Sequence[Example]) -> None:
         """Takes other labeled examples; the index is made anew when it is needed."""
         self.labeled = labeled
         self.__dict__.pop("retriever", None)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _worker_of_this_process, (self.config, self.task, self.labeled, dict(self.weights), self.reporter)
+        return _answerer_of_this_process, (self.config, self.labeled, self.weights, self.reporter)
 
     def close(self) -> None:
         """Frees the engines, here and on other machines; they are opened again when they are needed."""
@@ -140,37 +141,18 @@ class Worker:
         return self.reporter.stopping
 
 
-_here: Worker | None = None
+_here: Answerer | None = None
 
 
-def _worker_of_this_process(
-    config: Config, task: Task, labeled: Sequence[Example], weights: dict[str, str], reporter: Reporter
-) -> Worker:
-    """The worker that does another process' shards here; its engine stays open while its weights stay the same."""
+def _answerer_of_this_process(
+    config: Config, labeled: Sequence[Example], weights: dict[str, str], reporter: Reporter
+) -> Answerer:
+    """What answers another process' shards here; its engine stays open while its weights stay the same."""
     global _here
     if _here is None or (_here.config, _here.weights) != (config, weights):
         if _here is not None:
             _here.close()
-        _here = Worker(config, task, labeled, weights, reporter)
+        _here = Answerer(config, labeled, weights, reporter)
     elif digest(_here.labeled) != digest(labeled):
         _here.learn(labeled)
     return _here
-
-
-def seed_of(*parts: object) -> int:
-    """A seed that depends on the parts alone: the run's seed, the row, the collaborator, never the clock."""
-    text = "/".join(str(part) for part in parts)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "big")
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Some rows of a stage: the unit of work, of resume and of distribution."""
-
-    index: int
-    rows: Sequence[Any]
-
-
-def shards(rows: Sequence[Any], size: int) -> list[Shard]:
-    """The rows in order, `size` at a time; of rows on disk a shard holds their place."""
-    return [Shard(i, rows[start : start + size]) for i, start in enumerate(range(0, len(rows), size))]
