@@ -288,7 +288,7 @@ def keyed_recipe(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
 def engine_key(folder: Path, values: Mapping[str, Any]) -> dict[str, Any]:
     """What stands in the keys of the stages that ask the engine."""
     nothing = cast(Any, None)
-    return Round(1, with_options(folder, values), nothing, nothing, (), (), nothing, nothing).engine_key()
+    return Round(with_options(folder, values), nothing, nothing, (), (), nothing, nothing).engine_key()
 
 
 @pytest.mark.parametrize(
