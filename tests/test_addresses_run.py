@@ -16,12 +16,13 @@ from samples import topics_config
 from semievol.backends.fake import FakeBackend
 from semievol.cli import main
 from semievol.config import Config, dump
+from semievol.config.paths import path_of
 from semievol.errors import MissingExtraError, RunFolderError
 from semievol.experiments.options import Options
 from semievol.records import Response
 from semievol.run_folder import locks
 from semievol.run_folder.folder import RunFolder
-from semievol.run_folder.place import on_disk, path_of, upload, weights_on_disk
+from semievol.run_folder.place import on_disk, upload, weights_on_disk
 from semievol.training.fake import FakeTrainer
 
 RESULTS = (".parquet", "metrics.json", "votes.json", "key.json")

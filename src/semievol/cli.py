@@ -326,8 +326,8 @@ def _print_failures(path: Path) -> None:
 
 
 def _status(arguments: argparse.Namespace) -> None:
+    from semievol.config.paths import path_of
     from semievol.report.status import print_status
-    from semievol.run_folder.place import path_of
 
     path = path_of(arguments.config)
     print_status(path if path.is_dir() else path_of(_load(arguments).output))

@@ -14,13 +14,13 @@ from samples import topics_config
 from semievol import run
 from semievol.backends.fake import FakeBackend
 from semievol.config import Config, build, dump
+from semievol.config.paths import path_of
 from semievol.errors import BudgetError, ConfigError, DataError, RunFolderError, Stopped, TrainingError
 from semievol.progress import Reporter
 from semievol.records import Response
 from semievol.report.status import print_status
 from semievol.run_folder.files import write_text
 from semievol.run_folder.folder import RunFolder
-from semievol.run_folder.place import path_of
 from semievol.stages.redo import ASIDE, made_anew, settle
 from semievol.training.fake import FakeTrainer
 from semievol.training.folder import TrainingFolder

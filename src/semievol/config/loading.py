@@ -7,11 +7,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from semievol.config.options import Config
-from semievol.config.paths import expanded
+from semievol.config.paths import expanded, path_of
 from semievol.config.section import explain
 from semievol.config.yaml_text import parsed, written
 from semievol.errors import ConfigError
-from semievol.run_folder.place import path_of
 
 CONFIG, FACTS = "config.yaml", "run.json"
 """In a run folder: the config as resolved; versions, machine, times and tokens."""

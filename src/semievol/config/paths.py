@@ -1,10 +1,13 @@
-"""Paths as a user writes them: `~` and `$NAME` stand for what they stand for in a shell."""
+"""Paths and addresses as a user writes them: `~` and `$NAME` stand for what they stand for in a shell."""
 
+import functools
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from semievol.errors import ConfigError
+from semievol.errors import ConfigError, MissingExtraError, RunFolderError, SemiEvolError, first_line
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -37,3 +40,48 @@ def expanded(text: str) -> str:
         if Path(path).exists():
             return path
         raise ConfigError(f"{text}: no home folder is known for it; ./{text} is a name that begins with ~") from error
+
+
+def path_of(text: str | Path) -> Path:
+    """The path that a text names, on a disk or at an address.
+
+    Raises:
+        MissingExtraError: what reads addresses of this kind is not installed.
+        RunFolderError: the address cannot be reached, or is of a kind that is not known.
+    """
+    if not isinstance(text, str):
+        return text
+    if text.startswith("file://"):
+        return Path(text.removeprefix("file://"))
+    return _path_at(text) if "://" in text else Path(text)
+
+
+@functools.lru_cache(maxsize=64)
+def _path_at(url: str) -> Path:
+    """The path at an address, looked for once: later errors would have no words for wrong credentials."""
+    try:
+        from upath import UPath
+    except ImportError as error:
+        raise MissingExtraError(f"{url}: addresses need {error.name}; pip install 'semievol[url]'") from error
+    try:
+        # Other processes write there, so a listing is never taken from memory.
+        path: Path = UPath(url, use_listings_cache=False)
+        file_system = path.fs  # type: ignore[attr-defined]
+    except ImportError as error:
+        raise MissingExtraError(f"{url}: a package is missing: {error}; pip install it beside semievol[url]") from error
+    except ValueError as error:
+        raise RunFolderError(f"{url}: {error}") from error
+    with in_one_line(url, "cannot be reached"), suppress(FileNotFoundError):  # as before a run begins
+        file_system.info(path.path)  # type: ignore[attr-defined]
+    return path
+
+
+@contextmanager
+def in_one_line(path: Path | str, what: str) -> Iterator[None]:
+    """Whatever a file system raises (botocore's errors have no base of Python's) as a `RunFolderError`."""
+    try:
+        yield
+    except SemiEvolError:
+        raise
+    except Exception as error:
+        raise RunFolderError(f"{path}: {what}: {first_line(error)}") from error

@@ -30,11 +30,12 @@ from pathlib import Path
 from typing import Any
 
 from semievol.config import CONFIG, FACTS
+from semievol.config.paths import path_of
 from semievol.errors import RunFolderError
 from semievol.run_folder import STAGES
 from semievol.run_folder.files import read_json, write_bytes, write_text
 from semievol.run_folder.locks import locked, process_is_gone
-from semievol.run_folder.place import at_address, make_folder, on_disk, path_of, reaching, upload
+from semievol.run_folder.place import at_address, make_folder, on_disk, reaching, upload
 from semievol.run_folder.stage import Stage
 
 PROCESS = "SEMIEVOL_PROCESS"

@@ -6,52 +6,18 @@ needs lies on this machine's disk, at `on_disk(path)`, and is uploaded or fetche
 """
 
 import filecmp
-import functools
 import hashlib
 import json
 import shutil
 import tempfile
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from semievol.config.cache import cache_folder
-from semievol.errors import MissingExtraError, RunFolderError, SemiEvolError, first_line
-
-
-def path_of(text: str | Path) -> Path:
-    """The path that a text names, on a disk or at an address.
-
-    Raises:
-        MissingExtraError: what reads addresses of this kind is not installed.
-        RunFolderError: the address cannot be reached, or is of a kind that is not known.
-    """
-    if not isinstance(text, str):
-        return text
-    if text.startswith("file://"):
-        return Path(text.removeprefix("file://"))
-    return _path_at(text) if "://" in text else Path(text)
-
-
-@functools.lru_cache(maxsize=64)
-def _path_at(url: str) -> Path:
-    """The path at an address, looked for once: later errors would have no words for wrong credentials."""
-    try:
-        from upath import UPath
-    except ImportError as error:
-        raise MissingExtraError(f"{url}: addresses need {error.name}; pip install 'semievol[url]'") from error
-    try:
-        # Other processes write there, so a listing is never taken from memory.
-        path: Path = UPath(url, use_listings_cache=False)
-        file_system = path.fs  # type: ignore[attr-defined]
-    except ImportError as error:
-        raise MissingExtraError(f"{url}: a package is missing: {error}; pip install it beside semievol[url]") from error
-    except ValueError as error:
-        raise RunFolderError(f"{url}: {error}") from error
-    with _in_one_line(url, "cannot be reached"), suppress(FileNotFoundError):  # as before a run begins
-        file_system.info(path.path)  # type: ignore[attr-defined]
-    return path
+from semievol.config.paths import in_one_line, path_of
+from semievol.errors import RunFolderError, SemiEvolError, first_line
 
 
 def at_address(path: Path) -> bool:
@@ -91,7 +57,7 @@ def move_folder(source: Path, path: Path) -> None:
         there.parent.mkdir(parents=True, exist_ok=True)
         here.rename(there)
     if at_address(source):
-        with _in_one_line(path, "cannot be written"):
+        with in_one_line(path, "cannot be written"):
             for file in sorted((each for each in source.rglob("*") if each.is_file()), key=str):
                 file.fs.mv(file.path, f"{path.path}/{_below(source, file)}")  # type: ignore[attr-defined]
 
@@ -126,7 +92,7 @@ def upload(file: Path, path: Path) -> None:
     Raises:
         RunFolderError: the address cannot be written.
     """
-    with _in_one_line(path, "cannot be written"):
+    with in_one_line(path, "cannot be written"):
         path.fs.put_file(str(file), path.path)  # type: ignore[attr-defined]
 
 
@@ -155,7 +121,7 @@ def weights_on_disk(where: str) -> str:
     if "://" not in where:
         return where
     folder = path_of(where)
-    with _in_one_line(folder, "cannot be read"):
+    with in_one_line(folder, "cannot be read"):
         files = sorted((each for each in folder.rglob("*") if each.is_file()), key=str)
         states = {_below(folder, each): each.fs.ukey(each.path) for each in files}  # type: ignore[attr-defined]
     if not files:
@@ -182,7 +148,7 @@ def _below(folder: Path, path: Path) -> str:
 
 def _download(path: Path, file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _in_one_line(path, "cannot be read"):
+    with in_one_line(path, "cannot be read"):
         path.fs.get_file(path.path, str(file))  # type: ignore[attr-defined]
     return file
 
@@ -205,14 +171,3 @@ def reaching(path: Path) -> Iterator[None]:
         raise RunFolderError(
             f"{path}: cannot be reached: {first_line(error)}; the same command goes on from here"
         ) from error
-
-
-@contextmanager
-def _in_one_line(path: Path | str, what: str) -> Iterator[None]:
-    """Whatever a file system raises (botocore's errors have no base of Python's) as a `RunFolderError`."""
-    try:
-        yield
-    except SemiEvolError:
-        raise
-    except Exception as error:
-        raise RunFolderError(f"{path}: {what}: {first_line(error)}") from error
