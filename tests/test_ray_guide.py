@@ -11,7 +11,7 @@ import yaml
 from benchmarks.cluster_estimate.arithmetic import COUNTS, stage_seconds, work
 from benchmarks.cluster_estimate.assumptions import L40S
 
-from semievol.cli import _parser
+from semievol.arguments import parser
 from semievol.config import load
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +89,7 @@ def test_the_slurm_script_is_valid_for_bash():
 
 
 def test_the_semievol_commands_of_page_and_files_are_some():
-    actions = _parser()._actions
+    actions = parser()._actions
     known = next(set(action.choices) for action in actions if isinstance(action.choices, dict))
     said = "\n".join([*commands(), (EXAMPLES / "slurm.sh").read_text(encoding="utf-8")])
     named = set(re.findall(r"semievol (run|plan|check|\w+) +\S*configs/", said))

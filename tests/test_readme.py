@@ -5,7 +5,7 @@ from pathlib import Path
 
 from benchmarks.demo import kept_metrics
 
-from semievol.cli import _parser
+from semievol.arguments import parser
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -22,7 +22,7 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 
 
 def test_every_command_it_names_is_one() -> None:
-    actions = _parser()._actions
+    actions = parser()._actions
     known = next(set(action.choices) for action in actions if isinstance(action.choices, dict))
     named = set(re.findall(r"semievol (init|check|run|stage|status|evaluate|predict|config|\w+) ", README))
     assert named - {"turns", "semievol"} <= known

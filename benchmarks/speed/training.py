@@ -90,34 +90,13 @@ def trl(
 
     from semievol.models.loading import resolve_model
     from semievol.models.quiet import quiet
-    from semievol.models.types import resolve_device, resolve_dtype
 
     disable_progress_bars()
     folder = resolve_model(model)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    choices: dict[str, Any] = {}
-    if tuned:
-        dtype = resolve_dtype(model)
-        choices = {"bf16": dtype == "bfloat16", "gradient_checkpointing": False, "model_init_kwargs": {"dtype": dtype}}
     modules = recipe.lora_target_modules
     with quiet():
-        arguments = SFTConfig(
-            output_dir=str(out),
-            num_train_epochs=recipe.num_train_epochs,
-            learning_rate=recipe.learning_rate,
-            lr_scheduler_type=recipe.lr_scheduler_type,
-            warmup_steps=recipe.warmup_ratio,
-            per_device_train_batch_size=recipe.per_device_train_batch_size,
-            gradient_accumulation_steps=recipe.gradient_accumulation_steps,
-            seed=seed,
-            data_seed=seed,
-            use_cpu=resolve_device(model) == "cpu",
-            logging_steps=1,
-            save_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-            **choices,
-        )
+        arguments = SFTConfig(**_arguments(model, recipe, out, seed, tuned))
         set_seed(seed)
         trainer = SFTTrainer(
             model=folder,
@@ -137,6 +116,32 @@ def trl(
         trainer.train()
         trainer.save_model(str(out))
     return {}
+
+
+def _arguments(model: ModelConfig, recipe: TrainingConfig, out: Path, seed: int, tuned: bool) -> dict[str, Any]:
+    from semievol.models.types import resolve_device, resolve_dtype
+
+    choices: dict[str, Any] = {}
+    if tuned:
+        dtype = resolve_dtype(model)
+        choices = {"bf16": dtype == "bfloat16", "gradient_checkpointing": False, "model_init_kwargs": {"dtype": dtype}}
+    return {
+        "output_dir": str(out),
+        "num_train_epochs": recipe.num_train_epochs,
+        "learning_rate": recipe.learning_rate,
+        "lr_scheduler_type": recipe.lr_scheduler_type,
+        "warmup_steps": recipe.warmup_ratio,
+        "per_device_train_batch_size": recipe.per_device_train_batch_size,
+        "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
+        "seed": seed,
+        "data_seed": seed,
+        "use_cpu": resolve_device(model) == "cpu",
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        **choices,
+    }
 
 
 def as_text(tokenizer: Any, row: TrainingExample) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Runs a command for as long as the process that started this one lives: `python guard.py COMMAND ...`.
+"""Runs a command for as long as the process that started this one lives: `python guarded.py COMMAND ...`.
 
 Standard input is a pipe whose other end that process holds. It closes when the process closes it, ends or is killed;
 then the command and everything that it has started are asked to end, and killed after `GRACE` seconds. This file is

@@ -1,6 +1,7 @@
 """How far a run has come, for a person: bars on a terminal, plain lines elsewhere, always a log."""
 
 import logging
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from semievol.errors import RunFolderError
 from semievol.terminal import TextConsole, visible
 
 logger = logging.getLogger("semievol")
+
+STOPPING = signal.SIGINT, signal.SIGTERM
+"""Ctrl-C, and what schedulers, containers and machines about to be taken away send before they kill."""
 
 
 class Reporter:
@@ -161,6 +165,24 @@ def reporter_for_terminal() -> Reporter:
     """Bars where standard error is a terminal, lines elsewhere."""
     on_stderr = TextConsole(stderr=True)
     return RichReporter(on_stderr) if on_stderr.is_terminal else PlainReporter()
+
+
+@contextmanager
+def stoppable(reporter: Reporter) -> Iterator[Reporter]:
+    """A block that a signal to stop lets finish and save what is in flight; a second one ends it at once."""
+
+    def interrupted(*_: object) -> None:
+        if reporter.stopping:
+            raise KeyboardInterrupt
+        reporter.stopping = True
+        reporter.say("stopping: what is in flight is finished and saved; Ctrl-C again stops at once")
+
+    before = {number: signal.signal(number, interrupted) for number in STOPPING}
+    try:
+        yield reporter
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _TextFormatter(logging.Formatter):

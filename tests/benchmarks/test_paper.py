@@ -15,8 +15,8 @@ from benchmarks.paper.page import page, read_kept
 from benchmarks.paper.steps import SEARCH, Step, ready, steps
 
 from samples import topics_config
+from semievol.arguments import PAPER_EXPERIMENTS, parser
 from semievol.backends.transformers import BATCH_TOKENS
-from semievol.cli import PAPER_EXPERIMENTS, _parser
 from semievol.config import Config, dump, load
 from semievol.errors import RunFolderError
 from semievol.experiments.catalogue import EXPERIMENTS
@@ -172,7 +172,7 @@ def test_what_works_on_the_same_runs_keeps_its_order_and_the_rest_goes_ahead() -
 
 def test_the_command_of_a_step_is_what_it_runs() -> None:
     for step in steps():
-        given = vars(_parser().parse_args(step.arguments("runs")))
+        given = vars(parser().parse_args(step.arguments("runs")))
         assert from_arguments(given) == step.options("runs")
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from samples import topics_config
-from semievol.cli import PAPER_EXPERIMENTS, main
+from semievol.arguments import PAPER_EXPERIMENTS
+from semievol.cli import main
 from semievol.config import build, changed, dump, load
 from semievol.data import Dataset
 from semievol.data import load as load_data

@@ -1,4 +1,4 @@
-"""Everything a run leaves on disk; with `stage_dir`, the only module that knows the layout.
+"""Everything a run leaves on disk, and where each file lies.
 
     <run>/
       config.yaml   run.json   costs.jsonl   report.html   README.md   logs/run.log   rows/   jobs/   .lock
@@ -16,7 +16,7 @@ user's rows as the stages read them, and can be made anew.
 to somebody else, and is left alone. `before-redo/` holds stages that are made anew, until what takes their place has
 begun, see `redo`.
 
-The folder may be at an address such as `s3://bucket/run`; see `addresses` for what is on a disk then.
+The folder may be at an address such as `s3://bucket/run`; see `place` for what is on a disk then.
 """
 
 import json

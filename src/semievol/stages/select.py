@@ -8,7 +8,7 @@ import math
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -133,40 +133,38 @@ def _known(h: float | None) -> bool:
 
 def decide(table: pa.Table, config: SelectConfig, taus: Thresholds) -> list[tuple[bool, str]]:
     """For each row, whether it is kept and why (Eq. 8)."""
-    return [
-        _decide(answer, response, origin, agreement, h, h_from, config, taus)
-        for answer, response, origin, agreement, h, h_from in _values(
-            table, "answer", "response", "origin", "agreement", "mean_nll", "h_from"
-        )
-    ]
+    return [_decide(_Final(*values), config, taus) for values in _values(table, *_Final._fields)]
 
 
-def _decide(
-    answer: str | None,
-    response: str | None,
-    origin: str,
-    agreement: float,
-    h: float | None,
-    h_from: str | None,
-    config: SelectConfig,
-    taus: Thresholds,
-) -> tuple[bool, str]:
-    if answer is None:
+class _Final(NamedTuple):
+    """What the fate of a row hangs on, see `FinalAnswer`."""
+
+    answer: str | None
+    response: str | None
+    origin: str
+    agreement: float
+    mean_nll: float | None
+    h_from: str | None
+
+
+def _decide(row: _Final, config: SelectConfig, taus: Thresholds) -> tuple[bool, str]:
+    h, agreement = row.mean_nll, row.agreement
+    if row.answer is None:
         return False, "no answer"
-    if response is None:
+    if row.response is None:
         return False, "every response with this answer was cut"
     if not config.enabled:
         return True, "selection is off"
     if agreement < config.min_agreement:
         return False, f"agreement {agreement:.2f} is below {config.min_agreement:.2f}"
-    if not _filtered(origin, config):
+    if not _filtered(row.origin, config):
         return True, "unanimous"
-    tau = taus[_group(answer, config)]
+    tau = taus[_group(row.answer, config)]
     if config.criterion == "agreement":
         kept = 1 - agreement <= tau
         return kept, f"agreement {agreement:.2f} {'>=' if kept else '<'} {1 - tau:.2f}"
     if h is None or not _known(h):
-        return False, f"H {h_from if h is None and h_from else 'unknown'}"
+        return False, f"H {row.h_from if h is None and row.h_from else 'unknown'}"
     return h <= tau, f"H {h:.6g} {'<=' if h <= tau else '>'} tau {tau:.6g}"
 
 
