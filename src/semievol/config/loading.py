@@ -77,7 +77,7 @@ def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "
     Raises:
         ConfigError: an option is unknown (the nearest known one is named) or impossible.
     """
-    given = {name: section for name, section in raw.items() if section is not None}  # `select:` alone in YAML
+    sections = {name: section for name, section in raw.items() if section is not None}  # `select:` alone in YAML
     for override in overrides:
         key, equals, value = override.partition("=")
         if not equals or not key.strip():
@@ -85,11 +85,11 @@ def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "
         nested: Any = parsed(value, f"--set {override}") if value else None
         for part in reversed(key.strip().split(".")):
             nested = {part: nested}
-        given = _merged(given, nested)
-    preset = given.get("preset", "paper")
+        sections = _merged(sections, nested)
+    preset = sections.get("preset", "paper")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigError(f"{source}: preset: {preset!r} is not one of {', '.join(PRESETS)}")
-    return _checked(_merged(PRESETS[preset], given), source)
+    return _checked(_merged(PRESETS[preset], sections), source)
 
 
 def dump(config: Config) -> str:

@@ -257,11 +257,11 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> "Config":
-        for one in self.collaborate.collaborators:
-            if one.examples > self.retrieval.k:
+        for collaborator in self.collaborate.collaborators:
+            if collaborator.examples > self.retrieval.k:
                 raise ValueError(
-                    f"collaborate.collaborators: a collaborator wants {one.examples} examples and retrieval.k is "
-                    f"{self.retrieval.k}; raise retrieval.k or lower examples"
+                    f"collaborate.collaborators: a collaborator wants {collaborator.examples} examples and "
+                    f"retrieval.k is {self.retrieval.k}; raise retrieval.k or lower examples"
                 )
         if not self.warmup.enabled and self.evolve.start_from == "warm":
             raise ValueError("evolve.start_from is warm and warmup.enabled is false")

@@ -199,9 +199,9 @@ def open_budget(config: Config, folder: RunFolder, elsewhere: float = 0.0) -> Bu
 
 def without_price(config: Config, price: Price | None) -> list[str]:
     """What the run pays and `price` does not have, by its names in `costs.prices`."""
-    needed = ["input", "output", "tuned_input", "tuned_output"] if config.backend.kind == "openai" else []
-    needed += ["training"] if config.training.kind == "hosted" else []
-    return [name for name in needed if price is None or getattr(price, name) is None]
+    names = ["input", "output", "tuned_input", "tuned_output"] if config.backend.kind == "openai" else []
+    names += ["training"] if config.training.kind == "hosted" else []
+    return [name for name in names if price is None or getattr(price, name) is None]
 
 
 def costs(folder: RunFolder) -> Costs:

@@ -31,8 +31,8 @@ class Ledger:
         self._uploaded = -EVERY
         self._is_due = False
         if path.exists():
-            own = _compacted(_own_entries(path))
-            write_text(self._file, "".join(json.dumps(entry) + "\n" for entry in own))
+            entries = _compacted(_own_entries(path))
+            write_text(self._file, "".join(json.dumps(entry) + "\n" for entry in entries))
             self._is_due = at_address(path)
         elif at_address(path):
             self._file.unlink(missing_ok=True)  # of another run that has been removed
@@ -55,9 +55,9 @@ class Ledger:
 
 def read_ledger(path: Path) -> Entries:
     """The charges of a run: those in a file, or at an address in the files of all machines."""
-    others = [each for each in path.parent.glob("costs-*.jsonl") if each.name != path.name] if at_address(path) else []
+    ledgers = [each for each in path.parent.glob("costs-*.jsonl") if each.name != path.name] if at_address(path) else []
     entries = _own_entries(path) if path.exists() else []
-    return entries + [entry for each in others for entry in _entries(each.read_bytes())]
+    return entries + [entry for ledger in ledgers for entry in _entries(ledger.read_bytes())]
 
 
 def _own_entries(path: Path) -> Entries:

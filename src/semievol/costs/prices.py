@@ -28,7 +28,7 @@ class Price:
         """The price of the batch mode."""
         names = ("input", "output", "tuned_input", "tuned_output")
         prices = {name: getattr(self, name) for name in names}
-        return replace(self, **{name: each and each * self.batch for name, each in prices.items()})
+        return replace(self, **{name: price and price * self.batch for name, price in prices.items()})
 
     def answering(self, weights: str) -> tuple[float | None, float | None]:
         """Of a prompt's and an answer's tokens, for the base model or one trained from it."""
@@ -74,13 +74,13 @@ def price_of(config: Config) -> Price | None:
     """
     answering = _listed(config.backend.service, config.model.name)
     training = _listed(config.recipe("evolve").hosted.service or config.backend.service, config.model.name)
-    given = {name: value for name, value in config.costs.prices.model_dump().items() if value is not None}
+    overrides = {name: value for name, value in config.costs.prices.model_dump().items() if value is not None}
     sources = dict.fromkeys(price.source for price in (answering, training) if price is not None)
-    if not given and not sources:
+    if not overrides and not sources:
         return None
     listed = replace(answering or Price(), training=training.training if training else None)
-    found = replace(listed, **given, source=", and ".join([*sources, *([OVERRIDDEN] if given else [])]))
-    return found.in_batches() if config.backend.service.mode == "batch" else found
+    price = replace(listed, **overrides, source=", and ".join([*sources, *([OVERRIDDEN] if overrides else [])]))
+    return price.in_batches() if config.backend.service.mode == "batch" else price
 
 
 def _listed(service: ServiceConfig, model: str) -> Price | None:

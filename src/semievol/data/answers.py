@@ -18,21 +18,21 @@ class Answers(Mapping[str, str | None]):
     """Row id -> answer, in the order they came; some 40 bytes a row, and each different answer once."""
 
     def __init__(self, pairs: Iterable[tuple[str, str | None]]) -> None:
-        ids, stream, known = [], iter(pairs), dict[str | None, int]()
+        ids, stream, answer_numbers = [], iter(pairs), dict[str | None, int]()
         self._codes = array("q")
         while batch := list(islice(stream, _BATCH)):
             ids.append(pa.array([id_ for id_, _ in batch], pa.string()))
-            self._codes.extend(known.setdefault(answer, len(known)) for _, answer in batch)
-        self._answers: list[str | None] = list(known)
+            self._codes.extend(answer_numbers.setdefault(answer, len(answer_numbers)) for _, answer in batch)
+        self._answers: list[str | None] = list(answer_numbers)
         self._ids = pa.chunked_array(ids, pa.string())
         unordered = hashes(self)
         self._order = np.argsort(unordered)
         self._hashes = unordered[self._order]
 
     def __getitem__(self, id_: str) -> str | None:
-        wanted = np.uint64(short_hash(id_))
-        at = int(self._hashes.searchsorted(wanted))
-        if at == len(self) or self._hashes[at] != wanted:
+        hash_ = np.uint64(short_hash(id_))
+        at = int(self._hashes.searchsorted(hash_))
+        if at == len(self) or self._hashes[at] != hash_:
             raise KeyError(id_)
         return self._answers[self._codes[int(self._order[at])]]
 

@@ -60,7 +60,7 @@ def options(value: Any) -> tuple[str, ...]:
     if not value:
         raise DataError("the options are an empty list")
     try:
-        return tuple(text(each) or ("None" if each != "" else "") for each in value)
+        return tuple(text(item) or ("None" if item != "" else "") for item in value)
     except DataError as error:
         raise DataError(f"one of the options {error}") from error
 
@@ -98,5 +98,5 @@ def _unquoted(item: str) -> str:
 
 def shown(value: Any) -> str:
     """The value for an error message, at most 60 characters of it."""
-    written = repr(value)
-    return written if len(written) <= 60 else f"{written[:57]}..."
+    printed = repr(value)
+    return printed if len(printed) <= 60 else f"{printed[:57]}..."

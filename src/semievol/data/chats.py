@@ -55,47 +55,47 @@ def chat_items(value: Any) -> Sequence[Any] | None:
         DataError: it looks like a chat and cannot be read as one.
     """
     if isinstance(value, list | tuple | Mapping):
-        found = items(value)
-        return found if not found or any(map(_is_turn, found)) else None
+        turns = items(value)
+        return turns if not turns or any(map(_is_turn, turns)) else None
     if not isinstance(value, str) or not value.lstrip().startswith(("[", "{", "array(")):
         return None
     if not (_MARK.search(value) and _MARK_SAID.search(value)):
         return None
     try:
-        found = items(value)
+        turns = items(value)
     except DataError as error:
         raise DataError(
             f"{shown(value)} looks like a chat, and is neither JSON nor what Python prints; write the turns as JSON"
         ) from error
-    return found if any(map(_is_turn, found)) else None
+    return turns if any(map(_is_turn, turns)) else None
 
 
-def question(found: Sequence[Any]) -> tuple[tuple[Message, ...], str]:
+def question(turns: Sequence[Any]) -> tuple[tuple[Message, ...], str]:
     """The earlier turns and the user's last one; an assistant's turn at the end is the answer, and is not read.
 
     Raises:
         DataError: there is no such turn, one is neither system's, user's nor assistant's, or one holds more than text.
     """
-    if found and _by_assistant(found[-1]):
-        found = found[:-1]
-    chat = [_turn(number, turn) for number, turn in enumerate(found, start=1)]
+    if turns and _by_assistant(turns[-1]):
+        turns = turns[:-1]
+    chat = [_turn(number, turn) for number, turn in enumerate(turns, start=1)]
     if not chat or chat[-1]["role"] != "user":
         ends = f"ends with a turn of the {chat[-1]['role']}" if chat else "is empty"
         raise DataError(f"the chat {ends}; a user's turn is expected before the answer")
     return tuple(chat[:-1]), chat[-1]["content"]
 
 
-def context(found: Sequence[Any]) -> tuple[Message, ...]:
+def context(turns: Sequence[Any]) -> tuple[Message, ...]:
     """All turns, where they are earlier ones; raises as `question`."""
-    return tuple(_turn(number, turn) for number, turn in enumerate(found, start=1))
+    return tuple(_turn(number, turn) for number, turn in enumerate(turns, start=1))
 
 
-def answer(found: Sequence[Any]) -> str:
+def answer(turns: Sequence[Any]) -> str:
     """What the assistant says at the end; empty where it says nothing. Raises as `question`."""
-    if not found or not _by_assistant(found[-1]):
+    if not turns or not _by_assistant(turns[-1]):
         return ""
-    silent = _first(found[-1], _SAID) is None and not (found[-1].get("tool_calls") or found[-1].get("function_call"))
-    return "" if silent else _turn(len(found), found[-1])["content"]
+    silent = _first(turns[-1], _SAID) is None and not (turns[-1].get("tool_calls") or turns[-1].get("function_call"))
+    return "" if silent else _turn(len(turns), turns[-1])["content"]
 
 
 def _by_assistant(turn: Any) -> bool:
@@ -128,18 +128,18 @@ def _turn(number: int, turn: Any) -> Message:
             f"{where} is a tool's or calls one, and tools are not supported; leave such rows out, or write what the "
             "tool said into the user's turn"
         )
-    who = _ROLES.get(name)
-    if who is None:
+    role = _ROLES.get(name)
+    if role is None:
         raise DataError(f"{where} is of {_first(turn, _SPEAKER)!r}; known are {', '.join(_ROLES)}")
     if any(turn[key] for key in _BEYOND & turn.keys()):
         raise DataError(f"{where} holds more than text, which is not supported")
-    said = _first(turn, _SAID)
-    if said is None:
-        raise DataError(f"{where}, the {who}'s, has no content")
-    if isinstance(said, list | tuple):  # OpenAI's content parts
-        said = "".join(_part(number, each) for each in said)
+    content = _first(turn, _SAID)
+    if content is None:
+        raise DataError(f"{where}, the {role}'s, has no content")
+    if isinstance(content, list | tuple):  # OpenAI's content parts
+        content = "".join(_part(number, part) for part in content)
     try:
-        return Message(role=who, content=text(said))
+        return Message(role=role, content=text(content))
     except DataError as error:
         raise DataError(f"{where} {error}") from error
 

@@ -33,9 +33,9 @@ class Overlap:
 
     def __str__(self) -> str:
         first, second = self.splits
-        named = ", ".join(f"{one} = {other}" for one, other in self.pairs)
-        more = ", ..." if self.rows > len(self.pairs) else ""
-        return f"{self.rows} {second} rows have a prompt of {first} rows ({named}{more})"
+        names = ", ".join(f"{id_} = {id_beside}" for id_, id_beside in self.pairs)
+        ellipsis = ", ..." if self.rows > len(self.pairs) else ""
+        return f"{self.rows} {second} rows have a prompt of {first} rows ({names}{ellipsis})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +49,10 @@ class Contradiction:
     """The ids of the first few: of the first row with the prompt, and of the one that contradicts it."""
 
     def __str__(self) -> str:
-        named = ", ".join(f"{one} and {other}" for one, other in self.pairs)
-        more = ", ..." if self.rows > len(self.pairs) else ""
+        names = ", ".join(f"{id_} and {id_beside}" for id_, id_beside in self.pairs)
+        ellipsis = ", ..." if self.rows > len(self.pairs) else ""
         have = "row has" if self.rows == 1 else "rows have"
-        return f"{self.rows} {self.split} {have} the prompt of another and a different answer ({named}{more})"
+        return f"{self.rows} {self.split} {have} the prompt of another and a different answer ({names}{ellipsis})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ class Report:
             for split, count in self.duplicates.items()
             if count
         ]
-        lines += [str(each) for each in (*self.contradictions, *self.overlaps)]
+        lines += [str(finding) for finding in (*self.contradictions, *self.overlaps)]
         lines += [f"no labeled row has the answer {answer!r}" for answer, count in self.answers.items() if not count]
         missing = [answer for answer, count in self.test_answers.items() if not count]
         if len(self.test_answers) - len(missing) == 1 and missing:
@@ -104,32 +104,32 @@ def examine(dataset: Dataset) -> Report:
     """The checks of loaded rows; nothing is refused here."""
     splits = _splits(dataset)
     prompts = {name: _prompts(examples) for name, examples in splits.items()}
-    closed = dataset.task.answers()
-    found = Counter(example.answer for example in dataset.labeled if example.answer is not None)
-    answers = _counted(dataset.labeled, closed)
-    bounded = closed is not None or any(example.options for example in dataset.labeled)
+    classes = dataset.task.answers()
+    counts = Counter(example.answer for example in dataset.labeled if example.answer is not None)
+    answers = _counted(dataset.labeled, classes)
+    bounded = classes is not None or any(example.options for example in dataset.labeled)
     return Report(
         rows={name: len(examples) for name, examples in splits.items()},
         answers=answers,
-        duplicates={name: len(repeated(each)) for name, each in prompts.items()},
+        duplicates={name: len(repeated(values)) for name, values in prompts.items()},
         contradictions=_contradictions(dataset, prompts),
-        test_answers=_counted(dataset.test, closed) if closed is not None and dataset.test else {},
+        test_answers=_counted(dataset.test, classes) if classes is not None and dataset.test else {},
         overlaps=_overlaps(splits, prompts, onto=("unlabeled", "test")),
         words={name: _quantiles(examples) for name, examples in splits.items() if examples},
         notes=(*dataset.task.notes(dataset.as_read), *_option_numbers(dataset), *_systems(splits)),
-        imbalance=max(found.values()) / min(found.values()) if bounded and found else None,
+        imbalance=max(counts.values()) / min(counts.values()) if bounded and counts else None,
     )
 
 
-def _counted(examples: Iterable[Example], closed: Sequence[str] | None) -> dict[str, int]:
+def _counted(examples: Iterable[Example], classes: Sequence[str] | None) -> dict[str, int]:
     """Answer -> rows, most frequent first, then labels of the closed set that no row has."""
-    found = Counter(example.answer for example in examples if example.answer is not None)
-    return dict(found.most_common()) | {label: 0 for label in closed or () if label not in found}
+    counts = Counter(example.answer for example in examples if example.answer is not None)
+    return dict(counts.most_common()) | {label: 0 for label in classes or () if label not in counts}
 
 
 def _option_numbers(dataset: Dataset) -> tuple[str, ...]:
     """A note, where labeled answers were read as numbers of options and none is that of the last."""
-    if any(each.options and each.answer == ascii_uppercase[len(each.options) - 1] for each in dataset.test):
+    if any(example.options and example.answer == ascii_uppercase[len(example.options) - 1] for example in dataset.test):
         return ()
     numbers = []
     for raw, example in zip(dataset.as_read, dataset.labeled, strict=False):
@@ -163,7 +163,7 @@ def _has_system(example: Example) -> bool:
 
 
 def _contradictions(dataset: Dataset, prompts: Mapping[str, Hashes]) -> tuple[Contradiction, ...]:
-    found = []
+    leaks = []
     for split, examples in (("labeled", dataset.labeled), ("test", dataset.test)):
         suspects = set(repeated(prompts[split]).tolist())
         first: dict[int, Example] = {}
@@ -173,8 +173,8 @@ def _contradictions(dataset: Dataset, prompts: Mapping[str, Hashes]) -> tuple[Co
             if before.answer != example.answer:
                 pairs.append((before.id, example.id))
         if pairs:
-            found.append(Contradiction(split, len(pairs), tuple(pairs[:_SHOWN])))
-    return tuple(found)
+            leaks.append(Contradiction(split, len(pairs), tuple(pairs[:_SHOWN])))
+    return tuple(leaks)
 
 
 def refuse_leaks(dataset: Dataset) -> None:
@@ -187,10 +187,10 @@ def refuse_leaks(dataset: Dataset) -> None:
     prompts = {name: _prompts(examples) for name, examples in splits.items()}
     leaks = _overlaps(splits, prompts, onto=("test",))
     if leaks:
-        found = "\n".join(f"  {leak}" for leak in leaks)
+        lines = "\n".join(f"  {leak}" for leak in leaks)
         raise DataError(
             "test prompts stand in the training rows, which makes the test look better than it is:\n"
-            f"{found}\n  Remove them from one side, or set data.allow_leaks to go on."
+            f"{lines}\n  Remove them from one side, or set data.allow_leaks to go on."
         )
 
 
@@ -203,16 +203,19 @@ def _overlaps(
 ) -> tuple[Overlap, ...]:
     """Of each split in `onto` with those before it."""
     names = list(splits)
-    pairs = [(one, other) for other in onto for one in names[: names.index(other)]]
-    return tuple(found for pair in pairs if (found := _overlap(pair, splits, prompts)).rows)
+    pairs = [(split, split_before) for split_before in onto for split in names[: names.index(split_before)]]
+    return tuple(overlap for pair in pairs if (overlap := _overlap(pair, splits, prompts)).rows)
 
 
 def _overlap(names: tuple[str, str], splits: Mapping[str, Sequence[Example]], prompts: Mapping[str, Hashes]) -> Overlap:
-    one, other = names
-    shared = np.flatnonzero(among(prompts[other], prompts[one]))
-    owners = [int(np.flatnonzero(prompts[one] == prompts[other][at])[0]) for at in shared[:_SHOWN]]
-    pairs = [(splits[one][owner].id, splits[other][int(at)].id) for owner, at in zip(owners, shared, strict=False)]
-    return Overlap(names, len(shared), tuple(pairs))
+    split, split_beside = names
+    positions = np.flatnonzero(among(prompts[split_beside], prompts[split]))
+    owners = [int(np.flatnonzero(prompts[split] == prompts[split_beside][at])[0]) for at in positions[:_SHOWN]]
+    pairs = [
+        (splits[split][owner].id, splits[split_beside][int(at)].id)
+        for owner, at in zip(owners, positions, strict=False)
+    ]
+    return Overlap(names, len(positions), tuple(pairs))
 
 
 def _prompts(examples: Iterable[Example]) -> Hashes:
@@ -227,4 +230,4 @@ def _plain(example: Example) -> str:
 
 def _quantiles(examples: Iterable[Example]) -> tuple[float, ...]:
     lengths = np.fromiter((len(example.prompt.split()) for example in examples), np.int32)
-    return tuple(float(each) for each in np.quantile(lengths, QUANTILES))
+    return tuple(float(quantile) for quantile in np.quantile(lengths, QUANTILES))

@@ -29,21 +29,21 @@ class Choices:
 
 
 @lru_cache(maxsize=32)  # asked for every row
-def choice_columns(named: str | tuple[str, ...] | None, there: tuple[str, ...]) -> tuple[str, ...]:
+def choice_columns(configured: str | tuple[str, ...] | None, columns: tuple[str, ...]) -> tuple[str, ...]:
     """The columns that hold options: those that are named, or `A`, `B`, ... where the one that is named is missing.
 
     A name that is like that of a column is taken for a slip.
     """
-    if named is None:
+    if configured is None:
         return ()
-    if isinstance(named, tuple):
-        return named
-    if named not in there and not difflib.get_close_matches(named, there, n=1):
+    if isinstance(configured, tuple):
+        return configured
+    if configured not in columns and not difflib.get_close_matches(configured, columns, n=1):
         for alphabet in (ascii_uppercase, ascii_lowercase):
-            letters = tuple(takewhile(lambda letter: letter in there, alphabet))
+            letters = tuple(takewhile(lambda letter: letter in columns, alphabet))
             if len(letters) > 1:
                 return letters
-    return (named,)
+    return (configured,)
 
 
 def choices(columns: Sequence[str], cells: Cells) -> Choices:
@@ -60,7 +60,7 @@ def choices(columns: Sequence[str], cells: Cells) -> Choices:
     return Choices(texts, () if all(len(column) == 1 for column in columns) else tuple(columns))
 
 
-def lettered_answer(answer: str, found: Choices, first: Literal[0, 1] | None) -> str:
+def lettered_answer(answer: str, choices: Choices, first: Literal[0, 1] | None) -> str:
     """The answer; as a letter, where it is the name of an option or, with `first` set, its number.
 
     Args:
@@ -72,15 +72,15 @@ def lettered_answer(answer: str, found: Choices, first: Literal[0, 1] | None) ->
     number = _NUMBER.fullmatch(answer) if first is not None else None
     if number is not None and first is not None:
         at = int(number[1]) - first
-        if not 0 <= at < min(len(found.texts), len(ascii_uppercase)):
+        if not 0 <= at < min(len(choices.texts), len(ascii_uppercase)):
             raise DataError(
-                f"answer {answer.strip()!r} is not one of the {len(found.texts)} options, counted from {first} "
+                f"answer {answer.strip()!r} is not one of the {len(choices.texts)} options, counted from {first} "
                 "(data.answer_index)"
             )
         return ascii_uppercase[at]
     name = answer.strip()
-    if name in found.names[: len(ascii_uppercase)]:
-        return ascii_uppercase[found.names.index(name)]
+    if name in choices.names[: len(ascii_uppercase)]:
+        return ascii_uppercase[choices.names.index(name)]
     return answer
 
 
@@ -91,8 +91,8 @@ def _in_cell(value: Any) -> Choices:
             value = literal(value)
         except ValueError as error:
             raise DataError(f"the options are {shown(value)}, which cannot be read; write JSON") from error
-    if isinstance(value, list | tuple) and value and all(isinstance(each, Mapping) for each in value):
-        return _named([_under(each, _LABELS) for each in value], [_under(each, _TEXTS) for each in value])
+    if isinstance(value, list | tuple) and value and all(isinstance(item, Mapping) for item in value):
+        return _named([_under(item, _LABELS) for item in value], [_under(item, _TEXTS) for item in value])
     if not isinstance(value, Mapping):
         return Choices(options(value))
     texts, labels = _under(value, _TEXTS), _under(value, _LABELS)
@@ -123,17 +123,17 @@ def _named(labels: Sequence[Any], texts: Sequence[Any]) -> Choices:
     )
 
 
-def _filled(found: Mapping[str, Any]) -> tuple[str, ...]:
+def _filled(texts: Mapping[str, Any]) -> tuple[str, ...]:
     """The texts up to the last that is there."""
-    names = list(found)
-    while names and found[names[-1]] is None:
+    names = list(texts)
+    while names and texts[names[-1]] is None:
         names.pop()
     if not names:
         raise DataError("the options are empty")
     for name in names:
-        if found[name] is None:
+        if texts[name] is None:
             raise DataError(f"option {name!r} is empty, and a later one is not")
-    return options([found[name] for name in names])
+    return options([texts[name] for name in names])
 
 
 _OBJECTS = ("{'", '{"', "[{", "{0", "{1")

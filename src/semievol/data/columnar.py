@@ -47,9 +47,9 @@ def arrow(path: Path, name: str) -> Table:
 
     def batches(columns: list[str]) -> Iterator[Any]:
         reader = opened()
-        counted = hasattr(reader, "num_record_batches")
-        whole = (reader.get_batch(n) for n in range(reader.num_record_batches)) if counted else iter(reader)
-        for batch in whole:
+        is_file = hasattr(reader, "num_record_batches")
+        batches = (reader.get_batch(n) for n in range(reader.num_record_batches)) if is_file else iter(reader)
+        for batch in batches:
             for start in range(0, batch.num_rows, _TOGETHER):
                 yield batch.slice(start, _TOGETHER).select(columns)
 
@@ -61,19 +61,19 @@ def _table(name: str, kind: str, schema: Callable[[], Any], batches: Callable[[l
 
     try:
         with readable(name):
-            found = schema()
+            arrow_schema = schema()
     except pa.ArrowException as error:
         raise DataError(f"{name}: not {'an' if kind[0] == 'A' else 'a'} {kind} file: {error}") from error
-    columns = tuple(found.names)
-    classes = _classes(found.metadata or {})
+    columns = tuple(arrow_schema.names)
+    classes = _classes(arrow_schema.metadata or {})
 
-    def rows(wanted: Collection[str]) -> Iterator[Row]:
+    def rows(names: Collection[str]) -> Iterator[Row]:
         index = 0
-        taken = [each for each in columns if each in wanted]
+        columns_read = [column for column in columns if column in names]
         try:
-            for batch in batches(taken):
+            for batch in batches(columns_read):
                 # A batch without columns has no rows for `to_pylist`.
-                for cells in batch.to_pylist() if taken else ({} for _ in range(batch.num_rows)):
+                for cells in batch.to_pylist() if columns_read else ({} for _ in range(batch.num_rows)):
                     yield Row(index, with_class_names(cells, classes))
                     index += 1
         except (pa.ArrowException, OSError) as error:
@@ -84,12 +84,12 @@ def _table(name: str, kind: str, schema: Callable[[], Any], batches: Callable[[l
 
 def with_class_names(cells: Mapping[str, Any], classes: Mapping[str, list[str]]) -> Mapping[str, Any]:
     """The cells with the names of their classes in place of their numbers; -1 is a class that is not known."""
-    named = {
+    label_names = {
         column: names[number] if 0 <= number < len(names) else None if number == -1 else number
         for column, names in classes.items()
         if isinstance(number := cells.get(column), int)
     }
-    return {**cells, **named} if named else cells
+    return {**cells, **label_names} if label_names else cells
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:

@@ -52,11 +52,11 @@ def delimited(path: Path, name: str, dialect: Dialect, *, usual: Literal[",", "\
     columns = tuple(header[0][1])
     records.columns = len(columns)
 
-    def rows(wanted: Collection[str]) -> Iterator[Row]:
-        for column in wanted:
+    def rows(names: Collection[str]) -> Iterator[Row]:
+        for column in names:
             if columns.count(column) > 1:
                 raise DataError(f"{name}: the column {column!r} stands there {columns.count(column)} times; rename one")
-        positions = [(column, at) for at, column in enumerate(columns) if column in wanted]
+        positions = [(column, at) for at, column in enumerate(columns) if column in names]
         body = itertools.islice(records.read(), len(header), None)
         filled = ((line, record) for line, record in body if record)
         for index, (line, record) in enumerate(filled):
@@ -111,33 +111,35 @@ class _Records:
                 )
             yield start, record
 
-    def _are_rows(self, taken: list[str]) -> bool:
+    def _are_rows(self, lines: list[str]) -> bool:
         """Whether the lines of one record of a table of tabs have a whole row's cells each."""
         return (
             self._quotes is None
             and self._separator == "\t"
             and self.columns > 1
-            and all(line.count("\t") == self.columns - 1 for line in taken)
+            and all(line.count("\t") == self.columns - 1 for line in lines)
         )
 
 
-def _remembered(given: Iterator[str], taken: list[str]) -> Iterator[str]:
-    for line in given:
-        taken.append(line)
+def _remembered(stream: Iterator[str], lines: list[str]) -> Iterator[str]:
+    for line in stream:
+        lines.append(line)
         yield line
 
 
 def _separator(path: Path, name: str, dialect: Dialect, usual: str) -> tuple[int, str]:
     """How many lines stand before the column names, and what stands between cells."""
     first = next(iter(lines(path, name)), "").rstrip("\r\n")
-    said = first[4:] if first.lower().startswith("sep=") and len(first) == 5 else None  # Excel's
-    before = int(said is not None)
-    if dialect.separator is not None or said is not None:
-        return before, dialect.separator or said or usual
+    separator = first[4:] if first.lower().startswith("sep=") and len(first) == 5 else None  # Excel's
+    before = int(separator is not None)
+    if dialect.separator is not None or separator is not None:
+        return before, dialect.separator or separator or usual
     if usual == ",":
-        for other in filter(first.__contains__, _SEPARATORS):
-            if _cells(path, name, ",", dialect.quotes)[:1] == [1] and _agree(_cells(path, name, other, dialect.quotes)):
-                return 0, other
+        for separator in filter(first.__contains__, _SEPARATORS):
+            if _cells(path, name, ",", dialect.quotes)[:1] == [1] and _agree(
+                _cells(path, name, separator, dialect.quotes)
+            ):
+                return 0, separator
     return 0, usual
 
 

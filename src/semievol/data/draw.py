@@ -43,6 +43,6 @@ class Ranks:
         if end > len(ranks):
             beside = f" beside the {self.skip} of other splits" if self.skip else ""
             raise DataError(f"{name}: {self.take} rows are asked for{beside}, and there are {len(ranks)}")
-        drawn = np.zeros(len(ranks), dtype=bool)
-        drawn[np.argsort(ranks, kind="stable")[self.skip : end]] = True
-        return compress(rows(wanted), drawn)
+        is_drawn = np.zeros(len(ranks), dtype=bool)
+        is_drawn[np.argsort(ranks, kind="stable")[self.skip : end]] = True
+        return compress(rows(wanted), is_drawn)

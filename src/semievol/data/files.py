@@ -55,9 +55,9 @@ def _json_lines(path: Path, name: str) -> Table:
                 raise DataError(f"{name} line {number}: {type(value).__name__} where an object is expected")
             yield number, value
 
-    def rows(wanted: Collection[str]) -> Iterator[Row]:
+    def rows(names: Collection[str]) -> Iterator[Row]:
         for index, (line, value) in enumerate(objects()):
-            yield Row(index, {key: cell for key, cell in value.items() if key in wanted}, line)
+            yield Row(index, {key: cell for key, cell in value.items() if key in names}, line)
 
     def keys(limit: int | None = None) -> tuple[str, ...]:
         return _keys(name, (value for _, value in itertools.islice(objects(), limit)))
@@ -77,13 +77,13 @@ def _json(path: Path, name: str) -> Table:
     objects = value.get("data") if isinstance(value, dict) else value
     if not isinstance(objects, list):
         raise DataError(f'{name}: a list of objects is expected, or {{"data": [...]}}')
-    for index, each in enumerate(objects):
-        if not isinstance(each, dict):
-            raise DataError(f"{name} row {index + 1}: {type(each).__name__} where an object is expected")
+    for index, object_ in enumerate(objects):
+        if not isinstance(object_, dict):
+            raise DataError(f"{name} row {index + 1}: {type(object_).__name__} where an object is expected")
 
-    def rows(wanted: Collection[str]) -> Iterator[Row]:
-        for index, each in enumerate(objects):
-            yield Row(index, {key: cell for key, cell in each.items() if key in wanted})
+    def rows(names: Collection[str]) -> Iterator[Row]:
+        for index, object_ in enumerate(objects):
+            yield Row(index, {key: cell for key, cell in object_.items() if key in names})
 
     return Table(name, _keys(name, iter(objects)), rows)
 

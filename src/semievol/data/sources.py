@@ -68,30 +68,30 @@ def resolve(option: str, given: str | tuple[str, ...]) -> Source:
     listed = (given,) if isinstance(given, str) else given
     if not listed:
         raise DataError(f"{option}: the list of sources is empty")
-    here, elsewhere, missing = [], [], []
-    for each in listed:
-        if unset := unset_variables(each):
-            missing.append(f"{each} ({', '.join(unset)} is not set in the environment)")
+    local, elsewhere, missing = [], [], []
+    for part in listed:
+        if unset := unset_variables(part):
+            missing.append(f"{part} ({', '.join(unset)} is not set in the environment)")
             continue
-        expanded = os.path.expandvars(each)
+        expanded = os.path.expandvars(part)
         if expanded.startswith(_REMOTE):
             elsewhere.append(expanded)
-        elif found := _files(option, Path(expanded).expanduser()):
-            here.append((expanded, found))
+        elif paths_found := _files(option, Path(expanded).expanduser()):
+            local.append((expanded, paths_found))
         else:
-            missing.append(f"{each}{_nearest(Path(expanded).expanduser())}")
-    if missing and (here or not elsewhere):
-        are = f"; {', '.join(name for name, _ in here)} {'is' if len(here) == 1 else 'are'} there" if here else ""
+            missing.append(f"{part}{_nearest(Path(expanded).expanduser())}")
+    if missing and (local or not elsewhere):
+        are = f"; {', '.join(name for name, _ in local)} {'is' if len(local) == 1 else 'are'} there" if local else ""
         raise DataError(f"{option}: no such file: {'; '.join(missing)}{are}")
-    if not here:
+    if not local:
         return Source(tuple(elsewhere), tuple(elsewhere), _named(elsewhere))
-    paths = [path for _, found in here for path in found]
+    paths = [path for _, part_paths in local for path in part_paths]
     kinds = {_kind(path) for path in paths}
-    if len(kinds) > 1 and len(paths) > len(here):
+    if len(kinds) > 1 and len(paths) > len(local):
         raise DataError(f"{option}: files of several kinds, {', '.join(sorted(kinds))}; name a pattern such as *.csv")
-    names = [name for name, _ in here]
-    shown = names if len(paths) > 1 else [str(paths[0])]
-    return Source(tuple(map(str, paths)), tuple(str(path.resolve()) for path in paths), _named(shown))
+    names = [name for name, _ in local]
+    names_of_files = names if len(paths) > 1 else [str(paths[0])]
+    return Source(tuple(map(str, paths)), tuple(str(path.resolve()) for path in paths), _named(names_of_files))
 
 
 def _named(names: Sequence[str]) -> str:
@@ -107,8 +107,8 @@ def _files(option: str, path: Path) -> list[Path]:
     if not _PATTERN.search(str(path)):
         return []
     root = Path(path.anchor)
-    found = root.glob(str(path.relative_to(root)))
-    return sorted((each for each in found if each.is_file() and not each.name.startswith(".")), key=_natural)
+    matches = root.glob(str(path.relative_to(root)))
+    return sorted((path for path in matches if path.is_file() and not path.name.startswith(".")), key=_natural)
 
 
 def _in_folder(option: str, folder: Path) -> list[Path]:
@@ -124,13 +124,13 @@ def _in_folder(option: str, folder: Path) -> list[Path]:
         raise DataError(
             f"{option}: {folder} holds the splits {', '.join(splits)}; name one, as in {folder}/{splits[0]}"
         )
-    found = sorted(
-        (each for each in folder.iterdir() if each.is_file() and each.name[0] not in "._" and kind_of(each) in KINDS),
+    files = sorted(
+        (path for path in folder.iterdir() if path.is_file() and path.name[0] not in "._" and kind_of(path) in KINDS),
         key=_natural,
     )
-    if not found:
+    if not files:
         raise DataError(f"{option}: {folder} is a folder that holds no table; known are {', '.join(KINDS)}")
-    return found
+    return files
 
 
 def _saved(folder: Path, name: str) -> Table:
@@ -138,7 +138,7 @@ def _saved(folder: Path, name: str) -> Table:
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     if state.get("_indices_files"):
         raise DataError(f"{name}: was saved with a selection of rows; call flatten_indices() before save_to_disk")
-    files = [folder / each["filename"] for each in state.get("_data_files", [])]
+    files = [folder / entry["filename"] for entry in state.get("_data_files", [])]
     if not files:
         raise DataError(f"{name}: is empty")
     return joined([arrow(file, f"{name}/{file.name}") for file in files], name)
@@ -155,6 +155,6 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _nearest(path: Path) -> str:
-    siblings = [each.name for each in path.parent.iterdir()] if path.parent.is_dir() else []
+    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
     near = difflib.get_close_matches(path.name, siblings, n=1)
     return f" (there is {near[0]})" if near else ""

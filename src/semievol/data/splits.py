@@ -67,15 +67,15 @@ class Split:
 
     def require(self, answers: Layout | None) -> Iterable[str]:
         """The columns that must be there, after a check that they are."""
-        named = self.config.columns
+        columns = self.config.columns
         required = dict.fromkeys(self.layout.prompt_columns, f"data.layout {self.layout.name}")
         if self.layout.name == "columns":
-            required[named.prompt] = "data.columns.prompt"
+            required[columns.prompt] = "data.columns.prompt"
         for part in ("id", "category"):
-            column = getattr(named, part)
+            column = getattr(columns, part)
             if column is not None:
                 required[column] = f"data.columns.{part}"
-        for column in choice_columns(named.options, self.table.columns):
+        for column in choice_columns(columns.options, self.table.columns):
             required[column] = "data.columns.options"
         if answers is not None:
             required.setdefault(answers.answer_column, answers.answer_option)
@@ -92,19 +92,19 @@ class Split:
         Raises:
             DataError: the row cannot be used.
         """
-        named = self.config.columns
+        columns = self.config.columns
         context, prompt = self.layout.prompt(row.cells)
         if not prompt.strip():
             raise DataError("the prompt is empty")
-        identity = unnamed if named.id is None else _cell(row, named.id)
+        identity = unnamed if columns.id is None else _cell(row, columns.id)
         if not identity:
-            raise DataError(f"the id in {named.id!r} is empty")
+            raise DataError(f"the id in {columns.id!r} is empty")
         return Example(
             id=identity,
             prompt=_first_words(prompt, self.config.max_prompt_words),
             options=self._choices(row).texts,
             context=context,
-            category=None if named.category is None else _cell(row, named.category) or None,
+            category=None if columns.category is None else _cell(row, columns.category) or None,
         )
 
 
@@ -166,10 +166,10 @@ def _divided(data: DataConfig, sources: dict[SplitName, Source]) -> list[SplitNa
 def _where(table: Table, column: str, *, blank: bool) -> Table:
     """The rows that have no answer in a column, or those that have one."""
 
-    def rows(wanted: Collection[str]) -> Iterator[Row]:
-        for row in table.rows({*wanted, column}):
+    def rows(names: Collection[str]) -> Iterator[Row]:
+        for row in table.rows({*names, column}):
             if _is_blank(row.cells.get(column)) == blank:
-                unasked = column not in wanted and column in row.cells
+                unasked = column not in names and column in row.cells
                 yield replace(row, cells={k: v for k, v in row.cells.items() if k != column}) if unasked else row
 
     return replace(table, rows=rows)
@@ -187,22 +187,22 @@ def _ranks(data: DataConfig, sources: dict[SplitName, Source]) -> dict[SplitName
     divided = _divided(data, sources)
     for name, source in sources.items():
         skip = 0
-        for earlier, taken in ranks.items():
+        for earlier, earlier_ranks in ranks.items():
             if sources[earlier].identities != source.identities:
-                if shared := set(sources[earlier].identities) & set(source.identities):
+                if common := set(sources[earlier].identities) & set(source.identities):
                     raise DataError(
-                        f"data.{earlier} and data.{name} share {min(shared)}, and each has other files beside it; "
+                        f"data.{earlier} and data.{name} share {min(common)}, and each has other files beside it; "
                         "name the same files in both, or none twice"
                     )
                 continue
             if name in divided and name == "unlabeled":
                 continue
-            if taken.take is None:
+            if earlier_ranks.take is None:
                 raise DataError(
                     f"data.{earlier} and data.{name} are one source, {source.name}; set data.{earlier}_rows, so that "
                     f"rows are left for data.{name}"
                 )
-            skip += taken.take
+            skip += earlier_ranks.take
         ranks[name] = Ranks(skip, getattr(data, f"{name}_rows"))
     return ranks
 

@@ -124,7 +124,7 @@ _encode = json.JSONEncoder(sort_keys=True).encode
 
 
 def _columns(examples: Sequence[Example]) -> pa.RecordBatch:
-    columns = [pa.array([getattr(each, field.name) for each in examples], field.type) for field in SCHEMA]
+    columns = [pa.array([getattr(example, field.name) for example in examples], field.type) for field in SCHEMA]
     return pa.record_batch(columns, schema=SCHEMA)
 
 

@@ -67,9 +67,9 @@ def lines(path: Path, name: str) -> Iterator[str]:
     """
     with readable(name), open_bytes(path) as stream:
         first = stream.peek(_SEEN)[:_SEEN]
-        for magic, what in _NO_TEXT:
+        for magic, description in _NO_TEXT:
             if first.startswith(magic):
-                raise DataError(f"{name}: is {what}")
+                raise DataError(f"{name}: is {description}")
         encoding = _encoding(first)
         alone = _ends_with_returns(first, encoding)
         if encoding == "utf-8" and not alone:
@@ -105,13 +105,13 @@ def _encoding(first: bytes) -> str:
         if first.startswith(mark):
             return encoding
     even, odd = first[0::2], first[1::2]
-    for zeros, others, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
-        if len(first) > 3 and zeros.count(0) > 0.4 * len(zeros) and not others.count(0):
+    for zeros, zeros_elsewhere, encoding in ((odd, even, "utf-16-le"), (even, odd, "utf-16-be")):
+        if len(first) > 3 and zeros.count(0) > 0.4 * len(zeros) and not zeros_elsewhere.count(0):
             return encoding
     return "utf-8"
 
 
 def _ends_with_returns(first: bytes, encoding: str) -> bool:
     r"""Whether lines end with `\r` alone, as those of old Macs."""
-    seen = first.decode(encoding, errors="ignore")
-    return "\r" in seen[:-1] and "\n" not in seen  # the last one may be half of a line end that is cut there
+    text = first.decode(encoding, errors="ignore")
+    return "\r" in text[:-1] and "\n" not in text  # the last one may be half of a line end that is cut there

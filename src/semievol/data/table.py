@@ -62,8 +62,8 @@ class Table:
             return
         near = difflib.get_close_matches(column, columns, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        known = ", ".join(map(repr, columns))
-        raise DataError(f"{self.name}: no column {column!r} ({option}); the columns are {known}.{hint}")
+        names = ", ".join(map(repr, columns))
+        raise DataError(f"{self.name}: no column {column!r} ({option}); the columns are {names}.{hint}")
 
 
 def joined(tables: Sequence[Table], name: str) -> Table:
@@ -74,11 +74,11 @@ def joined(tables: Sequence[Table], name: str) -> Table:
     if len(tables) == 1:
         return tables[0]
 
-    def rows(wanted: Collection[str]) -> Iterator[Row]:
+    def rows(names: Collection[str]) -> Iterator[Row]:
         before = 0
         for table in tables:
             count = 0
-            for row in table.rows(wanted):
+            for row in table.rows(names):
                 count = row.index + 1
                 yield replace(row, index=before + row.index, part=f"{table.name} row {count}")
             before += count
@@ -91,7 +91,7 @@ def joined(tables: Sequence[Table], name: str) -> Table:
 
 
 def _together(columns: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(column for each in columns for column in each))
+    return tuple(dict.fromkeys(column for names_of_part in columns for column in names_of_part))
 
 
 @contextmanager

@@ -33,9 +33,9 @@ def trained_task(config: Config, folder: RunFolder) -> tuple[Task, str]:
         DataError: it has to be read and cannot be.
     """
     if folder.task_path.exists():
-        kept = read_json(folder.task_path)
-        if kept["task"] == config.task.model_dump(mode="json"):
-            return open_task(config.task, [_example(fields) for fields in kept["labeled"]]), kept["layout"]
+        content = read_json(folder.task_path)
+        if content["task"] == config.task.model_dump(mode="json"):
+            return open_task(config.task, [_example(fields) for fields in content["labeled"]]), content["layout"]
     return load(config).task, layout_of(config.data, open_splits(config)["labeled"].table).name
 
 

@@ -33,16 +33,16 @@ def template_notes(config: Config, dataset: Dataset) -> Iterator[str]:
         )
 
 
-def _marked(dataset: Dataset, marks: Callable[[Sequence[Message]], list[str]], what: str) -> Iterator[str]:
-    found: Counter[str] = Counter()
+def _marked(dataset: Dataset, marks: Callable[[Sequence[Message]], list[str]], consequence: str) -> Iterator[str]:
+    counts: Counter[str] = Counter()
     rows = 0
     for example in chain(dataset.labeled, dataset.unlabeled, dataset.test):
-        if here := set(marks(dataset.task.messages(example))):
+        if marks_of_row := set(marks(dataset.task.messages(example))):
             rows += 1
-            found.update(here)
+            counts.update(marks_of_row)
     if rows:
-        shown = ", ".join(mark for mark, _ in found.most_common(3))
-        yield f"the text of {rows} rows spells out a control token ({shown}); {what}"
+        names = ", ".join(mark for mark, _ in counts.most_common(3))
+        yield f"the text of {rows} rows spells out a control token ({names}); {consequence}"
 
 
 def _spelled(messages: Sequence[Message]) -> list[str]:

@@ -75,9 +75,9 @@ def show(console: TextConsole, checked: Checked) -> None:
     show_plan(console, plan)
 
 
-def show_plan(console: TextConsole, plan: Estimate, what: str = "the run") -> None:
+def show_plan(console: TextConsole, plan: Estimate, title: str = "the run") -> None:
     """Prints what will be done."""
-    console.print(_plan_table(plan, what))
+    console.print(_plan_table(plan, title))
     for note in plan.notes:
         console.print(f"note: {note}")
 
@@ -89,8 +89,8 @@ def _plan_table(plan: Estimate, what: str) -> Table:
     sums += [f"${plan.dollars:.2f}"] if plan.dollars is not None else []
     title = f"What {what} will do, at most{': ' if sums else ''}{', '.join(sums)}"
     table = Table("stage", "rows or requests", "prompt tokens", "steps", title=title, title_justify="left")
-    for heading, shown in (("answer tokens", priced), ("time", timed), ("$", priced)):
-        if shown:
+    for heading, is_shown in (("answer tokens", priced), ("time", timed), ("$", priced)):
+        if is_shown:
             table.add_column(heading)
     for step in plan.steps:
         cells = [step.stage, f"{step.requests:,}", f"{step.tokens:,}", f"{step.steps:,}" if step.steps else ""]
@@ -103,8 +103,8 @@ def _plan_table(plan: Estimate, what: str) -> Table:
 
 def _histogram(report: Report) -> str:
     items = list(report.answers.items())
-    shown = ", ".join(f"{_short(answer)} {count}" for answer, count in items[:SHOWN_ANSWERS])
-    return shown + (f", ... {len(items) - SHOWN_ANSWERS} more" if len(items) > SHOWN_ANSWERS else "")
+    histogram = ", ".join(f"{_short(answer)} {count}" for answer, count in items[:SHOWN_ANSWERS])
+    return histogram + (f", ... {len(items) - SHOWN_ANSWERS} more" if len(items) > SHOWN_ANSWERS else "")
 
 
 def _short(text: str) -> str:

@@ -26,10 +26,10 @@ def decided(config: Config, folder: RunFolder, executor: Executor, reporter: Rep
 
 def with_lengths(config: Config, dataset: Dataset, folder: RunFolder, executor: Executor, reporter: Reporter) -> Config:
     """The config with a number for `collaborate.max_tokens: auto`, which `run.json` keeps."""
-    known = fitted(config, dataset, executor, reporter)
-    if known is not config:
-        folder.write_facts({**folder.facts(), "max_tokens": known.longest})
-    return known
+    with_number = fitted(config, dataset, executor, reporter)
+    if with_number is not config:
+        folder.write_facts({**folder.facts(), "max_tokens": with_number.longest})
+    return with_number
 
 
 def pinned(config: Config, folder: RunFolder, executor: Executor, reporter: Reporter) -> Config:

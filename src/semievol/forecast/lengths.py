@@ -55,12 +55,12 @@ def cut_note(config: Config, dataset: Dataset) -> Iterator[str]:
     }
     if not set_by_hand:  # `auto` fits them all
         return
-    found = token_counts(config, [dataset.task.response(example) for example in dataset.labeled])
+    counts = token_counts(config, [dataset.task.response(example) for example in dataset.labeled])
     for option, most in set_by_hand.items():
-        if longer := sum(count >= most for count in found):
+        if longer := sum(count >= most for count in counts):
             yield (
-                f"{longer} of {len(found)} labeled answers are longer than {option}, {most} tokens with the end of the "
-                f"turn, and would be cut; {'set it to auto' if option.startswith('collaborate') else 'raise it'}"
+                f"{longer} of {len(counts)} labeled answers are longer than {option}, {most} tokens with the end of "
+                f"the turn, and would be cut; {'set it to auto' if option.startswith('collaborate') else 'raise it'}"
             )
 
 

@@ -130,19 +130,19 @@ def _require_selection(config: Config, dataset: Dataset) -> None:
 
 def _most_shown(config: Config, dataset: Dataset, stages: Collection[str]) -> int:
     """The most retrieved examples that a prompt shows."""
-    shown = [0]
+    numbers_shown = [0]
     if "collaborate" in stages and config.evolve.enabled and dataset.unlabeled:
-        shown += [one.examples for one in collaborators(config)]
+        numbers_shown += [collaborator.examples for collaborator in collaborators(config)]
     if "evaluate" in stages and dataset.test:
-        shown.append(config.evaluate.examples)
-    return max(shown)
+        numbers_shown.append(config.evaluate.examples)
+    return max(numbers_shown)
 
 
-def _require_embedder(config: Config, needed: bool) -> None:
+def _require_embedder(config: Config, is_needed: bool) -> None:
     """Nothing, if the embedder is no folder, or one that is there; an address is asked when it is loaded."""
     source = config.retrieval.embedder
     place = expanded(source)
-    if needed and place.startswith((".", "/")) and not Path(place).is_dir():
+    if is_needed and place.startswith((".", "/")) and not Path(place).is_dir():
         raise ConfigError(f"retrieval.embedder: no folder {source}")
 
 

@@ -42,8 +42,8 @@ class Estimate:
     @property
     def seconds(self) -> float | None:
         """The estimate for all of it, without the stages of which there is no telling."""
-        known = [step.seconds for step in self.steps if step.seconds is not None]
-        return sum(known) if known else None
+        seconds = [step.seconds for step in self.steps if step.seconds is not None]
+        return sum(seconds) if seconds else None
 
     @property
     def dollars(self) -> float | None:
@@ -77,12 +77,12 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
         price = price_at_services(config, backend)
         steps = by_stage(list(work(config, sizes_of(lengths, dataset, backend), price)))
         steps = timed(steps, config, backend, prompt_rate(config, dataset, backend) if measure else None)
-        everything = np.sort(np.concatenate(list(lengths.values())))
-        middle = int(everything[len(everything) // 2]) if len(everything) else 0
-        longest = int(everything[-1]) if len(everything) else 0
-        shown = max((one.examples for one in collaborators(config)), default=0)
+        all_lengths = np.sort(np.concatenate(list(lengths.values())))
+        middle = int(all_lengths[len(all_lengths) // 2]) if len(all_lengths) else 0
+        longest = int(all_lengths[-1]) if len(all_lengths) else 0
+        most_examples = max((collaborator.examples for collaborator in collaborators(config)), default=0)
         with_examples = int(lengths["unlabeled"].max(initial=0))
-        with_examples += int(np.sort(lengths["labeled"])[-shown:].sum()) if shown else 0
+        with_examples += int(np.sort(lengths["labeled"])[-most_examples:].sum()) if most_examples else 0
         notes = tuple(notes_on(config, backend, price, steps))
         return Plan(tuple(steps), notes, (middle, longest), with_examples, backend.max_length())
     finally:
@@ -96,7 +96,7 @@ def price_at_services(config: Config, backend: Backend) -> Price | None:
 
 def sizes_of(lengths: Mapping[str, Lengths], dataset: Dataset, backend: Backend) -> Sizes:
     """The sizes of the data whose prompts have these lengths."""
-    splits = {name: Prompts(len(found), int(found.sum())) for name, found in lengths.items()}
+    splits = {name: Prompts(len(tokens), int(tokens.sum())) for name, tokens in lengths.items()}
     return Sizes(**splits, response=_response_tokens(dataset, backend))
 
 
@@ -156,9 +156,9 @@ def _response_tokens(dataset: Dataset, backend: Backend) -> float:
     """Mean tokens of the labeled rows' responses; those of pseudo-labels are taken to be as long."""
     total = 0
     for example in dataset.labeled:
-        asked = Request(example.id, dataset.task.messages(example), "base")
-        answered = dataclasses.replace(asked, response=dataset.task.response(example))
-        total += backend.prompt_tokens(answered) - backend.prompt_tokens(asked)
+        request = Request(example.id, dataset.task.messages(example), "base")
+        scored = dataclasses.replace(request, response=dataset.task.response(example))
+        total += backend.prompt_tokens(scored) - backend.prompt_tokens(request)
     return total / max(len(dataset.labeled), 1)
 
 

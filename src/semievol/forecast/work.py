@@ -74,10 +74,10 @@ def work(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
             break
         yield from _collaborating(config, labeled, unlabeled, price, number)
         yield _justifying(config, unlabeled, sizes.response, price, number)
-        kept = unlabeled.share(config.select.theta if config.select.enabled else 1.0)
-        rows = labeled + kept if config.evolve.include_labeled else kept
+        selected = unlabeled.share(config.select.theta if config.select.enabled else 1.0)
+        rows = labeled + selected if config.evolve.include_labeled else selected
         yield _training("evolve", config, rows, sizes.response, price, number)
-        labeled, unlabeled = labeled + kept, unlabeled - kept
+        labeled, unlabeled = labeled + selected, unlabeled - selected
     if sizes.test.rows:
         yield from _evaluating(config, sizes, price)
 
@@ -87,7 +87,7 @@ def by_stage(steps: Sequence[Step]) -> list[Step]:
     stages: dict[str, list[Step]] = {}
     for step in steps:
         stages.setdefault(step.stage, []).append(step)
-    return [_together(stage, found) for stage, found in stages.items()]
+    return [_together(stage, steps_of_stage) for stage, steps_of_stage in stages.items()]
 
 
 def _together(stage: str, steps: Sequence[Step]) -> Step:
@@ -104,20 +104,22 @@ def _together(stage: str, steps: Sequence[Step]) -> Step:
 
 def sum_of_all(values: Sequence[float | None]) -> float | None:
     """`None` where one of them is not known, or there are none."""
-    known = [value for value in values if value is not None]
-    return sum(known) if known and len(known) == len(values) else None
+    numbers = [value for value in values if value is not None]
+    return sum(numbers) if numbers and len(numbers) == len(values) else None
 
 
 def _collaborating(
     config: Config, labeled: Prompts, unlabeled: Prompts, price: Price | None, number: int
 ) -> Iterator[Step]:
     example = labeled.tokens / max(labeled.rows, 1)
-    seen = Counter[str]()
-    for one in collaborators(config):
-        seen[one.name] += 1
-        asked = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * one.examples * example))
-        step = _asking("collaborate", one.weights, asked, config.longest, price)
-        yield dataclasses.replace(step, round=number, part=f"{one.name} {seen[one.name]}")
+    prompts_of_weights = Counter[str]()
+    for collaborator in collaborators(config):
+        prompts_of_weights[collaborator.name] += 1
+        prompts = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * collaborator.examples * example))
+        step = _asking("collaborate", collaborator.weights, prompts, config.longest, price)
+        yield dataclasses.replace(
+            step, round=number, part=f"{collaborator.name} {prompts_of_weights[collaborator.name]}"
+        )
 
 
 def _justifying(config: Config, unlabeled: Prompts, response: float, price: Price | None, number: int) -> Step:
@@ -126,19 +128,23 @@ def _justifying(config: Config, unlabeled: Prompts, response: float, price: Pric
     warm = "warm" if config.warmup.enabled else "base"
     steps = [_asking("justify", warm, unlabeled, longest, price)]
     if config.justify.mode != "majority" and len(crew) > 1:
-        shown = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * len(crew) * response))
-        steps.append(_asking("justify", warm, shown, longest, price))
+        prompts = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * len(crew) * response))
+        steps.append(_asking("justify", warm, prompts, longest, price))
     return dataclasses.replace(_together("justify", steps), round=number)
 
 
 def _evaluating(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
     section = config.evaluate
-    there = {"base": True, "warm": config.warmup.enabled, "evolved": config.evolve.enabled and sizes.unlabeled.rows > 0}
-    shown = section.examples * sizes.labeled.tokens / max(sizes.labeled.rows, 1)
-    asked = Prompts(sizes.test.rows, round(sizes.test.tokens + sizes.test.rows * shown))
+    has_model = {
+        "base": True,
+        "warm": config.warmup.enabled,
+        "evolved": config.evolve.enabled and sizes.unlabeled.rows > 0,
+    }
+    example_tokens = section.examples * sizes.labeled.tokens / max(sizes.labeled.rows, 1)
+    prompts = Prompts(sizes.test.rows, round(sizes.test.tokens + sizes.test.rows * example_tokens))
     for model in section.models:
-        if there[model]:
-            step = _asking("evaluate", model, asked, config.longest_at_test, price)
+        if has_model[model]:
+            step = _asking("evaluate", model, prompts, config.longest_at_test, price)
             yield dataclasses.replace(step, part=model)
 
 

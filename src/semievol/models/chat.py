@@ -87,8 +87,8 @@ class ChatTemplate:
     @cached_property
     def is_usual(self) -> bool:
         """Whether a whole chat begins with the prompt that the template makes for its answer, or opens a thought."""
-        before, _, whole = self._around(None)
-        return whole.startswith(before) or _THINKING.search(before) is not None
+        before, _, chat = self._around(None)
+        return chat.startswith(before) or _THINKING.search(before) is not None
 
     def rendered(self, messages: Sequence[Message]) -> str:
         """The text that the template makes of a chat, with what asks for the answer.
@@ -115,7 +115,7 @@ class ChatTemplate:
         if not messages or messages[0]["role"] != "system" or not self.folds_system:
             return messages
         system, *rest = messages
-        at = next((number for number, each in enumerate(rest) if each["role"] == "user"), None)
+        at = next((number for number, message in enumerate(rest) if message["role"] == "user"), None)
         if at is None:
             return messages
         parts = [part for part in (system["content"], rest[at]["content"]) if part]
@@ -128,19 +128,19 @@ class ChatTemplate:
             chat = [*self._foldable([Message(role="system", content=system), *chat])]
         before = self._render(chat)
         try:
-            whole = self._render([*chat, Message(role="assistant", content=_PROBE)], asks=False)
+            chat_text = self._render([*chat, Message(role="assistant", content=_PROBE)], asks=False)
         except TemplateError:
-            whole = before + _PROBE
-        return before, whole.rpartition(_PROBE)[2], whole
+            chat_text = before + _PROBE
+        return before, chat_text.rpartition(_PROBE)[2], chat_text
 
     def _turn(self, system: str | None) -> Turn:
         try:
-            before, after, whole = self._around(system)
+            before, after, chat_text = self._around(system)
         except TemplateError:  # the chat itself will be refused, with its row
             return Turn((), "", int(self.tokenizer.eos_token_id))
         opening = ""
-        if whole.startswith(before) and _PROBE in whole[len(before) :]:
-            opening = whole[len(before) :].partition(_PROBE)[0]
+        if chat_text.startswith(before) and _PROBE in chat_text[len(before) :]:
+            opening = chat_text[len(before) :].partition(_PROBE)[0]
         elif thought := _THINKING.search(before):  # the template drops the thoughts of answers: this one has none
             opening = f"\n{thought['open'].replace('<', '</').replace('[', '[/').replace('◁', '◁/')}\n\n"
         return Turn(tuple(self._plain_tokens(opening)), opening, self._end(after))
@@ -158,14 +158,16 @@ class ChatTemplate:
     def _marks(self) -> re.Pattern[str]:
         """The spelling of any control token."""
         special = {token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special}
-        spelled = sorted((each for each in special if len(each) > 1), key=len, reverse=True)
+        spelled = sorted((token for token in special if len(token) > 1), key=len, reverse=True)
         return re.compile("|".join(map(re.escape, spelled)) or r"(?!)")
 
     def _broken(self, messages: Sequence[Message]) -> Sequence[Message]:
         """The chat with a break in each control token that its text spells out."""
         if not any(self._marks.search(message["content"]) for message in messages):
             return messages
-        return [Message(role=each["role"], content=self._marks.sub(_break, each["content"])) for each in messages]
+        return [
+            Message(role=message["role"], content=self._marks.sub(_break, message["content"])) for message in messages
+        ]
 
     def _plain_tokens(self, text: str) -> list[int]:
         ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -179,28 +181,30 @@ class ChatTemplate:
         """
         if _BREAKS[0] not in text:
             return self._plain_tokens(text)
-        for other in _BREAKS if self.tokenizer.is_fast else ():
-            if (ids := self._unbroken(text, other)) is not None:
+        for placeholder in _BREAKS if self.tokenizer.is_fast else ():
+            if (ids := self._unbroken(text, placeholder)) is not None:
                 return ids
         raise DataError("the text spells out a control token of the model, which this tokenizer cannot take as text")
 
-    def _unbroken(self, text: str, other: str) -> list[int] | None:
-        """The tokens of a text in which `other` stands for each break, those of the breaks aside.
+    def _unbroken(self, text: str, placeholder: str) -> list[int] | None:
+        """The tokens of a text in which `placeholder` stands for each break, those of the breaks aside.
 
         `None` where a token is of a break and of what stands beside it, or a character is lost with it.
         """
         breaks = {at for at, letter in enumerate(text) if letter == _BREAKS[0]}
-        found = self.tokenizer(text.replace(_BREAKS[0], other), add_special_tokens=False, return_offsets_mapping=True)
-        ids, seen = [], set(breaks)
-        for id_, (start, end) in zip(found["input_ids"], found["offset_mapping"], strict=True):
+        encoding = self.tokenizer(
+            text.replace(_BREAKS[0], placeholder), add_special_tokens=False, return_offsets_mapping=True
+        )
+        ids, covered = [], set(breaks)
+        for id_, (start, end) in zip(encoding["input_ids"], encoding["offset_mapping"], strict=True):
             within = breaks.intersection(range(start, end))
             if within and len(within) < end - start:
                 return None
-            seen.update(range(start, end))
+            covered.update(range(start, end))
             if not within:
                 ids.append(id_)
-        lost = set(range(len(text))) - seen
-        return ids if all(text[at].isspace() for at in lost) else None
+        uncovered = set(range(len(text))) - covered
+        return ids if all(text[at].isspace() for at in uncovered) else None
 
 
 def _break(mark: re.Match[str]) -> str:

@@ -114,8 +114,8 @@ def readied(model: Any, device: str) -> Any:
 
 def model_limit(config: ModelConfig) -> int:
     """The most tokens that prompt and response may have together: the model's limit, or less where the user says so."""
-    own = getattr(model_description(config).get_text_config(), "max_position_embeddings", None)
-    return min(limit for limit in (own, config.max_length, 2**31) if limit is not None)
+    model_limit_ = getattr(model_description(config).get_text_config(), "max_position_embeddings", None)
+    return min(limit for limit in (model_limit_, config.max_length, 2**31) if limit is not None)
 
 
 def stop_tokens(config: ModelConfig, template: ChatTemplate) -> frozenset[int]:
@@ -126,8 +126,12 @@ def stop_tokens(config: ModelConfig, template: ChatTemplate) -> frozenset[int]:
         generation = GenerationConfig.from_pretrained(resolve_model(config), revision=config.revision)
     except OSError:  # the model comes without one
         generation = GenerationConfig.from_model_config(model_description(config))
-    own = generation.eos_token_id
-    ends = [*(own if isinstance(own, list) else [own]), template.turn(None).end, template.tokenizer.eos_token_id]
+    stop_ids = generation.eos_token_id
+    ends = [
+        *(stop_ids if isinstance(stop_ids, list) else [stop_ids]),
+        template.turn(None).end,
+        template.tokenizer.eos_token_id,
+    ]
     return frozenset(end for end in ends if end is not None)
 
 

@@ -25,7 +25,7 @@ def quiet() -> Iterator[None]:
     """Silences transformers' progress bars, the command line draws its own, and deprecations between libraries."""
     from transformers.utils import logging as transformers_logging
 
-    shown = transformers_logging.is_progress_bar_enabled()
+    had_progress_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:
         with warnings.catch_warnings():
@@ -34,5 +34,5 @@ def quiet() -> Iterator[None]:
             warnings.filterwarnings("ignore", r"The following (rank|alpha)_pattern keys", RuntimeWarning)
             yield
     finally:
-        if shown:
+        if had_progress_bars:
             transformers_logging.enable_progress_bar()

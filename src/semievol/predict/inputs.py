@@ -70,9 +70,9 @@ def read_inputs(config: Config, task: Task, layout: str, source: str) -> Inputs:
 
 def _inputs(config: Config, task: Task, layout: str, table: Table) -> Inputs:
     table = replace(table, columns=table.every_column(), scan=None)
-    named = config.data.columns
-    there = named.model_copy(update={"category": None, "id": named.id if named.id in table.columns else None})
-    data = config.data.model_copy(update={"columns": there, "layout": layout})
+    columns = config.data.columns
+    present = columns.model_copy(update={"category": None, "id": columns.id if columns.id in table.columns else None})
+    data = config.data.model_copy(update={"columns": present, "layout": layout})
     split = Split("unlabeled", table, layout_of(data, table), Ranks(), data, config.seed)
     rows = tuple(_rows(split, task))
     if not rows:
@@ -81,11 +81,11 @@ def _inputs(config: Config, task: Task, layout: str, table: Table) -> Inputs:
 
 
 def _rows(split: Split, task: Task) -> Iterator[Input]:
-    wanted = split.wanted(None)
+    needed_columns = split.wanted(None)
     for number, row in enumerate(split.table.rows(set(split.table.columns))):
         unnamed = f"input-{number}"
         try:
-            read = replace(row, cells={column: cell for column, cell in row.cells.items() if column in wanted})
+            read = replace(row, cells={column: cell for column, cell in row.cells.items() if column in needed_columns})
             example = task.normalize(split.example(read, unnamed))
             yield Input(row.cells, example.id, replace(example, id=f"{number}"))
         except DataError as error:

@@ -15,14 +15,14 @@ PREFIX = "predicted_"
 """Before a name of ours that one of the user's columns has already."""
 
 
-def named(columns: Sequence[str], own: Sequence[str]) -> dict[str, str]:
+def named(columns: Sequence[str], own_names: Sequence[str]) -> dict[str, str]:
     """What each of our columns is called beside the user's, whose names stay as they are."""
-    taken, names = set(columns), {}
-    for name in own:
+    names_taken, names = set(columns), {}
+    for name in own_names:
         free = name
-        while free in taken:
+        while free in names_taken:
             free = PREFIX + free
-        taken.add(free)
+        names_taken.add(free)
         names[name] = free
     return names
 

@@ -103,15 +103,15 @@ def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
 
 def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of a Parquet file at these positions, in this order."""
-    found: dict[int, dict[str, Any]] = {}
+    rows_of: dict[int, dict[str, Any]] = {}
     first = 0
     with open_parquet(path) as file:
         for batch in file.iter_batches(batch_size=1024, use_threads=False):
             inside = [at for at in positions if first <= at < first + len(batch)]
             rows = batch.take(pa.array([at - first for at in inside], pa.int64())).to_pylist() if inside else []
-            found.update(zip(inside, rows, strict=True))
+            rows_of.update(zip(inside, rows, strict=True))
             first += len(batch)
-    return [found[at] for at in positions]
+    return [rows_of[at] for at in positions]
 
 
 def write_text(path: Path, text: str) -> None:

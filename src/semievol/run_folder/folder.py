@@ -94,11 +94,11 @@ class RunFolder:
                 names = sorted(path.name for path in self.path.iterdir()) if self.path.exists() else []
         except OSError as error:
             raise RunFolderError(f"{self.path}: cannot be the run folder: {error.strerror or error}") from error
-        if others := [name for name in names if name and name not in OF_THE_SYSTEM and name != ".lock"]:
-            shown = ", ".join(others[:3]) + (", ..." if len(others) > 3 else "")
+        if strangers := [name for name in names if name and name not in OF_THE_SYSTEM and name != ".lock"]:
+            names_shown = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")
             raise RunFolderError(
-                f"{self.path}: holds {shown} and is no run's folder; set output to a folder that is new or empty, "
-                "so that a run removes and replaces nothing of yours"
+                f"{self.path}: holds {names_shown} and is no run's folder; set output to a folder that is new or "
+                "empty, so that a run removes and replaces nothing of yours"
             )
 
     def is_run(self) -> bool:
@@ -131,9 +131,9 @@ class RunFolder:
     def stages(self) -> list[tuple[int, Stage]]:
         """Every stage folder there is, with its round, in the order of the method."""
         rounds = [1, *sorted(int(p.name[6:]) for p in self.path.glob("round-[0-9]*") if p.name[6:].isdigit())]
-        found = [(r, self.stage(name, r)) for r in rounds for name in STAGES if name != "evaluate"]
-        found.append((1, self.stage("evaluate")))
-        return [(r, stage) for r, stage in found if stage.path.exists()]
+        stages = [(r, self.stage(name, r)) for r in rounds for name in STAGES if name != "evaluate"]
+        stages.append((1, self.stage("evaluate")))
+        return [(r, stage) for r, stage in stages if stage.path.exists()]
 
     def stages_from(self, first: str) -> list[tuple[int, Stage]]:
         """The folders of `first` and of every later stage, in all rounds, each with its round."""
@@ -238,8 +238,10 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` holds; empty where there is none yet."""
-        there = self.facts_path.exists() and self.facts_path.stat().st_size > 0  # else a killed process has begun it
-        return read_json(self.facts_path) if there else {}
+        is_written = (
+            self.facts_path.exists() and self.facts_path.stat().st_size > 0
+        )  # else a killed process has begun it
+        return read_json(self.facts_path) if is_written else {}
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Replaces `run.json`."""

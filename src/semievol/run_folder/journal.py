@@ -28,15 +28,17 @@ class Journal:
         if not self.path.exists():
             return {}
         data = self.path.read_bytes()
-        whole = data.rfind(b"\n") + 1
-        if whole < len(data):
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
             with self.path.open("r+b") as handle:
-                handle.truncate(whole)
-        responses = [_read(line) for line in data[:whole].splitlines()]
+                handle.truncate(end)
+        responses = [_read(line) for line in data[:end].splitlines()]
         if damaged := responses.count(None):
             logger.warning("%s: %d lines are damaged; these requests are asked again", self.path, damaged)
-        finished = (each for each in responses if each is not None)
-        return {each.id: each for each in finished if each.finish != "error" or each.permanent}
+        responses_read = (response for response in responses if response is not None)
+        return {
+            response.id: response for response in responses_read if response.finish != "error" or response.permanent
+        }
 
     @property
     def exists(self) -> bool:
@@ -62,9 +64,9 @@ class Journal:
 
     def forget(self, ids: Collection[str]) -> None:
         """Drops the answers to these requests: they are asked in other words now."""
-        kept = b"".join(_line(response) for id_, response in self.read().items() if id_ not in ids)
+        lines = b"".join(_line(response) for id_, response in self.read().items() if id_ not in ids)
         beside = self.path.with_suffix(".rewritten")
-        beside.write_bytes(kept)
+        beside.write_bytes(lines)
         beside.replace(self.path)
 
     def remove(self) -> None:

@@ -39,10 +39,10 @@ def locked(folder: Path, lost: Callable[[], None]) -> Iterator[None]:
 
 @contextmanager
 def _on_disk(folder: Path) -> Iterator[None]:
-    held = FileLock(folder / ".lock")
+    lock = FileLock(folder / ".lock")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        held.acquire(timeout=0)
+        lock.acquire(timeout=0)
     except Timeout as error:
         raise RunFolderError(f"{folder}: another process is running here; wait for it or stop it") from error
     except OSError as error:
@@ -50,7 +50,7 @@ def _on_disk(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        held.release()
+        lock.release()
 
 
 @contextmanager
@@ -120,10 +120,10 @@ class AddressLock:
 
     def _holder(self) -> dict[str, Any] | None:
         try:
-            found: dict[str, Any] = json.loads(self._path.read_bytes())
+            content: dict[str, Any] = json.loads(self._path.read_bytes())
         except FileNotFoundError:
             return None
-        return found
+        return content
 
     def _write(self, mode: str) -> None:
         content = {"host": socket.gethostname(), "pid": os.getpid(), "mark": self._mark, "time": time.time()}

@@ -52,13 +52,13 @@ def move_folder(source: Path, path: Path) -> None:
     Raises:
         RunFolderError: the address cannot be written.
     """
-    here, there = on_disk(source), on_disk(path)
-    if here.exists():
-        there.parent.mkdir(parents=True, exist_ok=True)
-        here.rename(there)
+    source_on_disk, target_on_disk = on_disk(source), on_disk(path)
+    if source_on_disk.exists():
+        target_on_disk.parent.mkdir(parents=True, exist_ok=True)
+        source_on_disk.rename(target_on_disk)
     if at_address(source):
         with in_one_line(path, "cannot be written"):
-            for file in sorted((each for each in source.rglob("*") if each.is_file()), key=str):
+            for file in sorted((path for path in source.rglob("*") if path.is_file()), key=str):
                 file.fs.mv(file.path, f"{path.path}/{_below(source, file)}")  # type: ignore[attr-defined]
 
 
@@ -78,7 +78,7 @@ def move(source: Path, path: Path) -> None:
     if not at_address(path):
         source.replace(path)
     elif source.is_dir():
-        for file in sorted(each for each in source.rglob("*") if each.is_file()):
+        for file in sorted(path for path in source.rglob("*") if path.is_file()):
             upload(file, path.joinpath(*file.relative_to(source).parts))
         shutil.rmtree(source)
     else:
@@ -122,19 +122,19 @@ def weights_on_disk(where: str) -> str:
         return where
     folder = path_of(where)
     with in_one_line(folder, "cannot be read"):
-        files = sorted((each for each in folder.rglob("*") if each.is_file()), key=str)
-        states = {_below(folder, each): each.fs.ukey(each.path) for each in files}  # type: ignore[attr-defined]
+        files = sorted((path for path in folder.rglob("*") if path.is_file()), key=str)
+        states = {_below(folder, path): path.fs.ukey(path.path) for path in files}  # type: ignore[attr-defined]
     if not files:
         raise RunFolderError(f"{where}: there are no weights here")
     target = on_disk(folder) / hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:32]
     if not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".fetch-") as scratch:
-            whole = Path(scratch, "whole")
-            for each in files:
-                _download(each, whole / _below(folder, each))
+            downloaded = Path(scratch, "whole")
+            for path in files:
+                _download(path, downloaded / _below(folder, path))
             try:
-                whole.rename(target)
+                downloaded.rename(target)
             except OSError:
                 if not target.exists():  # else another process was faster
                     raise

@@ -113,7 +113,9 @@ class Shards:
     def _write_failed(self, index: int, failed: Mapping[str, Response]) -> None:
         path = self.path / f"part-{index:05d}.failed.json"
         if failed:
-            reasons = {id_: {"reason": one.error, "permanent": one.permanent} for id_, one in failed.items()}
+            reasons = {
+                id_: {"reason": response.error, "permanent": response.permanent} for id_, response in failed.items()
+            }
             write_text(path, json.dumps(reasons, indent=1, ensure_ascii=False) + "\n")
         else:
             path.unlink(missing_ok=True)

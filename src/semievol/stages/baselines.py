@@ -55,16 +55,16 @@ def self_trained_logistic_regression(config: Config, rows: Rows) -> Answers:
         ConfigError: the labeled rows hold one answer only.
     """
     embed = _embedder(config)
-    seen, truth = embed(rows.labeled), _truth(rows.labeled)
-    c = best_c(seen, truth, config.seed)
-    model = _classifier(c).fit(seen, truth)
+    vectors, truth = embed(rows.labeled), _truth(rows.labeled)
+    c = best_c(vectors, truth, config.seed)
+    model = _classifier(c).fit(vectors, truth)
     if rows.unlabeled:
         unseen = embed(rows.unlabeled)
-        answered = _answers(model, unseen)
-        kept = selected(answered, config)
-        seen = np.concatenate([seen, unseen[kept]])
-        truth = [*truth, *(answered[index][0] for index in kept)]
-        model = _classifier(c).fit(seen, truth)
+        answers = _answers(model, unseen)
+        positions = selected(answers, config)
+        vectors = np.concatenate([vectors, unseen[positions]])
+        truth = [*truth, *(answers[index][0] for index in positions)]
+        model = _classifier(c).fit(vectors, truth)
     return _answers(model, embed(rows.test))
 
 
@@ -90,35 +90,35 @@ def setfit(config: Config, rows: Rows) -> Answers:
 
     labels = sorted(set(truth))
     model = SetFitModel(Embedder(config.retrieval.embedder).model, LogisticRegression(), labels=labels)
-    known = Dataset.from_dict({"text": [example.prompt for example in rows.labeled], "label": truth})
-    shown = not are_progress_bars_disabled()
+    training_set = Dataset.from_dict({"text": [example.prompt for example in rows.labeled], "label": truth})
+    had_progress_bars = not are_progress_bars_disabled()
     disable_progress_bars()
     try:
         with tempfile.TemporaryDirectory() as folder:
             recipe = TrainingArguments(output_dir=folder, seed=config.seed, report_to="none", save_strategy="no")
-            trainer = Trainer(model, recipe, train_dataset=known)
+            trainer = Trainer(model, recipe, train_dataset=training_set)
             trainer.pop_callback(ProgressCallback)
             trainer.train()
     finally:
-        if shown:
+        if had_progress_bars:
             enable_progress_bars()
     shares = model.predict_proba([example.prompt for example in rows.test], as_numpy=True, show_progress_bar=False)
     return _surest(labels, shares)
 
 
-def selected(answered: Answers, config: Config) -> list[int]:
+def selected(answers: Answers, config: Config) -> list[int]:
     """The positions of the answers that are kept as pseudo-labels, by the θ and the groups of `select`; in order."""
     if not config.select.enabled:
-        return list(range(len(answered)))
+        return list(range(len(answers)))
     groups: dict[str, list[int]] = {}
-    for index, (answer, _) in enumerate(answered):
+    for index, (answer, _) in enumerate(answers):
         groups.setdefault(answer if config.select.per_answer else "", []).append(index)
-    kept = []
+    positions = []
     for members in groups.values():
-        h = [-math.log(max(answered[index][1], 1e-300)) for index in members]
+        h = [-math.log(max(answers[index][1], 1e-300)) for index in members]
         tau = threshold(h, config.select.theta)
-        kept += [index for index, each in zip(members, h, strict=True) if each <= tau]
-    return sorted(kept)
+        positions += [index for index, nll in zip(members, h, strict=True) if nll <= tau]
+    return sorted(positions)
 
 
 def best_c(vectors: Vectors, answers: Sequence[str], seed: int) -> float:

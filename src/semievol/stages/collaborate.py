@@ -28,7 +28,7 @@ def collaborate(round_: Round) -> Stage:
         warm=round_.warm_digest,
         labeled=digest(round_.labeled),
         unlabeled=digest(round_.unlabeled),
-        collaborators=[one.name for one in crew],
+        collaborators=[collaborator.name for collaborator in crew],
         sampling=dataclasses.asdict(_sampling(round_, 0)),
         retrieval=config.retrieval.model_dump(mode="json"),
         engine=round_.engine_key(),
@@ -46,7 +46,7 @@ def collaborate(round_: Round) -> Stage:
             stage,
             {
                 "rows": len(round_.unlabeled),
-                "collaborators": [one.name for one in crew],
+                "collaborators": [collaborator.name for collaborator in crew],
                 "max_tokens": config.longest,
                 "cut": _cut(stage.shards),
                 **round_.answerer.usage.since(before),
@@ -68,39 +68,39 @@ def collaborators(config: Config) -> list[Collaborator]:
         return [Collaborator(weights[-1], 0)]
     if section.collaborators:
         return [
-            Collaborator(one.weights if config.warmup.enabled else "base", min(one.examples, most))
-            for one in section.collaborators
+            Collaborator(collaborator.weights if config.warmup.enabled else "base", min(collaborator.examples, most))
+            for collaborator in section.collaborators
         ]
     pool = [Collaborator(name, k) for name in weights for k in range(most + 1)]
-    drawn: list[Collaborator] = []
+    crew: list[Collaborator] = []
     rng = random.Random(f"{config.seed}/collaborators")
-    while len(drawn) < section.n:
-        drawn += rng.sample(pool, len(pool))
-    return drawn[: section.n]
+    while len(crew) < section.n:
+        crew += rng.sample(pool, len(pool))
+    return crew[: section.n]
 
 
 def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], shard: Shard) -> None:
     """Answers one shard and writes its part."""
     answerer, journal = round_.answerer, shards.journal(shard.index)
     names, examples = _names(crew), list(shard.rows)
-    references = nearest_examples(answerer, examples, max(one.examples for one in crew))
+    references = nearest_examples(answerer, examples, max(collaborator.examples for collaborator in crew))
     requests = [
         Request(
             id=f"{example.id}/{name}",
-            messages=round_.task.messages(example, near[: one.examples]),
-            weights=one.weights,
+            messages=round_.task.messages(example, near[: collaborator.examples]),
+            weights=collaborator.weights,
             sampling=_sampling(round_, seed_of(round_.config.seed, round_.number, example.id, name)),
         )
         for example, near in zip(examples, references, strict=True)
-        for one, name in zip(crew, names, strict=True)
+        for collaborator, name in zip(crew, names, strict=True)
     ]
     responses = answerer.answer(requests, journal)
     rows = [
         Candidates(
             example.id,
             tuple(
-                _candidate(round_, example, near, one, name, responses[f"{example.id}/{name}"])
-                for one, name in zip(crew, names, strict=True)
+                _candidate(round_, example, near, collaborator, name, responses[f"{example.id}/{name}"])
+                for collaborator, name in zip(crew, names, strict=True)
             ),
         )
         for example, near in zip(examples, references, strict=True)
@@ -109,14 +109,14 @@ def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], sh
 
 
 def _candidate(
-    round_: Round, example: Example, near: Sequence[Example], one: Collaborator, name: str, response: Response
+    round_: Round, example: Example, near: Sequence[Example], collaborator: Collaborator, name: str, response: Response
 ) -> Candidate:
     return Candidate(
         collaborator=name,
         text=response.text,
         answer=answer_in(round_.task, response, example),
         mean_nll=response.mean_nll,
-        references=tuple(reference.id for reference in near[: one.examples]),
+        references=tuple(reference.id for reference in near[: collaborator.examples]),
         finish=response.finish,
     )
 
@@ -125,8 +125,8 @@ def nearest_examples(answerer: Answerer, rows: Sequence[Example], k: int) -> lis
     """The k nearest labeled examples of each row, nearest first (Eq. 2)."""
     if k == 0:
         return [[] for _ in rows]
-    found = answerer.retriever.nearest([example.prompt for example in rows], k)
-    return [[answerer.labeled[position] for position in positions] for positions in found]
+    neighbours = answerer.retriever.nearest([example.prompt for example in rows], k)
+    return [[answerer.labeled[position] for position in positions] for positions in neighbours]
 
 
 def _cut(shards: Shards) -> int:
@@ -141,11 +141,13 @@ def _cut(shards: Shards) -> int:
 
 def _names(crew: Sequence[Collaborator]) -> list[str]:
     """`warm+2`, and `warm+2#2` for a second one of the same kind."""
-    seen: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     names = []
-    for one in crew:
-        seen[one.name] += 1
-        names.append(one.name if seen[one.name] == 1 else f"{one.name}#{seen[one.name]}")
+    for collaborator in crew:
+        counts[collaborator.name] += 1
+        names.append(
+            collaborator.name if counts[collaborator.name] == 1 else f"{collaborator.name}#{counts[collaborator.name]}"
+        )
     return names
 
 

@@ -28,20 +28,20 @@ def measure(
     and said the very text, it is known. Else the response is scored. A service that cannot score is asked the plain
     prompt greedily, and H is known where it says the very text.
     """
-    found = {example.id: known for example, final in rows if (known := _said(round_, final))}
-    left = [(example, final.response or "") for example, final in rows if example.id not in found]
+    confidences = {example.id: confidence for example, final in rows if (confidence := _said(round_, final))}
+    left = [(example, final.response or "") for example, final in rows if example.id not in confidences]
     if not left:
-        return found, {}
+        return confidences, {}
     if round_.answerer.backend.scores:
-        responses = round_.answerer.answer([_score_request(round_, *each) for each in left], journal)
-        measured = {e.id: _scored(responses[f"{e.id}/score"]) for e, _ in left}
+        responses = round_.answerer.answer([_score_request(round_, *row) for row in left], journal)
+        further = {e.id: _scored(responses[f"{e.id}/score"]) for e, _ in left}
     elif any(candidate.mean_nll is not None for _, final in rows for candidate in final.candidates):
         responses = round_.answerer.answer([_plain_request(round_, example) for example, _ in left], journal)
-        measured = {e.id: _asked(responses[f"{e.id}/plain"], wanted) for e, wanted in left}
+        further = {e.id: _asked(responses[f"{e.id}/plain"], response) for e, response in left}
     else:
         responses = {}
-        measured = {e.id: Confidence(None, NO_LOGPROBS) for e, _ in left}
-    return found | measured, responses
+        further = {e.id: Confidence(None, NO_LOGPROBS) for e, _ in left}
+    return confidences | further, responses
 
 
 NO_LOGPROBS = "unknown: the engine gave no log-probabilities"
@@ -54,10 +54,10 @@ def warm_weights(config: Config) -> str:
 
 def _said(round_: Round, final: FinalAnswer) -> Confidence | None:
     plain = f"{warm_weights(round_.config)}+0"
-    for one in final.candidates:
-        same = one.collaborator.partition("#")[0] == plain and one.text == final.response
-        if same and one.mean_nll is not None:
-            return Confidence(one.mean_nll, "collaborator")
+    for candidate in final.candidates:
+        is_plain_answer = candidate.collaborator.partition("#")[0] == plain and candidate.text == final.response
+        if is_plain_answer and candidate.mean_nll is not None:
+            return Confidence(candidate.mean_nll, "collaborator")
     return None
 
 
@@ -65,10 +65,10 @@ def _scored(response: Response) -> Confidence:
     return Confidence(response.mean_nll, "scored") if response.mean_nll is not None else _unknown(response)
 
 
-def _asked(response: Response, wanted: str) -> Confidence:
+def _asked(response: Response, pseudo_response: str) -> Confidence:
     if response.mean_nll is None:
         return _unknown(response)
-    if response.text != wanted:
+    if response.text != pseudo_response:
         return Confidence(None, "unknown: the model says something else when asked, and the service cannot score")
     return Confidence(response.mean_nll, "asked")
 

@@ -43,7 +43,7 @@ def evaluate(
     config = round_.config
     models = [m for m in config.evaluate.models if m == "base" or m in round_.models]
     stage = round_.folder.stage("evaluate")
-    digests = {model: trained.digest for model, trained in round_.models.items()}
+    digests = {model: trained_by.digest for model, trained_by in round_.models.items()}
     key = round_.key(
         "evaluate",
         test=digest(test),
@@ -65,14 +65,14 @@ def evaluate(
     if left or not stage.metrics_path.exists():
         round_ = _as_tested(round_)
         before = dataclasses.replace(round_.answerer.usage)
-        found: dict[str, dict[str, Any]] = {model: _measure(round_, stage, model, test) for model in models}
+        figures: dict[str, dict[str, Any]] = {model: _measure(round_, stage, model, test) for model in models}
         for name in config.evaluate.baselines:
-            found[name] = _measure_baseline(round_, stage, name, test)
-        result: dict[str, Any] = {"models": found}
+            figures[name] = _measure_baseline(round_, stage, name, test)
+        result: dict[str, Any] = {"models": figures}
         if unlabeled_truth is not None:
             result["pseudo_labels"] = pseudo_label_metrics(round_.task, last_fates(selections), unlabeled_truth)
         write_text(stage.metrics_path, _json(result))
-        round_.finish(stage, {"rows": len(test), "models": list(found), **round_.answerer.usage.since(before)})
+        round_.finish(stage, {"rows": len(test), "models": list(figures), **round_.answerer.usage.since(before)})
     return stage
 
 
@@ -90,8 +90,8 @@ def _answer_shard(round_: Round, below: Shards, model: str, shard: Shard) -> Non
     references = nearest_examples(round_.answerer, examples, round_.config.evaluate.examples)
     requests = [_request(round_, e, model, near) for e, near in zip(examples, references, strict=True)]
     responses = round_.answerer.answer(requests, below.journal(shard.index))
-    written = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
-    below.write_part(shard.index, [table_of(written, Answer)], SCHEMA, responses.values())
+    answers = [answer_row(round_.task, e, responses[f"{e.id}/{model}"]) for e in examples]
+    below.write_part(shard.index, [table_of(answers, Answer)], SCHEMA, responses.values())
 
 
 def answer_row(task: Task, example: Example, response: Response) -> Answer:
@@ -148,9 +148,9 @@ def pseudo_label_metrics(
     right_of: Counter[str] = Counter()
     confidence, verdicts = array("d"), list[bool]()
     for row in rows:
-        if (known := truth.get(row["id"])) is None:
+        if (true_answer := truth.get(row["id"])) is None:
             continue
-        right = row["answer"] is not None and task.equal(row["answer"], known)
+        right = row["answer"] is not None and task.equal(row["answer"], true_answer)
         groups = ["all", row["origin"], *(["kept"] if row["kept"] else [])]
         rows_of.update(groups)
         if right:
@@ -229,8 +229,8 @@ def _as_tested(round_: Round) -> Round:
     instruction = round_.config.evaluate.instruction
     if instruction is None:
         return round_
-    told = round_.config.task.model_copy(update={"instruction": instruction})
-    return dataclasses.replace(round_, task=open_task(told, round_.labeled))
+    task = round_.config.task.model_copy(update={"instruction": instruction})
+    return dataclasses.replace(round_, task=open_task(task, round_.labeled))
 
 
 def _request(round_: Round, example: Example, model: str, references: Sequence[Example]) -> Request:

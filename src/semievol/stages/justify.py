@@ -49,11 +49,11 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
 
 def _expected(round_: Round, collaborated: Stage) -> int:
     """How many answers the stage needs at most: a justification where it is asked, and a score for each row."""
-    asked = 0
+    count = 0
     for table in collaborated.shards.tables(["candidates.list.element.answer"]):
         for row in table["candidates"].to_pylist():
-            asked += _asks(round_, [candidate["answer"] for candidate in row])
-    return asked + len(round_.unlabeled)
+            count += _asks(round_, [candidate["answer"] for candidate in row])
+    return count + len(round_.unlabeled)
 
 
 def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Shard) -> None:
@@ -61,17 +61,21 @@ def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Sh
     rows = list(zip(shard.rows, _candidates(shown["candidates"]), strict=True))
     _forget_changed(round_, stored, shard, shown)
     journal = stored.journal(shard.index)
-    asked = [
+    requests = [
         _justification_request(round_, e, candidates)
         for e, candidates in rows
         if _asks(round_, [c.answer for c in candidates])
     ]
-    said = round_.answerer.answer(asked, journal)
-    settled = [_settle(round_, e, candidates, said.get(f"{e.id}/justify")) for e, candidates in rows]
-    answered = [(example, final) for example, final in zip(shard.rows, settled, strict=True) if final.response]
-    confidences, responses = measure(round_, answered, journal)
-    table = table_of([_with_confidence(final, confidences.get(final.id)) for final in settled], FinalAnswer)
-    stored.write_part(shard.index, [table], schema_of(FinalAnswer), (said | responses).values(), above=collaborated)
+    justifications = round_.answerer.answer(requests, journal)
+    final_answers = [_settle(round_, e, candidates, justifications.get(f"{e.id}/justify")) for e, candidates in rows]
+    with_response = [
+        (example, final) for example, final in zip(shard.rows, final_answers, strict=True) if final.response
+    ]
+    confidences, responses = measure(round_, with_response, journal)
+    table = table_of([_with_confidence(final, confidences.get(final.id)) for final in final_answers], FinalAnswer)
+    stored.write_part(
+        shard.index, [table], schema_of(FinalAnswer), (justifications | responses).values(), above=collaborated
+    )
 
 
 def _with_confidence(final: FinalAnswer, confidence: Confidence | None) -> FinalAnswer:
@@ -80,7 +84,7 @@ def _with_confidence(final: FinalAnswer, confidence: Confidence | None) -> Final
     return dataclasses.replace(final, mean_nll=confidence.mean_nll, h_from=confidence.origin)
 
 
-def _forget_changed(round_: Round, stored: Shards, shard: Shard, shown: pa.Table) -> None:
+def _forget_changed(round_: Round, stored: Shards, shard: Shard, table: pa.Table) -> None:
     """Takes back rows whose candidates have changed, because requests that failed were answered since.
 
     What was asked about them stands where it would be asked in the same words.
@@ -89,14 +93,14 @@ def _forget_changed(round_: Round, stored: Shards, shard: Shard, shown: pa.Table
     if not part.exists():
         return
     before = _candidates(read_columns(part, ["candidates"])["candidates"])
-    changed = set()
-    for example, old, new in zip(shard.rows, before, _candidates(shown["candidates"]), strict=True):
+    ids = set()
+    for example, old, new in zip(shard.rows, before, _candidates(table["candidates"]), strict=True):
         if old != new:
-            changed.add(f"{example.id}/score")
+            ids.add(f"{example.id}/score")
             if _justification_request(round_, example, old) != _justification_request(round_, example, new):
-                changed.add(f"{example.id}/justify")
-    if changed:
-        stored.journal(shard.index).forget(changed)
+                ids.add(f"{example.id}/justify")
+    if ids:
+        stored.journal(shard.index).forget(ids)
         stored.reopen(shard.index)
 
 
@@ -109,32 +113,36 @@ def agreement(task: Task, answer: str | None, candidates: Sequence[Candidate]) -
 
 def distinct(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]:
     """The first candidate of each different answer, in the collaborators' order."""
-    found: list[Candidate] = []
+    different: list[Candidate] = []
     for candidate in candidates:
         answer = candidate.answer
-        if answer is not None and not any(task.equal(answer, other.answer) for other in found if other.answer):
-            found.append(candidate)
-    return found
+        if answer is not None and not any(
+            task.equal(answer, candidate_before.answer) for candidate_before in different if candidate_before.answer
+        ):
+            different.append(candidate)
+    return different
 
 
 def _asks(round_: Round, answers: Sequence[str | None]) -> bool:
     """Whether M_warm is asked for the final answer, given the collaborators' answers."""
     mode = round_.config.justify.mode
-    known = [answer for answer in answers if answer is not None]
-    if mode == "majority" or len(answers) == 1 or not known:
+    readable = [answer for answer in answers if answer is not None]
+    if mode == "majority" or len(answers) == 1 or not readable:
         return False
-    unanimous = len(known) == len(answers) and all(round_.task.equal(answer, known[0]) for answer in known)
+    unanimous = len(readable) == len(answers) and all(round_.task.equal(answer, readable[0]) for answer in readable)
     return mode == "all" or not unanimous
 
 
-def _settle(round_: Round, example: Example, candidates: Sequence[Candidate], said: Response | None) -> FinalAnswer:
+def _settle(
+    round_: Round, example: Example, candidates: Sequence[Candidate], justification: Response | None
+) -> FinalAnswer:
     """The final answer, whose H is not known yet."""
     task, final = round_.task, partial(_final, round_, example, candidates)
-    if said is not None:
-        answer = answer_in(task, said, example)
+    if justification is not None:
+        answer = answer_in(task, justification, example)
         if answer is None:
-            return final(None, "none", said)
-        return final(answer, "justified", said)
+            return final(None, "none", justification)
+        return final(answer, "justified", justification)
     different = distinct(task, candidates)
     if not different:
         return final(None, "none")
@@ -151,19 +159,19 @@ def _final(
     candidates: Sequence[Candidate],
     answer: str | None,
     origin: Origin,
-    said: Response | None = None,
+    justification: Response | None = None,
 ) -> FinalAnswer:
-    whole = said.text if said is not None and said.finish != "length" else None
+    solution = justification.text if justification is not None and justification.finish != "length" else None
     return FinalAnswer(
         id=example.id,
         answer=answer,
-        response=None if answer is None else _response(round_, example, answer, candidates, whole),
+        response=None if answer is None else _response(round_, example, answer, candidates, solution),
         origin=origin,
         agreement=agreement(round_.task, answer, candidates),
         mean_nll=None,
         h_from=None,
-        justification=None if said is None else said.text,
-        justification_finish=None if said is None else said.finish,
+        justification=None if justification is None else justification.text,
+        justification_finish=None if justification is None else justification.finish,
         candidates=tuple(candidates),
     )
 
@@ -179,18 +187,18 @@ def _response(
     if not round_.has_solutions:
         return round_.task.response(dataclasses.replace(example, answer=answer, response=None))
     agreeing = [c for c in candidates if c.answer is not None and round_.task.equal(c.answer, answer)]
-    whole = [c for c in agreeing if c.finish != "length"]
-    best = min(whole, key=lambda c: float("inf") if c.mean_nll is None else c.mean_nll, default=None)
+    uncut = [c for c in agreeing if c.finish != "length"]
+    best = min(uncut, key=lambda c: float("inf") if c.mean_nll is None else c.mean_nll, default=None)
     solution = best.text if best else justification
     return without_thoughts(solution).strip() or None if solution else None
 
 
 def _justification_request(round_: Round, example: Example, candidates: Sequence[Candidate]) -> Request:
     config = round_.config
-    shown = [c.text if round_.has_solutions else c.answer for c in distinct(round_.task, candidates)]
+    texts = [c.text if round_.has_solutions else c.answer for c in distinct(round_.task, candidates)]
     return Request(
         id=f"{example.id}/justify",
-        messages=round_.task.justify(example, [text for text in shown if text]),
+        messages=round_.task.justify(example, [text for text in texts if text]),
         weights=warm_weights(round_.config),
         sampling=Sampling(
             temperature=config.justify.temperature,
@@ -205,6 +213,6 @@ def _candidates(column: pa.ChunkedArray) -> list[list[Candidate]]:
     """The candidates of each row."""
     rows = column.combine_chunks()
     fields = {field.name: rows.values.field(field.name).to_pylist() for field in dataclasses.fields(Candidate)}
-    fields["references"] = [tuple(each) for each in fields["references"]]
-    candidates = [Candidate(*each) for each in zip(*fields.values(), strict=True)]
+    fields["references"] = [tuple(ids) for ids in fields["references"]]
+    candidates = [Candidate(*values) for values in zip(*fields.values(), strict=True)]
     return [candidates[start:end] for start, end in pairwise(rows.offsets.to_pylist())]

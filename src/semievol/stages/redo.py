@@ -61,14 +61,14 @@ def settle(folder: RunFolder) -> str | None:
         return None
     old = aside.stages()
     if not _moving(folder).exists():
-        for round_, each in old:
-            remove_folder(folder.stage(each.name, round_).path)  # it holds no more than its key
+        for round_, stage in old:
+            remove_folder(folder.stage(stage.name, round_).path)  # it holds no more than its key
     if old:
         write_text(_moving(folder), "")
-        for round_, each in old:
-            move_folder(each.path, folder.stage(each.name, round_).path)
+        for round_, stage in old:
+            move_folder(stage.path, folder.stage(stage.name, round_).path)
     remove_folder(aside.path)
-    names = ", ".join(each.name if round_ == 1 else f"{each.name} of round {round_}" for round_, each in old)
+    names = ", ".join(stage.name if round_ == 1 else f"{stage.name} of round {round_}" for round_, stage in old)
     return f"nothing was made anew; as they were before --redo: {names}" if old else None
 
 

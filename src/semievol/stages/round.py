@@ -104,10 +104,10 @@ class Round:
     def engine_key(self) -> dict[str, Any]:
         """What answers depend on beside model and prompt: the engine, and how its work is cut."""
         engine = self.config.backend
-        ours = engine.kind in ("transformers", "fake")
+        in_process = engine.kind in ("transformers", "fake")
         unused: dict[str, Any] = {
-            "service": True if ours else set(SPEED_OPTIONS),
-            "vllm": True if ours or engine.kind == "openai" else set(VLLM_SPEED_OPTIONS),
+            "service": True if in_process else set(SPEED_OPTIONS),
+            "vllm": True if in_process or engine.kind == "openai" else set(VLLM_SPEED_OPTIONS),
         }
         backend = engine.model_dump(mode="json", exclude=unused)
         return {"backend": backend, "shard_rows": self.config.shard_rows}
@@ -138,17 +138,17 @@ class Round:
         open_ = [shard for shard in every if shard.index not in closed]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)
-        done = round(finished_rows * per_row) + sum(
+        answered = round(finished_rows * per_row) + sum(
             len(stored.journal(s.index).read()) for s in open_ if s.index in begun
         )
-        with reporter.stage(title, requests, unit, done=min(done, requests)):
+        with reporter.stage(title, requests, unit, done=min(answered, requests)):
             try:
-                for used in answerer.executor.map(partial(_used, answerer, function), open_, reporter):
-                    answerer.usage.include(used)
+                for usage in answerer.executor.map(partial(_used, answerer, function), open_, reporter):
+                    answerer.usage.include(usage)
                     if not answerer.executor.in_process:
-                        reporter.advance(used.requests)
-            except ShardsFailed as failed:
-                raise ClusterError(_given_up(stored, failed, len(open_))) from failed
+                        reporter.advance(usage.requests)
+            except ShardsFailed as error:
+                raise ClusterError(_given_up(stored, error, len(open_))) from error
 
 
 def _used(answerer: Answerer, function: Callable[[Shard], None], shard: Shard) -> Usage:
@@ -161,13 +161,13 @@ def _used(answerer: Answerer, function: Callable[[Shard], None], shard: Shard) -
         answerer.usage = before
 
 
-def _given_up(stored: Shards, failed: ShardsFailed, of: int) -> str:
+def _given_up(stored: Shards, error: ShardsFailed, of: int) -> str:
     """What became of the shards that failed for good, whose errors are kept in the stage's folder."""
-    count = len(failed.failures)
+    count = len(error.failures)
     lines = [f"{stored.path.name}: {count} of {of} shards failed and were set aside; the same command tries them again"]
-    for each in failed.failures:
-        kept = stored.set_aside(each.shard.index, each.error)
-        lines.append(f"  {kept} (tried {each.attempts} times): {each.reason}")
+    for failure in error.failures:
+        error_path = stored.set_aside(failure.shard.index, failure.error)
+        lines.append(f"  {error_path} (tried {failure.attempts} times): {failure.reason}")
     return "\n".join(lines)
 
 

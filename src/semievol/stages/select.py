@@ -45,12 +45,12 @@ def select(round_: Round, justified: Stage) -> Stage:
         def tables() -> Iterator[pa.Table]:
             for table in justified.shards.tables():
                 decisions = decide(table, section, taus)
-                kept = [each for each, _ in decisions]
+                kept = [is_kept for is_kept, _ in decisions]
                 totals.update(rows=len(kept), kept=sum(kept))
                 if len(kept_by_answer) <= CLASSES:
-                    for answer, each in zip(table["answer"].to_pylist(), kept, strict=True):
+                    for answer, is_kept in zip(table["answer"].to_pylist(), kept, strict=True):
                         if answer is not None:
-                            kept_by_answer[answer] += each
+                            kept_by_answer[answer] += is_kept
                 decided = {"kept": kept, "reason": [reason for _, reason in decisions]}
                 decided["round"] = [round_.number] * len(kept)
                 columns = [pa.array(values, SCHEMA.field(name).type) for name, values in decided.items()]
@@ -71,13 +71,13 @@ def select(round_: Round, justified: Stage) -> Stage:
 
 def _criterion(round_: Round, justified: Stage) -> Literal["nll", "agreement"]:
     """What `auto` stands for: H, unless no row with an answer has one."""
-    answered = False
+    has_answers = False
     for table in justified.shards.tables(["answer", "mean_nll"]):
         for answer, h in _values(table, "answer", "mean_nll"):
             if answer is not None and _known(h):
                 return "nll"
-            answered = answered or answer is not None
-    if not answered:
+            has_answers = has_answers or answer is not None
+    if not has_answers:
         return "nll"
     round_.reporter.say("select: the engine gave no log-probabilities, so rows are kept by agreement instead of H")
     return "agreement"
@@ -89,12 +89,12 @@ def threshold(scores: Sequence[float], theta: float) -> float:
     An unknown H counts as infinite. Where the quantile falls among those, τ is the highest H that is known.
     """
     values = np.asarray(scores, dtype=float)
-    known = values < math.inf
-    count = int(known.sum())
+    finite = values < math.inf
+    count = int(finite.sum())
     if not count:
         return -math.inf
     if count < len(values) and theta * (len(values) - 1) >= count - 1:
-        return float(values[known].max())
+        return float(values[finite].max())
     return float(np.quantile(values, theta))
 
 

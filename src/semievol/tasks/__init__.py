@@ -49,7 +49,7 @@ class Task(Protocol):
     def parse_cut(self, text: str, example: Example) -> str | None:
         """The canonical answer in a response that was cut, where it is sure that no more of it would have come."""
 
-    def equal(self, one: str, other: str) -> bool:
+    def equal(self, first: str, second: str) -> bool:
         """Whether two canonical answers mean the same; also what makes an answer right."""
 
     def stops(self) -> tuple[str, ...]:

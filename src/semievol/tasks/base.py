@@ -115,11 +115,11 @@ class BaseTask(Task):
         given = example.answer.strip()
         if not given:
             raise DataError("answer is empty")
-        marked = self._marked(given)
+        reading = self._marked(given)
         response = example.response
-        if response is None and marked is not None and marked != given:
+        if response is None and reading is not None and reading != given:
             response = self.solution(given)
-        answer = self.gold(given if marked is None else marked, example)
+        answer = self.gold(given if reading is None else reading, example)
         return replace(example, answer=answer, response=response)
 
     def solution(self, text: str) -> str:
@@ -131,18 +131,18 @@ class BaseTask(Task):
 
         The earlier turns of a reference are not shown.
         """
-        solved = [f"{self._asked(one)} {self.response(one)}" for one in reversed(references)]
+        solved = [f"{self._asked(reference)} {self.response(reference)}" for reference in reversed(references)]
         return self._chat(example, *solved, self._asked(example))
 
     def justify(self, example: Example, candidates: Sequence[str]) -> tuple[Message, ...]:
         """The chat of the plain question, with the distinct candidates between question and answer."""
         distinct: list[str] = []
-        for one in candidates:
-            if one and not any(self.equal(one, other) for other in distinct):
-                distinct.append(one)
-        long = any("\n" in one or len(one) > 40 for one in distinct)
-        shown = "".join(f"\n- {one}" for one in distinct) if long else " " + "; ".join(distinct)
-        suggested = f"Suggested answers, which may be wrong:{shown}\nGive the final answer."
+        for candidate in candidates:
+            if candidate and not any(self.equal(candidate, candidate_before) for candidate_before in distinct):
+                distinct.append(candidate)
+        long = any("\n" in candidate or len(candidate) > 40 for candidate in distinct)
+        listed = "".join(f"\n- {candidate}" for candidate in distinct) if long else " " + "; ".join(distinct)
+        suggested = f"Suggested answers, which may be wrong:{listed}\nGive the final answer."
         return self._chat(example, f"{self.question(example)}\n{suggested}\n{self._cue}")
 
     def response(self, example: Example) -> str:
@@ -164,40 +164,40 @@ class BaseTask(Task):
 
         Thoughts are not looked at, nor what stands from the next question of the task's own form on.
         """
-        said = before_next(without_thoughts(text), self._next)
-        marked = self._marked(said)
-        if marked is not None and (answer := self.read(marked, example)) is not None:
+        spoken = before_next(without_thoughts(text), self._next)
+        reading = self._marked(spoken)
+        if reading is not None and (answer := self.read(reading, example)) is not None:
             return answer
-        for inner in unwrapped(said, self.hashed):
+        for inner in unwrapped(spoken, self.hashed):
             if (answer := self.read(inner, example)) is not None:
                 return answer
-        return self.find(said, example)
+        return self.find(spoken, example)
 
     def parse_cut(self, text: str, example: Example) -> str | None:
         """As `parse`, where what is marked or wrapped is complete, another question begins, or `find_whole` is sure."""
         spoken = without_thoughts(text)
-        said = before_next(spoken, self._next)
-        if said != spoken:
+        before_heading = before_next(spoken, self._next)
+        if before_heading != spoken:
             return self.parse(text, example)
-        if (marked := self._marked(said)) is not None:
-            complete = all(self._marked(said + more) == marked for more in GOING_ON)
-            answer = self.read(marked, example) if complete else self.find_whole(marked, example)
+        if (reading := self._marked(before_heading)) is not None:
+            complete = all(self._marked(before_heading + continuation) == reading for continuation in GOING_ON)
+            answer = self.read(reading, example) if complete else self.find_whole(reading, example)
             if answer is not None:
                 return answer
-        before, _, last_line = said.rstrip().rpartition("\n")
+        before, _, last_line = before_heading.rstrip().rpartition("\n")
         hashed = self.hashed and not last_line.lstrip().startswith("#")
-        for inner in chain(unwrapped(said, False), unwrapped(before, hashed)):
+        for inner in chain(unwrapped(before_heading, False), unwrapped(before, hashed)):
             if (answer := self.read(inner, example)) is not None:
                 return answer
-        return self.find_whole(said, example)
+        return self.find_whole(before_heading, example)
 
     def find_whole(self, text: str, example: Example) -> str | None:
         """The canonical answer in a response that was cut, outside of marks and wrappings; here none is sure."""
         return None
 
-    def equal(self, one: str, other: str) -> bool:
+    def equal(self, first: str, second: str) -> bool:
         """Whether the answers are the same text."""
-        return one == other
+        return first == second
 
     def answers(self) -> tuple[str, ...] | None:
         """No closed set."""

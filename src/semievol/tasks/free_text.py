@@ -54,7 +54,7 @@ def plain_words(text: str) -> str:
     return words or " ".join(lowered.split())
 
 
-def token_f1(one: list[str], other: list[str]) -> float:
+def token_f1(first: list[str], second: list[str]) -> float:
     """The harmonic mean of the shares of words that each text has in common with the other, 0 to 1."""
-    common = sum((Counter(one) & Counter(other)).values())
-    return 2 * common / (len(one) + len(other)) if common else 0.0
+    common = sum((Counter(first) & Counter(second)).values())
+    return 2 * common / (len(first) + len(second)) if common else 0.0

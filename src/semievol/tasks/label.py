@@ -30,19 +30,19 @@ class Label(BaseTask):
 
     def __init__(self, config: TaskConfig, labeled: Sequence[Example]) -> None:
         super().__init__(config, labeled)
-        given = config.labels or self._found(labeled)
+        labels = config.labels or self._found(labeled)
         renamed = {one_number(spelling): name for spelling, name in config.label_names.items()}
-        names = {one: renamed.get(one_number(one), tidy(one)) for one in given}
+        names = {label: renamed.get(one_number(label), tidy(label)) for label in labels}
         self._labels = tuple(dict.fromkeys(names.values()))
-        if len({one_number(one) for one in given}) < len(given):
-            raise ConfigError(f"task.labels: two of {', '.join(map(repr, given))} look the same")
-        spellings = {one_number(one): name for one, name in names.items()}
+        if len({one_number(label) for label in labels}) < len(labels):
+            raise ConfigError(f"task.labels: two of {', '.join(map(repr, labels))} look the same")
+        spellings = {one_number(label): name for label, name in names.items()}
         for name in self._labels:
             spellings.setdefault(one_number(name), name)
         self._add_renamed(spellings)
         if len(self._labels) < 2:
-            found = f"only {shortened(self._labels[0])}" if self._labels else "none"
-            raise DataError(f"a label task needs at least 2 labels and there is {found}; set task.labels")
+            examples_named = f"only {shortened(self._labels[0])}" if self._labels else "none"
+            raise DataError(f"a label task needs at least 2 labels and there is {examples_named}; set task.labels")
         self._spellings = Spellings(spellings.items())
         self._occurrences = Occurrences(self._spellings)
         self._read_as: Counter[tuple[str, str]] = Counter()
@@ -50,7 +50,7 @@ class Label(BaseTask):
     @property
     def default_instruction(self) -> str:  # type: ignore[override]
         """Asks for one of the labels, by name."""
-        comma = "; " if any("," in one for one in self._labels) else ", "
+        comma = "; " if any("," in label for label in self._labels) else ", "
         return f"Classify the text. Answer with one of these labels only: {comma.join(self._labels)}."
 
     def read(self, text: str, example: Example) -> str | None:
@@ -104,18 +104,18 @@ class Label(BaseTask):
         for (spelling, label), rows in self._read_as.items():
             if self.config.label_names.get(spelling, label) == label:
                 spelled.setdefault(label, []).append((spelling, rows))
-        names = {one_number(each) for each in self.config.label_names}
-        for label, found in spelled.items():
-            others = [each for each in found if one_number(each[0]) not in names]
-            if len(others) > 1 or (others and others[0][0] != label):
-                lines.append(f"{_counted(others)} in the answer columns are the one label {label!r}")
+        names = {one_number(label) for label in self.config.label_names}
+        for label, spellings in spelled.items():
+            foreign = [spelling_ for spelling_ in spellings if one_number(spelling_[0]) not in names]
+            if len(foreign) > 1 or (foreign and foreign[0][0] != label):
+                lines.append(f"{_counted(foreign)} in the answer columns are the one label {label!r}")
         found_of: Counter[str] = Counter()
         for (_, label), count in self._read_as.items():
             found_of[label] += count
         for fold, labels in self._spellings.by_fold().items():
-            alike = {each for each in labels if folded(each) == fold}  # not what task.label_names has set apart
+            alike = {label for label in labels if folded(label) == fold}  # not what task.label_names has set apart
             if len(alike) > 1:
-                several = _counted([(each, found_of[each]) for each in sorted(alike)])
+                several = _counted([(label, found_of[label]) for label in sorted(alike)])
                 lines.append(
                     f"{several} are {len(alike)} labels, which differ in case or marks only; if they are one, rename "
                     "all but one in task.label_names"
@@ -129,9 +129,9 @@ class Label(BaseTask):
 
     def _found(self, labeled: Iterable[Example]) -> tuple[str, ...]:
         """The labels of the labeled rows: of spellings that look the same, the most frequent."""
-        marked = ((self._marked(one.answer) or one.answer).strip() for one in labeled if one.answer)
-        counts = Counter(one for one in marked if tidy(one))
-        spelling = {one_number(one): tidy(one) for one, _ in sorted(counts.items(), key=_rank)}
+        readings = ((self._marked(example.answer) or example.answer).strip() for example in labeled if example.answer)
+        counts = Counter(reading for reading in readings if tidy(reading))
+        spelling = {one_number(reading): tidy(reading) for reading, _ in sorted(counts.items(), key=_rank)}
         return tuple(sorted(spelling.values()))
 
     def _add_renamed(self, spellings: dict[str, str]) -> None:
@@ -155,9 +155,9 @@ class Label(BaseTask):
             spellings[one_number(spelling)] = name
 
 
-def _rank(counted: tuple[str, int]) -> tuple[int, int, str]:
+def _rank(pair: tuple[str, int]) -> tuple[int, int, str]:
     """The more frequent spelling comes later, of equals the shorter."""
-    spelling, rows = counted
+    spelling, rows = pair
     return rows, -len(spelling), spelling
 
 
@@ -167,8 +167,8 @@ _REMEMBERED = 10_000
 
 def _counted(spellings: Iterable[tuple[str, int]]) -> str:
     """`'Oil' (3 rows) and 'oil' (1 row)`, invisible characters shown."""
-    shown = [
+    lines = [
         f"{ascii(text) if tidy(text) != text else repr(text)} ({rows} row{'s' * (rows != 1)})"
         for text, rows in spellings
     ]
-    return " and ".join(filter(None, [", ".join(shown[:-1]), shown[-1]]))
+    return " and ".join(filter(None, [", ".join(lines[:-1]), lines[-1]]))

@@ -67,8 +67,8 @@ class MultipleChoice(BaseTask):
 
     def __init__(self, config: TaskConfig, labeled: Sequence[Example]) -> None:
         super().__init__(config, labeled)
-        seen = {reading for example in labeled if (reading := self._certain_reading(example))}
-        self._reading: Reading | None = seen.pop() if len(seen) == 1 else None
+        readings = {reading for example in labeled if (reading := self._certain_reading(example))}
+        self._reading: Reading | None = readings.pop() if len(readings) == 1 else None
 
     def question(self, example: Example) -> str:
         """The question, and a line for each option."""
@@ -127,8 +127,8 @@ class MultipleChoice(BaseTask):
             if (letter := _whole_text(first_line, example.options)) is not None:
                 return letter
             match = _CLAIMED.match(first_line)
-            marked = match and match["mark"] is not None and (match["letter"].isupper() or match["mark"].strip())
-            if marked and (letter := self.read(first_line, example)) is not None:
+            is_marked = match and match["mark"] is not None and (match["letter"].isupper() or match["mark"].strip())
+            if is_marked and (letter := self.read(first_line, example)) is not None:
                 return letter
         return None
 
@@ -171,24 +171,24 @@ def folded(text: str) -> str:
 
 
 def _with_text(text: str, options: Sequence[str]) -> list[str]:
-    wanted = folded(text)
-    return [letter for letter, option in lettered(options) if wanted and folded(option) == wanted]
+    folded_text = folded(text)
+    return [letter for letter, option in lettered(options) if folded_text and folded(option) == folded_text]
 
 
 def _text_at_start(text: str, options: Sequence[str]) -> str | None:
     """The letter of the longest option whose text the text starts with; options that are one letter do not count."""
     start = folded(text)
-    found: dict[str, list[str]] = {}
+    by_text: dict[str, list[str]] = {}
     for letter, option in lettered(options):
-        wanted = folded(option)
+        folded_option = folded(option)
         if (
-            wanted
-            and not _LETTER.fullmatch(wanted)
-            and start.startswith(wanted)
-            and not _GOES_ON.match(start, len(wanted))
+            folded_option
+            and not _LETTER.fullmatch(folded_option)
+            and start.startswith(folded_option)
+            and not _GOES_ON.match(start, len(folded_option))
         ):
-            found.setdefault(wanted, []).append(letter)
-    longest = found[max(found, key=len)] if found else []
+            by_text.setdefault(folded_option, []).append(letter)
+    longest = by_text[max(by_text, key=len)] if by_text else []
     return longest[0] if len(longest) == 1 else None
 
 
@@ -197,8 +197,8 @@ def _whole_text(text: str, options: Sequence[str]) -> str | None:
     start = folded(text)
     longer = [option for option in options if folded(option).startswith(start)]
     if longer:
-        same = _with_text(text, options)
-        return same[0] if len(longer) == len(same) == 1 and not _LETTER.fullmatch(start) else None
+        letters = _with_text(text, options)
+        return letters[0] if len(longer) == len(letters) == 1 and not _LETTER.fullmatch(start) else None
     return _text_at_start(f"{text}x", options)
 
 
@@ -218,7 +218,7 @@ def _listed(text: str, options: Sequence[str]) -> str | None:
 
 
 def _only_claimed(text: str, options: Sequence[str]) -> str | None:
-    found = set()
+    letters = set()
     start = _LEADING.match(text)
     for match in chain([start] if start else (), *(pattern.finditer(text) for pattern in _CLAIMS)):
         group = "letter" if match["letter"] else "open"
@@ -226,9 +226,9 @@ def _only_claimed(text: str, options: Sequence[str]) -> str | None:
         rejected = _REJECTED.match(text, match.end(group)) or _REJECTED_BEFORE.search(text[max(0, at - 24) : at])
         if not _ENGLISH.match(text, at) and not rejected:
             claim = text[at : at + 500]
-            found.add(_text_at_start(claim, options) or _within(match[group], len(options)))
-    found.discard(None)
-    return found.pop() if len(found) == 1 else None
+            letters.add(_text_at_start(claim, options) or _within(match[group], len(options)))
+    letters.discard(None)
+    return letters.pop() if len(letters) == 1 else None
 
 
 def _within(letter: str, count: int) -> str | None:

@@ -26,28 +26,30 @@ class Number(BaseTask):
 
     def read(self, text: str, example: Example) -> str | None:
         """The number that the text is."""
-        found = quantity.whole(text, self.config.decimal_mark)
-        return None if found is None else str(found)
+        quantity_ = quantity.whole(text, self.config.decimal_mark)
+        return None if quantity_ is None else str(quantity_)
 
     def find(self, text: str, example: Example) -> str | None:
         """The number after the last "Answer:" that has one (after its last `=`), else the last number."""
         mark = self.config.decimal_mark
         for claim in self.claims(text):
             line = claim.splitlines()[0].rpartition("=")[2]
-            found = quantity.whole(line, mark) or quantity.first(line, mark)
-            if found is not None:
-                return str(found)
-        found = quantity.last(text, mark)
-        return None if found is None else str(found)
+            quantity_ = quantity.whole(line, mark) or quantity.first(line, mark)
+            if quantity_ is not None:
+                return str(quantity_)
+        quantity_ = quantity.last(text, mark)
+        return None if quantity_ is None else str(quantity_)
 
     def gold(self, text: str, example: Example) -> str:
         """The number in the answer column, where "Answer:" may stand before it."""
         claim = next(self.claims(text), text)
         answer = self.read(claim, example)
         if answer is None:
-            other: quantity.Mark = "comma" if self.config.decimal_mark == "point" else "point"
-            if quantity.whole(claim, other) is not None:
-                raise DataError(f"answer {shortened(text)} is a number with a decimal {other}; set task.decimal_mark")
+            other_mark: quantity.Mark = "comma" if self.config.decimal_mark == "point" else "point"
+            if quantity.whole(claim, other_mark) is not None:
+                raise DataError(
+                    f"answer {shortened(text)} is a number with a decimal {other_mark}; set task.decimal_mark"
+                )
             raise DataError(f"answer {shortened(text)} is not a number; for one in a text, set task.answer_pattern")
         return answer
 
@@ -57,15 +59,19 @@ class Number(BaseTask):
 
     def notes(self, labeled: Sequence[Example]) -> tuple[str, ...]:
         """Whether the decimal mark may as well stand between groups of digits."""
-        point, name, other = (".", "point", "comma") if self.config.decimal_mark == "point" else (",", "comma", "point")
-        marked = [text for one in labeled if point in (text := self._marked(one.answer or "") or one.answer or "")]
-        grouped = [text for text in marked if re.fullmatch(rf"\D*[1-9]\d{{0,2}}{re.escape(point)}\d{{3}}\D*", text)]
-        if len(marked) < _AMBIGUOUS or len(grouped) < len(marked):
+        point, name, wrong_mark = (
+            (".", "point", "comma") if self.config.decimal_mark == "point" else (",", "comma", "point")
+        )
+        texts = [
+            text for example in labeled if point in (text := self._marked(example.answer or "") or example.answer or "")
+        ]
+        grouped = [text for text in texts if re.fullmatch(rf"\D*[1-9]\d{{0,2}}{re.escape(point)}\d{{3}}\D*", text)]
+        if len(texts) < _AMBIGUOUS or len(grouped) < len(texts):
             return ()
         return (
-            f"all {len(marked)} labeled answers with a {name} have three digits behind it, such as "
-            f"{shortened(marked[0].strip())}: they are read as decimals; if they are thousands, set task.decimal_mark "
-            f"to {other}",
+            f"all {len(texts)} labeled answers with a {name} have three digits behind it, such as "
+            f"{shortened(texts[0].strip())}: they are read as decimals; if they are thousands, set task.decimal_mark "
+            f"to {wrong_mark}",
         )
 
     def equal(self, one: str, other: str) -> bool:

@@ -32,12 +32,12 @@ class Occurrences:
 
     def __init__(self, spellings: Spellings) -> None:
         self._labels = spellings.by_fold()
-        numbers = [each for each in self._labels if _NUMERIC.fullmatch(each)]
-        self._most = max(numbers, key=lambda each: float(each.replace(",", ".")), default=None)
-        self._signs = "-" if not any(each.startswith("+") for each in self._labels) else "-+"
+        numbers = [label for label in self._labels if _NUMERIC.fullmatch(label)]
+        self._most = max(numbers, key=lambda label: float(label.replace(",", ".")), default=None)
+        self._signs = "-" if not any(label.startswith("+") for label in self._labels) else "-+"
         kinds: dict[tuple[str, str], list[str]] = {}
-        for each in sorted(filter(None, self._labels)):
-            kinds.setdefault(self._bounds(each), []).append(each)
+        for label in sorted(filter(None, self._labels)):
+            kinds.setdefault(self._bounds(label), []).append(label)
         shortest_last = sorted(kinds.items(), key=lambda kind: -max(map(len, kind[1])))
         any_of = [f"{left}(?:{prefixed(labels)}){right}" for (left, right), labels in shortest_last]
         self._any = re.compile("|".join(any_of) or r"(?!)")
@@ -69,7 +69,7 @@ class Occurrences:
         labels = self._labels[found.pop()]
         if len(labels) == 1:
             return next(iter(labels))
-        exact = [each for each in labels if re.search(rf"(?<!\w){re.escape(each)}(?![\w*²³+#])", text)]
+        exact = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?![\w*²³+#])", text)]
         return exact[0] if len(exact) == 1 else None
 
     def _bounds(self, label: str) -> tuple[str, str]:
@@ -117,13 +117,13 @@ def prefixed(words: Sequence[str], depth: int = 0) -> str:
         return "|".join(map(re.escape, sorted(words, key=len, reverse=True)))
     parts = []
     for _, group in groupby(words, key=lambda word: word[:1]):
-        same = list(group)
-        pairs = zip(same[0], same[-1], strict=False)  # what is sorted between them begins alike too
-        common = same[0][: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
-        rests = [word[len(common) :] for word in same]
+        members = list(group)
+        pairs = zip(members[0], members[-1], strict=False)  # what is sorted between them begins alike too
+        common = members[0][: sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))]
+        rests = [word[len(common) :] for word in members]
         longer = [rest for rest in rests if rest]
-        more = f"(?:{prefixed(longer, depth + 1)}){'?' * (len(longer) < len(rests))}" if longer else ""
-        parts.append(re.escape(common) + more)
+        continuation = f"(?:{prefixed(longer, depth + 1)}){'?' * (len(longer) < len(rests))}" if longer else ""
+        parts.append(re.escape(common) + continuation)
     return "|".join(parts)
 
 
@@ -133,10 +133,14 @@ _DEEPEST = 40
 
 def parts_of_lists(labels: Sequence[str]) -> list[str]:
     """The labels that look like lists: of parts with commas between, or of labels or parts of others however joined."""
-    parts = {label: [folded(each) for each in _SEPARATOR.split(label) if each] for label in labels}
-    seen: dict[str, int] = {}
-    for found in parts.values():
-        for part in set(found):
-            seen[part] = seen.get(part, 0) + 1
-    listed = {label for label, found in parts.items() if len(found) > 1 and any(seen[part] > 1 for part in found)}
+    parts = {label: [folded(part) for part in _SEPARATOR.split(label) if part] for label in labels}
+    counts: dict[str, int] = {}
+    for label_parts in parts.values():
+        for part in set(label_parts):
+            counts[part] = counts.get(part, 0) + 1
+    listed = {
+        label
+        for label, label_parts in parts.items()
+        if len(label_parts) > 1 and any(counts[part] > 1 for part in label_parts)
+    }
     return [label for label in labels if label in listed or _LISTED.search(label)]

@@ -164,7 +164,7 @@ def last(text: str, mark: Mark = "point") -> Quantity | None:
 
 
 def _found(matches: Iterator[re.Match[str]], mark: Mark) -> Iterator[Quantity]:
-    return (found for match in matches if (found := _quantity(match, mark)) is not None)
+    return (quantity for match in matches if (quantity := _quantity(match, mark)) is not None)
 
 
 def _plain(text: str) -> str:
@@ -206,20 +206,20 @@ def _digits(decimal: str, mark: Mark) -> str:
     return re.sub(rf"[{re.escape(comma)}'’{_SPACE}]", "", decimal).replace(point, ".").rstrip(".")
 
 
-def same(one: Quantity, other: Quantity, tolerance: float) -> bool:
+def same(first: Quantity, second: Quantity, tolerance: float) -> bool:
     """Whether the numbers lie within the relative error of each other.
 
     Where one of the two is in percent, its number and a hundredth of it both count: the answers of ConvFinQA hold
     24.5 % as 0.245 and elsewhere percentages as they stand in the table.
     """
-    readings = [one.value]
-    if one.percent != other.percent:
-        if other.percent:
-            one, other = other, one
-        readings = [one.value, one.value / 100]
-    return any(_near(value, other.value, tolerance) for value in readings)
+    readings = [first.value]
+    if first.percent != second.percent:
+        if second.percent:
+            first, second = second, first
+        readings = [first.value, first.value / 100]
+    return any(_near(value, second.value, tolerance) for value in readings)
 
 
-def _near(one: Fraction, other: Fraction, tolerance: float) -> bool:
+def _near(first: Fraction, second: Fraction, tolerance: float) -> bool:
     # Relative to the larger, as in math.isclose, so that the order does not matter; only zero is near zero.
-    return abs(one - other) <= Fraction(tolerance) * max(abs(one), abs(other))
+    return abs(first - second) <= Fraction(tolerance) * max(abs(first), abs(second))

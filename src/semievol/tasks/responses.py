@@ -37,19 +37,19 @@ def without_thoughts(text: str) -> str:
     on to the end.
     """
     text = text.rpartition(_FINAL)[2] if _FINAL in text else text.partition(_CHANNEL)[0]
-    said: list[str] = []
+    spoken: list[str] = []
     at, thinking = 0, False
     for mark in _THOUGHT.finditer(text):
         closes = mark["close"] or mark["close_mark"] or mark["end"]
         if closes and not thinking:
-            said.clear()
+            spoken.clear()
         elif not closes and not thinking:
-            said.append(text[at : mark.start()])
+            spoken.append(text[at : mark.start()])
         thinking = not closes
         at = mark.end()
     if not thinking:
-        said.append(text[at:])
-    return "".join(said)
+        spoken.append(text[at:])
+    return "".join(spoken)
 
 
 def before_next(text: str, headings: re.Pattern[str]) -> str:

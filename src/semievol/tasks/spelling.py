@@ -66,11 +66,11 @@ def bare(text: str) -> str:
 
 def peeled(text: str) -> list[str]:
     """The text, and what is left as more and more of the marks around it are taken off: `**A*.**`, `A*.`, `A*`, `A`."""
-    found = [text.strip()]
+    spellings = [text.strip()]
     for take in (_without_emphasis, _without_sentence, _without_emphasis, _without_marks, _without_angles):
-        if (less := take(found[-1])) and less != found[-1]:
-            found.append(less)
-    return found
+        if (less := take(spellings[-1])) and less != spellings[-1]:
+            spellings.append(less)
+    return spellings
 
 
 def _without_emphasis(text: str) -> str:
@@ -112,10 +112,10 @@ class Spellings(Mapping[str, str]):
         if (label := self._exact.get(one_number(text))) is not None:
             return label
         for fold, labels in self._folds:
-            found = labels.get(fold(text), ())
-            if len(found) == 1:
-                return next(iter(found))
-            if found:
+            same_fold = labels.get(fold(text), ())
+            if len(same_fold) == 1:
+                return next(iter(same_fold))
+            if same_fold:
                 break
         raise KeyError(text)
 
@@ -138,18 +138,18 @@ class Spellings(Mapping[str, str]):
             candidates += peeled(unescaped(text))
         if _POSITIVE.fullmatch(candidates[-1]):
             candidates.append(candidates[-1][1:])
-        for each in candidates:
-            if (label := self.exact(each)) is not None:
+        for candidate in candidates:
+            if (label := self.exact(candidate)) is not None:
                 return label
-        for each in candidates:
-            if (label := self.get(each)) is not None:
+        for candidate in candidates:
+            if (label := self.get(candidate)) is not None:
                 return label
         return None
 
     def may_go_on(self, text: str) -> bool:
         """Whether there is a longer spelling that begins so."""
         start = folded(peeled(text)[-1])
-        return any(each.startswith(start) and each != start for each in self.by_fold())
+        return any(folded_label.startswith(start) and folded_label != start for folded_label in self.by_fold())
 
     def by_fold(self) -> Mapping[str, set[str]]:
         """Folded spelling -> the labels that it may be."""
