@@ -77,10 +77,10 @@ def parser() -> argparse.ArgumentParser:
     )
     _takes_experiment(experiment)
     _takes_grid(experiment)
-    shown = add("config", "show the resolved config, check it, or print its JSON schema")
-    shown.add_argument("what", choices=("show", "check", "schema"))
-    shown.add_argument("config", nargs="?", type=_path, help="config file; the defaults where it is left out")
-    _takes_set(shown)
+    config = add("config", "show the resolved config, check it, or print its JSON schema")
+    config.add_argument("what", choices=("show", "check", "schema"))
+    config.add_argument("config", nargs="?", type=_path, help="config file; the defaults where it is left out")
+    _takes_set(config)
     return program
 
 
@@ -156,12 +156,12 @@ def _takes_experiment(parser: argparse.ArgumentParser) -> None:
         "--base", nargs="+", default=[], metavar="MODEL", help="base models: smollm2, llama31, or any model id"
     )
     _takes_set(parser)
-    some = parser.add_argument_group("points of single experiments")
-    some.add_argument("--n", nargs="+", type=int, metavar="N", help="sensitivity: numbers of collaborators (1 to 5)")
-    some.add_argument("--theta", nargs="+", type=float, metavar="PERCENT", help="sensitivity: θ (10 30 50 80 100)")
-    some.add_argument("--sizes", nargs="+", type=int, metavar="PERCENT", help="continuous: unlabeled of labeled rows")
-    some.add_argument("--rounds", type=int, default=4, help="iterative: rounds at most (4)")
-    some.add_argument(
+    points = parser.add_argument_group("points of single experiments")
+    points.add_argument("--n", nargs="+", type=int, metavar="N", help="sensitivity: numbers of collaborators (1 to 5)")
+    points.add_argument("--theta", nargs="+", type=float, metavar="PERCENT", help="sensitivity: θ (10 30 50 80 100)")
+    points.add_argument("--sizes", nargs="+", type=int, metavar="PERCENT", help="continuous: unlabeled of labeled rows")
+    points.add_argument("--rounds", type=int, default=4, help="iterative: rounds at most (4)")
+    points.add_argument(
         "--instructions", type=_path, metavar="FILE", help="stability: rephrased instructions, one a line"
     )
 
@@ -174,12 +174,12 @@ def _takes_redo(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _takes_max_cost(parser: argparse.ArgumentParser, what: str = "the run") -> None:
+def _takes_max_cost(parser: argparse.ArgumentParser, subject: str = "the run") -> None:
     parser.add_argument(
         "--max-cost",
         type=float,
         metavar="DOLLARS",
-        help=f"stop before services could have charged more than this for {what}, earlier sessions included",
+        help=f"stop before services could have charged more than this for {subject}, earlier sessions included",
     )
 
 

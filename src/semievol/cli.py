@@ -192,8 +192,8 @@ def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", fol
     require_own(folder)
     reporter = grid_reporter_for_terminal()
     with _session(str(folder), reporter):
-        found = run_experiment(experiment, options, reporter, folder)
-    show(found, folder)
+        findings = run_experiment(experiment, options, reporter, folder)
+    show(findings, folder)
 
 
 def _plan_experiment(experiment: "Experiment", options: "Options") -> None:
@@ -224,8 +224,8 @@ def _session(output: str, reporter: "Reporter | None" = None) -> "Iterator[Repor
     from semievol.run_folder.folder import RunFolder
 
     log_to(RunFolder(output).log_path)
-    with stoppable(reporter or reporter_for_terminal()) as told:
-        yield told
+    with stoppable(reporter or reporter_for_terminal()) as session_reporter:
+        yield session_reporter
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {

@@ -84,8 +84,8 @@ def first_line(error: BaseException) -> str:
 def refused_by_system(error: Exception) -> str | None:
     """What the system refused, in one line for a person; `None` where the error is another."""
     number = getattr(error, "errno", None)
-    if number is None and (found := _NUMBER.search(str(error))):
-        number = int(found[1] or found[2])
+    if number is None and (match := _NUMBER.search(str(error))):
+        number = int(match[1] or match[2])
     full = ("PytorchStreamWriter failed", "database or disk is full")  # torch and SQLite pass on no number
     if number is None and any(words in str(error) for words in full):
         number = errno.ENOSPC
@@ -93,5 +93,5 @@ def refused_by_system(error: Exception) -> str | None:
     if number is None or code not in _REFUSED:
         return None
     name = getattr(error, "filename", None)
-    what = _REFUSED[code] or os.strerror(number)
-    return f"{f'{name}: ' if name else ''}{what}; nothing finished is lost, the same command goes on"
+    reason = _REFUSED[code] or os.strerror(number)
+    return f"{f'{name}: ' if name else ''}{reason}; nothing finished is lost, the same command goes on"

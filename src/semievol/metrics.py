@@ -77,7 +77,7 @@ def exchange_test(sums: Sequence[int]) -> float:
     """
     from scipy.special import bdtr, gammaln
 
-    sizes = np.abs(np.asarray([each for each in sums if each], dtype=np.int64))
+    sizes = np.abs(np.asarray([group_sum for group_sum in sums if group_sum], dtype=np.int64))
     observed = abs(sum(sums))
     if not len(sizes):
         return 1.0
@@ -94,26 +94,26 @@ def exchange_test(sums: Sequence[int]) -> float:
     return min(1.0, float(chances[np.abs(np.arange(-total, total + 1)) >= observed].sum()))
 
 
-def difference_interval(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> tuple[float, float]:
+def difference_interval(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The 95 % percentile interval of the difference of two accuracies, by a paired bootstrap of 10,000 draws.
 
     Test rows are drawn with replacement, each with both models' answers; where there are several seeds, they are
     drawn too.
 
     Args:
-        one: (seeds, rows), 1 where the one is right, 0 where it is wrong, nan where a seed has no such row.
-        other: the same of the other, on the same rows.
+        first: (seeds, rows), 1 where the one is right, 0 where it is wrong, nan where a seed has no such row.
+        second: the same of the other, on the same rows.
     """
-    gain, asked = np.nan_to_num(one - other), (~np.isnan(one)).astype(float)  # (S, N)
+    gain, has_both = np.nan_to_num(first - second), (~np.isnan(first)).astype(float)  # (S, N)
     seeds, rows = gain.shape
     rng = np.random.default_rng(0)
-    found = []
+    means = []
     for _ in range(_DRAWS // _DRAWN_TOGETHER):
         row_counts = rng.multinomial(rows, np.full(rows, 1 / rows), _DRAWN_TOGETHER).astype(float)  # (B, N)
         seed_counts = rng.multinomial(seeds, np.full(seeds, 1 / seeds), _DRAWN_TOGETHER)  # (B, S)
-        gained, counted = ((row_counts @ each.T * seed_counts).sum(axis=1) for each in (gain, asked))
-        found.append(gained / np.maximum(counted, 1))
-    low, high = np.quantile(np.concatenate(found), [0.025, 0.975])
+        gain_sums, count_sums = ((row_counts @ matrix.T * seed_counts).sum(axis=1) for matrix in (gain, has_both))
+        means.append(gain_sums / np.maximum(count_sums, 1))
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
     return float(low), float(high)
 
 

@@ -72,7 +72,7 @@ def run(
     Raises:
         SemiEvolError: see `semievol.errors`; everything finished is kept, and the same call goes on.
     """
-    wanted = _stages_up_to(until, redo)
+    stages = _stages_up_to(until, redo)
     reporter, sharing = reporter or Reporter(), sharing or Alone()
     executor, output = open_executor(config), config.output
     if not executor.in_process and "://" not in output:  # a worker's own folder is another one
@@ -94,14 +94,14 @@ def run(
         answerer = Answerer(config, dataset.labeled, {}, reporter, budget, executor, sharing)
         ending.callback(folder.upload_logs)
         ending.enter_context(session(folder))
-        for opened in (budget, sharing, answerer):
-            ending.callback(opened.close)
+        for resource in (budget, sharing, answerer):
+            ending.callback(resource.close)
         ending.enter_context(made_anew(folder, redo, config, reporter))
         ending.enter_context(folder.described(_descriptions(folder, config, output, dataset)))
         first = Round(config, folder, dataset.task, dataset.labeled, dataset.unlabeled, answerer, reporter)
         for stage in method(first, dataset.test):
             remove_replaced(folder)  # the stage before has taken the place of an old one, if it was made anew
-            if stage not in wanted:
+            if stage not in stages:
                 break
     return result(folder)
 
@@ -169,10 +169,10 @@ def _stages_up_to(until: str, redo: str | None) -> Sequence[str]:
     for name in (until, redo):
         if name is not None and name not in STAGES:
             raise ConfigError(f"there is no stage {name!r}; the stages are {', '.join(STAGES)}")
-    wanted = STAGES[: STAGES.index(until) + 1]
-    if redo is not None and redo not in wanted:
+    stages = STAGES[: STAGES.index(until) + 1]
+    if redo is not None and redo not in stages:
         raise ConfigError(f"--redo {redo}: the run is to end after {until}, before anything is made anew")
-    return wanted
+    return stages
 
 
 def _descriptions(folder: RunFolder, config: Config, output: str, dataset: Dataset) -> dict[Path, str]:

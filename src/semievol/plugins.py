@@ -21,8 +21,8 @@ def implementation(option: str, kind: str, table: Table) -> Any:
         MissingExtraError: a dependency of one of ours is not installed.
     """
     if kind not in table and ":" not in kind:
-        known = ", ".join(table)
-        raise ConfigError(f"{option}: {kind!r} is not one of {known}, nor of the form my_package.module:Class")
+        names = ", ".join(table)
+        raise ConfigError(f"{option}: {kind!r} is not one of {names}, nor of the form my_package.module:Class")
     target, extra = table.get(kind, (kind, None))
     module_name, _, class_name = target.partition(":")
     try:

@@ -82,10 +82,10 @@ class PlainReporter(Reporter):
         if now - self._last < self.every and self._done < self._total:
             return
         self._last = now
-        made = self._done - self._first
-        rate = made / max(now - self._start, 1e-9)
+        new = self._done - self._first
+        rate = new / max(now - self._start, 1e-9)
         line = f"  {self._title}: {self._done}/{self._total} {self._unit}, {rate:.1f} a second"
-        if made * 50 >= self._total:  # the first answers wait for the model to load, and tell nothing of the rest
+        if new * 50 >= self._total:  # the first answers wait for the model to load, and tell nothing of the rest
             line += f", {_clock((self._total - self._done) / rate)} left"
         self.say(f"{line}, {note}" if note else line)
 

@@ -78,8 +78,8 @@ def possible(logprob: float) -> bool:
 
 def before_stop(text: str, stop: Sequence[str]) -> str | None:
     """What stands before the first of the texts that end a response; `None` where there is none of them."""
-    found = [at for each in stop if (at := text.find(each)) >= 0]
-    return text[: min(found)] if found else None
+    positions = [at for ending in stop if (at := text.find(ending)) >= 0]
+    return text[: min(positions)] if positions else None
 
 
 @dataclass(frozen=True, slots=True)

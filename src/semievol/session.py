@@ -34,11 +34,11 @@ PACKAGES = (
 def session(folder: RunFolder) -> Iterator[None]:
     """A block that `run.json` tells of when it has ended, however that was, with what the run has cost so far."""
     about = _about_this_process()
-    begun = time.monotonic()
+    start = time.monotonic()
     try:
         yield
     finally:
-        about |= {"seconds": round(time.monotonic() - begun, 1), "peak_memory_mb": _peak_memory()}
+        about |= {"seconds": round(time.monotonic() - start, 1), "peak_memory_mb": _peak_memory()}
         facts = folder.facts()
         facts.setdefault("sessions", []).append(about)
         if folder.costs_path.exists():
@@ -73,12 +73,12 @@ def commit() -> str | None:
 def _git(*arguments: str) -> str | None:
     """What git prints; `None` where it is missing or refuses."""
     try:
-        done = subprocess.run(
+        process = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=False
         )
     except OSError:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    return process.stdout.strip() if process.returncode == 0 else None
 
 
 def _peak_memory() -> int | None:

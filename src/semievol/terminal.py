@@ -14,7 +14,7 @@ _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u206
 
 def visible(text: str) -> str:
     r"""The text with characters that would act instead of being seen written out, such as `\x1b` and `\u200b`."""
-    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape").decode("ascii"), text)
+    return _UNSEEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class TextConsole(Console):

@@ -76,7 +76,7 @@ def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | No
     """
     for where in weights.values():
         check_weights(where)
-    here = {name: weights_on_disk(where) for name, where in weights.items()}
+    local_weights = {name: weights_on_disk(where) for name, where in weights.items()}
     kind = implementation("backend.kind", config.backend.kind, BACKENDS)
-    backend: Backend = kind(config, here, **paid_from(kind, budget))
+    backend: Backend = kind(config, local_weights, **paid_from(kind, budget))
     return backend

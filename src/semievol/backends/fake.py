@@ -119,10 +119,10 @@ class FakeWeights:
             return {}
         totals, best = dict(self._responses), self._best
         for word in dict.fromkeys(text.lower().split()):  # a set would add floats in an order of its own
-            if found := best.get(word):
-                totals[found[0]] += found[1]
-        whole = sum(totals.values())
-        return {response: votes / whole for response, votes in totals.items()}
+            if response := best.get(word):
+                totals[response[0]] += response[1]
+        total = sum(totals.values())
+        return {response: votes / total for response, votes in totals.items()}
 
 
 def _number(request: Request, purpose: str) -> int:

@@ -92,7 +92,7 @@ class Prompts:
         )
         return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason, permanent=True)
 
-    def generated(self, row: Row, tokens: Sequence[int], logprobs: Sequence[float], ended: bool) -> Response:
+    def generated(self, row: Row, tokens: Sequence[int], logprobs: Sequence[float], has_ended: bool) -> Response:
         """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside.
 
         Where one of the request's stops is in it, it ends there, with the tokens that its text needs. What the template
@@ -101,14 +101,14 @@ class Prompts:
         tokens, logprobs = self._without_opening(row, tokens, logprobs)
         text = self._decoded(tokens)
         if (before := before_stop(text, row.request.sampling.stop)) is not None:
-            text, ended = before.rstrip(), True
+            text, has_ended = before.rstrip(), True
             while tokens and self._decoded(tokens[:-1]).startswith(text):
                 tokens, logprobs = tokens[:-1], logprobs[:-1]
         return Response(
             id=row.request.id,
             text=text.strip(),
             logprobs=tuple(logprobs),
-            finish="stop" if ended else "length",
+            finish="stop" if has_ended else "length",
             prompt_tokens=len(row.prompt),
             completion_tokens=len(tokens),
         )
@@ -138,11 +138,11 @@ class Prompts:
         self, row: Row, tokens: Sequence[int], logprobs: Sequence[float]
     ) -> tuple[Sequence[int], Sequence[float]]:
         turn = self.template.turn_of(row.request.messages)
-        wanted = turn.opening_text.strip()
-        if not wanted or not self._decoded(tokens).lstrip().startswith(wanted):
+        opening = turn.opening_text.strip()
+        if not opening or not self._decoded(tokens).lstrip().startswith(opening):
             return tokens, logprobs
         count = 0
-        while not self._decoded(tokens[:count]).lstrip().startswith(wanted):
+        while not self._decoded(tokens[:count]).lstrip().startswith(opening):
             count += 1
         while count < len(tokens) and not self._decoded(tokens[count : count + 1]).strip():
             count += 1
@@ -151,7 +151,9 @@ class Prompts:
     def _closing(self, stop: tuple[str, ...]) -> frozenset[int]:
         """The tokens that hold the last character of a stop."""
         if stop not in self._closings:
-            last = {each[-1] for each in stop} | {f"<0x{byte:02X}>" for each in stop for byte in each[-1].encode()[-1:]}
+            last = {ending[-1] for ending in stop} | {
+                f"<0x{byte:02X}>" for ending in stop for byte in ending[-1].encode()[-1:]
+            }
             vocabulary = self.tokenizer.get_vocab().items()
-            self._closings[stop] = frozenset(id_ for text, id_ in vocabulary if any(each in text for each in last))
+            self._closings[stop] = frozenset(id_ for text, id_ in vocabulary if any(ending in text for ending in last))
         return self._closings[stop]

@@ -24,8 +24,8 @@ BATCH_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
 
 def batch_tokens(config: Config) -> int:
     """How many tokens are computed at once."""
-    asked = config.backend.batch_tokens
-    return BATCH_TOKENS[resolve_device(config.model).partition(":")[0]] if asked == "auto" else asked
+    configured = config.backend.batch_tokens
+    return BATCH_TOKENS[resolve_device(config.model).partition(":")[0]] if configured == "auto" else configured
 
 
 class TransformersBackend:
@@ -57,13 +57,13 @@ class TransformersBackend:
                 yield refusal
         if not fitting:
             return
-        held = local_model(self._config.model)
-        for batch in batches(fitting, batch_tokens(self._config), share=held.shares):
+        local = local_model(self._config.model)
+        for batch in batches(fitting, batch_tokens(self._config), share=local.shares):
             if all(row.request.id in finished for row in batch.rows):
                 continue
             if stop():
                 return
-            yield from (response for response in self._answered(held, batch) if response.id not in finished)
+            yield from (response for response in self._answered(local, batch) if response.id not in finished)
 
     def prompt_tokens(self, request: Request) -> int:
         """Number of tokens of the request's prompt, its given response included; loads no weights."""
@@ -76,15 +76,15 @@ class TransformersBackend:
     def close(self) -> None:
         """Nothing: the model is shared with the training, and freed when the run ends."""
 
-    def _answered(self, held: LocalModel, batch: Batch[Row]) -> list[Response]:
+    def _answered(self, local: LocalModel, batch: Batch[Row]) -> list[Response]:
         weights, scored, _ = batch.rows[0].kind
         if weights != "base" and weights not in self._folders:
             raise BackendError(f"no weights named {weights!r}; there are {', '.join(['base', *self._folders])}")
-        held.use(self._folders.get(weights))
+        local.use(self._folders.get(weights))
         self.work.requested += sum(len(row.prompt) + len(row.response) for row in batch.rows)
         advice = "lower backend.batch_tokens or collaborate.max_tokens"
         with out_of_memory(f"a batch of {len(batch.rows)} prompts", advice), torch.inference_mode():
-            passes = held.passes(held.model, self.work, self.prompts.tokenizer.pad_token_id)
+            passes = local.passes(local.model, self.work, self.prompts.tokenizer.pad_token_id)
             return self._scored(passes, batch) if scored else self._generated(passes, batch)
 
     def _generated(self, passes: Passes, batch: Batch[Row]) -> list[Response]:
@@ -92,16 +92,16 @@ class TransformersBackend:
         most = batch.rows[0].request.sampling.max_tokens
         logits = passes.prefill(batch, [1] * len(batch.leaves), room=most - 1)[batch.leaf_of_row]  # (B, V)
         answers = [_Answer(row) for row in batch.rows]
-        going = answers
+        live_answers = answers
         for step in range(most):
-            tokens, logprobs = draw(logits, [answer.row.request.sampling for answer in going], step)
-            for answer, token, logprob in zip(going, tokens.tolist(), logprobs.tolist(), strict=True):
+            tokens, logprobs = draw(logits, [answer.row.request.sampling for answer in live_answers], step)
+            for answer, token, logprob in zip(live_answers, tokens.tolist(), logprobs.tolist(), strict=True):
                 answer.take(token, logprob, self.prompts)
-            live = [index for index, answer in enumerate(going) if not answer.ended]
+            live = [index for index, answer in enumerate(live_answers) if not answer.ended]
             if not live or step + 1 == most:
                 break
-            if len(live) <= len(going) / 2:  # dropping the rest copies keys and values
-                going, tokens = [going[index] for index in live], tokens[live]
+            if len(live) <= len(live_answers) / 2:  # dropping the rest copies keys and values
+                live_answers, tokens = [live_answers[index] for index in live], tokens[live]
                 passes.select(live)
             logits = passes.step(tokens.tolist())
         return [self.prompts.generated(a.row, a.tokens, a.logprobs, a.ended) for a in answers]
@@ -110,8 +110,8 @@ class TransformersBackend:
         """The log-probabilities of given responses, in one pass."""
         responses = []
         for row, logits in zip(batch.rows, answer_logits(passes, batch), strict=True):
-            given = torch.tensor(row.response, dtype=torch.long, device=logits.device)
-            logprobs = -torch.nn.functional.cross_entropy(logits, given, reduction="none")  # (L,)
+            targets = torch.tensor(row.response, dtype=torch.long, device=logits.device)
+            logprobs = -torch.nn.functional.cross_entropy(logits, targets, reduction="none")  # (L,)
             responses.append(self.prompts.scored(row, logprobs.tolist()))
         return responses
 

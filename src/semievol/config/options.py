@@ -329,13 +329,13 @@ class Config(Section):
             ValueError: an override is unknown or impossible.
         """
         section: WarmupConfig | EvolveConfig = getattr(self, stage)
-        given = self.training.model_dump()
+        options = self.training.model_dump()
         overrides = dict(section.training)
         for part in ("hosted", "ray"):
-            if isinstance(own := overrides.get(part), dict):
-                overrides[part] = {**(given[part] or {}), **own}
+            if isinstance(changes := overrides.get(part), dict):
+                overrides[part] = {**(options[part] or {}), **changes}
         try:
-            recipe = TrainingConfig.model_validate({**given, **overrides})
+            recipe = TrainingConfig.model_validate({**options, **overrides})
         except ValidationError as error:
             raise ValueError(f"{stage}.{explain(error, TrainingConfig, prefix='training')}") from None
         hosted = recipe.hosted.model_copy(update={"service": recipe.hosted.service or self.backend.service})

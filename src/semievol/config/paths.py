@@ -77,11 +77,11 @@ def _path_at(url: str) -> Path:
 
 
 @contextmanager
-def in_one_line(path: Path | str, what: str) -> Iterator[None]:
+def in_one_line(path: Path | str, fault: str) -> Iterator[None]:
     """Whatever a file system raises (botocore's errors have no base of Python's) as a `RunFolderError`."""
     try:
         yield
     except SemiEvolError:
         raise
     except Exception as error:
-        raise RunFolderError(f"{path}: {what}: {first_line(error)}") from error
+        raise RunFolderError(f"{path}: {fault}: {first_line(error)}") from error

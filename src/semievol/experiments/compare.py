@@ -8,24 +8,24 @@ from semievol.experiments.variants import ORACLE, SEMIEVOL, SFT
 from semievol.report.table import percent
 
 
-def verdict(found: Sequence[Summary], compared: Sequence[Comparison]) -> str:
+def verdict(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> str:
     """Whether SemiEvol is better than SFT here, and how sure that is; and which method is best of all."""
-    by_name = {summary.variant: summary for summary in found}
-    pair = next((each for each in compared if each.one == SEMIEVOL.name), None)
+    by_name = {summary.variant: summary for summary in summaries}
+    pair = next((comparison for comparison in comparisons if comparison.one == SEMIEVOL.name), None)
     if pair is None:
-        return _best(found)
-    said = {
+        return _best(summaries)
+    verdict_ = {
         1: "SemiEvol is better than SFT here",
         -1: "SemiEvol is worse than SFT here",
         0: "Whether SemiEvol is better than SFT here is open",
     }[pair.settled]
     evolved, sft = by_name[SEMIEVOL.name], by_name[SFT.name]
-    return f"{said}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)} {_best(found)}"
+    return f"{verdict_}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)} {_best(summaries)}"
 
 
-def _best(found: Sequence[Summary]) -> str:
+def _best(summaries: Sequence[Summary]) -> str:
     """Which method has the most test rows right, the ones that nobody could use aside; empty where it is alone."""
-    usable = [summary for summary in found if summary.variant != ORACLE.name]
+    usable = [summary for summary in summaries if summary.variant != ORACLE.name]
     if len(usable) < 2:
         return ""
     highest = max(usable, key=lambda summary: summary.accuracy)
@@ -33,9 +33,9 @@ def _best(found: Sequence[Summary]) -> str:
     return f"The best of the {len(usable)} methods is {' and '.join(best)}, at {percent(highest.accuracy)} %."
 
 
-def _draws(compared: Comparison) -> str:
+def _draws(comparison: Comparison) -> str:
     """Why a small p-value of several seeds does not settle it, where it does not; else empty."""
-    if compared.settled or compared.p >= SURE or len(compared.seeds) == 1:
+    if comparison.settled or comparison.p >= SURE or len(comparison.seeds) == 1:
         return ""
     return (
         " The p-value is about these trained models alone; the interval counts other draws of labels too, and among "
@@ -53,16 +53,16 @@ def _chance(evolved: Summary, sft: Summary) -> str:
     )
 
 
-def _figures(evolved: Summary, sft: Summary, compared: Comparison) -> str:
-    p = p_text(compared.p)
+def _figures(evolved: Summary, sft: Summary, comparison: Comparison) -> str:
+    p = p_text(comparison.p)
     test = f"p {p}" if p.startswith("<") else f"p = {p}"
-    seeds = len(compared.seeds)
+    seeds = len(comparison.seeds)
     if seeds == 1:
         basis = f"with one seed on {evolved.rows} test rows, so that another draw of labels may say otherwise"
     else:
-        ahead = sum(each > 0 for each in compared.by_seed)
+        ahead = sum(gain > 0 for gain in comparison.by_seed)
         basis = f"with {seeds} seeds, ahead in {ahead} of them, on {evolved.rows} test rows each"
     return (
-        f"{percent(evolved.accuracy)} % against {percent(sft.accuracy)} %, {signed(compared.difference)} points "
-        f"(95 % interval {signed(compared.low)} to {signed(compared.high)}, {test}), {basis}"
+        f"{percent(evolved.accuracy)} % against {percent(sft.accuracy)} %, {signed(comparison.difference)} points "
+        f"(95 % interval {signed(comparison.low)} to {signed(comparison.high)}, {test}), {basis}"
     )

@@ -43,15 +43,15 @@ def estimate(experiment: Experiment, options: Options) -> Estimate:
     grid = Grid(options.out, Reporter())
     steps: list[Step] = []
     engines: list[tuple[Config, Backend]] = []
-    counted = searching = 0
-    for each in planned(experiment, options, grid):
-        runs = [run for seed in each.seeds for run in _runs(grid, each, seed, experiment.search(options))]
-        counted += len(runs)
+    run_count = searching = 0
+    for plan in planned(experiment, options, grid):
+        runs = [run for seed in plan.seeds for run in _runs(grid, plan, seed, experiment.search(options))]
+        run_count += len(runs)
         searching += sum(run.searches for run in runs)
-        with closing(open_backend(each.target.config, {})) as backend:
-            steps += _steps(each, runs, backend)
-        engines.append((each.target.config, backend))
-    notes = {f"{counted} runs, {searching} of them for the search; what several share is counted once": None}
+        with closing(open_backend(plan.target.config, {})) as backend:
+            steps += _steps(plan, runs, backend)
+        engines.append((plan.target.config, backend))
+    notes = {f"{run_count} runs, {searching} of them for the search; what several share is counted once": None}
     for config, backend in engines:
         notes |= dict.fromkeys(notes_on(config, backend, price_at_services(config, backend), steps))
     order = [*STAGES, ""]
@@ -59,9 +59,9 @@ def estimate(experiment: Experiment, options: Options) -> Estimate:
     return Estimate(tuple(by_stage(steps)), tuple(notes))
 
 
-def _runs(grid: Grid, each: Planned, seed: int, search: Search) -> Iterator[PlannedRun]:
+def _runs(grid: Grid, plan: Planned, seed: int, search: Search) -> Iterator[PlannedRun]:
     """The runs of one seed: those of the search, then those that count."""
-    config = each.target.with_seed(seed)
+    config = plan.target.with_seed(seed)
     recipes = Recipes()
     if search.enabled:
         dataset = grid.dataset(config)
@@ -73,45 +73,49 @@ def _runs(grid: Grid, each: Planned, seed: int, search: Search) -> Iterator[Plan
                 yield PlannedRun(*trial(config, dataset, split, "warmup", recipe, {}), searches=True)
             for recipe in evolve:
                 yield PlannedRun(*trial(config, dataset, split, "evolve", recipe, warmup), searches=True)
-    for variant in each.variants:
-        yield PlannedRun(*grid.made(Cell(each.target, seed, variant), recipes))
+    for variant in plan.variants:
+        yield PlannedRun(*grid.made(Cell(plan.target, seed, variant), recipes))
 
 
 def _longest(config: Config, stage: Literal["warmup", "evolve"], recipes: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    own = config.recipe(stage).num_train_epochs
-    return max(recipes, key=lambda recipe: recipe.get("num_train_epochs", own))
+    epochs = config.recipe(stage).num_train_epochs
+    return max(recipes, key=lambda recipe: recipe.get("num_train_epochs", epochs))
 
 
-def _steps(each: Planned, runs: Sequence[PlannedRun], backend: Backend) -> Iterator[Step]:
+def _steps(plan: Planned, runs: Sequence[PlannedRun], backend: Backend) -> Iterator[Step]:
     """The work of a target's runs without what an earlier one does."""
     rate = prompt_rate(runs[0].config, runs[0].dataset, backend)
     sizes: dict[str, Sizes] = {}
-    done: set[str] = set()
+    keys_done: set[str] = set()
     for run in runs:
         config, dataset = fitted(run.config, run.dataset), run.dataset
         rows = {name: digest(getattr(dataset, name)) for name in ("labeled", "unlabeled", "test")}
         key = str(rows)
         if key not in sizes:
             sizes[key] = sizes_of(prompt_lengths(config, dataset, backend), dataset, backend)
-        own = config.model.name == each.target.config.model.name
+        is_own_model = config.model.name == plan.target.config.model.name
         for step in work(config, sizes[key], price_at_services(config, backend)):
             identity = _identity(config, step, rows)
-            if identity not in done:
-                done.add(identity)
-                (step,) = timed([step], config, backend, rate if own else None)
-                yield step if own else dataclasses.replace(step, stage=f"evaluate {short_name(config.model.name)}")
+            if identity not in keys_done:
+                keys_done.add(identity)
+                (step,) = timed([step], config, backend, rate if is_own_model else None)
+                yield (
+                    step
+                    if is_own_model
+                    else dataclasses.replace(step, stage=f"evaluate {short_name(config.model.name)}")
+                )
 
 
 def _identity(config: Config, step: Step, rows: Mapping[str, str]) -> str:
     """The same for steps of two runs that compute the same."""
     parts: dict[str, Any] = {"step": (step.stage, step.part, step.round), **_dumped(config, "model", "task", "seed")}
     if step.stage == "evaluate":
-        shown = ("retrieval",) if config.evaluate.examples else ()
-        parts |= {"test": rows["test"], **_dumped(config, *shown)}
+        sections = ("retrieval",) if config.evaluate.examples else ()
+        parts |= {"test": rows["test"], **_dumped(config, *sections)}
         parts["evaluate"] = config.evaluate.model_dump(include={"max_tokens", "examples", "instruction"})
         parts["rounds"] = config.rounds if step.part == "evolved" else 1
-    made = {"base": "", "warm": "warmup", "evolved": "evolve"}.get(step.part, step.stage)
-    return repr(parts | _made_from(config, made if step.round == 1 else "evolve", rows))
+    stage_name = {"base": "", "warm": "warmup", "evolved": "evolve"}.get(step.part, step.stage)
+    return repr(parts | _made_from(config, stage_name if step.round == 1 else "evolve", rows))
 
 
 def _made_from(config: Config, stage: str, rows: Mapping[str, str]) -> dict[str, Any]:
@@ -119,18 +123,18 @@ def _made_from(config: Config, stage: str, rows: Mapping[str, str]) -> dict[str,
     if not stage:
         return {}
     recipe = config.recipe("warmup").model_dump() if config.warmup.enabled else None
-    found: dict[str, Any] = {"labeled": rows["labeled"], "warmup": recipe}
+    key: dict[str, Any] = {"labeled": rows["labeled"], "warmup": recipe}
     if stage == "warmup":
-        return found
-    asked = config.collaborate.model_dump(exclude={"n", "collaborators"})
-    found |= {"unlabeled": rows["unlabeled"], "collaborate": asked, **_dumped(config, "retrieval")}
+        return key
+    section = config.collaborate.model_dump(exclude={"n", "collaborators"})
+    key |= {"unlabeled": rows["unlabeled"], "collaborate": section, **_dumped(config, "retrieval")}
     if stage == "collaborate":
-        return found
-    found |= {"crew": [one.name for one in collaborators(config)], **_dumped(config, "justify")}
+        return key
+    key |= {"crew": [collaborator.name for collaborator in collaborators(config)], **_dumped(config, "justify")}
     if stage == "justify":
-        return found
+        return key
     trained = {"recipe": config.recipe("evolve").model_dump(), "evolve": config.evolve.model_dump(exclude={"training"})}
-    return found | trained | _dumped(config, "select")
+    return key | trained | _dumped(config, "select")
 
 
 def _dumped(config: Config, *sections: str) -> dict[str, Any]:

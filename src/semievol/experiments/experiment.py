@@ -33,21 +33,21 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
     grid = Grid(options.out, reporter)
     targets = planned(experiment, options, grid)
     methods = {
-        (each.target.task, each.target.base): {variant.name: variant for variant in each.variants} for each in targets
+        (plan.target.task, plan.target.base): {variant.name: variant for variant in plan.variants} for plan in targets
     }
     results: list[Result] = []
     searched: dict[tuple[str, str, int], Recipes] = {}
-    uneven = frozenset(each.target.task for each in targets if each.is_uneven)
-    here = Measured([each.target for each in targets], methods, results, searched, uneven)
+    uneven = frozenset(plan.target.task for plan in targets if plan.is_uneven)
+    here = Measured([plan.target for plan in targets], methods, results, searched, uneven)
     earlier = {f"--add {path}": read(path, experiment.name) for path in options.add}
     require_same(here, earlier)
-    columns = [_column(each.target, seed) for each in targets for seed in each.seeds]
+    columns = [_column(plan.target, seed) for plan in targets for seed in plan.seeds]
     try:
         with reporter.table(list(here.variants), columns):
             for result in _measured(grid, experiment.search(options), targets, searched):
                 results.append(result)
-                shown = percent(result.metrics["accuracy"]) if result.metrics else "failed"
-                reporter.fill(result.variant, _column_of(result), shown)
+                accuracy = percent(result.metrics["accuracy"]) if result.metrics else "failed"
+                reporter.fill(result.variant, _column_of(result), accuracy)
     finally:
         free_memory()  # one model serves all cells
         found = _found(experiment, together(here, earlier.values()))
@@ -63,32 +63,32 @@ def _measured(
     searched: dict[tuple[str, str, int], Recipes],
 ) -> Iterator[Result]:
     """The result of each cell."""
-    for each in targets:
-        for seed in each.seeds:
-            recipes = search(grid, each.target, seed, searching)
-            searched[each.target.task, each.target.base, seed] = recipes
-            for variant in each.variants:
-                cell = Cell(each.target, seed, variant)
+    for plan in targets:
+        for seed in plan.seeds:
+            recipes = search(grid, plan.target, seed, searching)
+            searched[plan.target.task, plan.target.base, seed] = recipes
+            for variant in plan.variants:
+                cell = Cell(plan.target, seed, variant)
                 try:
                     yield grid.measure(cell, recipes)
                 except Stopped:
                     raise
                 except SemiEvolError as error:
-                    grid.reporter.say(f"{each.target.task}, {variant.name}: {error}")
+                    grid.reporter.say(f"{plan.target.task}, {variant.name}: {error}")
                     yield failed(cell, error)
 
 
-def _found(experiment: Experiment, measured: Measured) -> Found:
-    results = measured.results
+def _found(experiment: Experiment, measured_: Measured) -> Found:
+    results = measured_.results
     found = summaries(results)
     compared = comparisons(results, experiment.reference)
-    series = {name: variant.series or name for name, variant in measured.variants.items()}
+    series = {name: variant.series or name for name, variant in measured_.variants.items()}
     return Found(
-        **vars(measured),
+        **vars(measured_),
         experiment=experiment,
         summaries=found,
         comparisons=compared,
-        tables=tables(experiment, results, found, compared, series, measured.uneven),
+        tables=tables(experiment, results, found, compared, series, measured_.uneven),
         headline=verdict(found, compared) if experiment is COMPARE else "",
     )
 

@@ -39,17 +39,17 @@ def figure(found: Found) -> "Figure":
 
     draw = _DRAWN[found.experiment.shape]
     with rc_context({"font.size": 9, "svg.hashsalt": "semievol", "svg.fonttype": "none"}):
-        drawn = Figure(layout="constrained", dpi=150)
-        draw(drawn, found)
-    return drawn
+        canvas = Figure(layout="constrained", dpi=150)
+        draw(canvas, found)
+    return canvas
 
 
-def _methods(drawn: "Figure", found: Found) -> None:
+def _methods(canvas: "Figure", found: Found) -> None:
     """A panel for each target: methods down, accuracy across; the paper's as hollow marks."""
     targets = _targets(found)
     names = list(dict.fromkeys(s.variant for s in found.summaries))
-    drawn.set_size_inches(2.2 + 2.8 * len(targets), 0.9 + 0.32 * len(names))
-    panels = _panels(drawn, 1, len(targets), sharey=True)
+    canvas.set_size_inches(2.2 + 2.8 * len(targets), 0.9 + 0.32 * len(names))
+    panels = _panels(canvas, 1, len(targets), sharey=True)
     for axes, (base, task) in zip(panels, targets, strict=True):
         for summary in _of(found, base, task):
             place = len(names) - 1 - names.index(summary.variant)
@@ -70,17 +70,19 @@ def _mark(axes: "Axes", summary: Summary, place: int) -> None:
         axes.plot([summary.paper], [place], "D", color=COLORS[1], fillstyle="none", label="the paper")
 
 
-def _points(drawn: "Figure", found: Found) -> None:
+def _points(canvas: "Figure", found: Found) -> None:
     """A panel for each series: a line for each target, with SFT dashed where it is no point itself."""
     series = list(dict.fromkeys(v.series for v in found.variants.values() if v.x is not None))
-    drawn.set_size_inches(0.8 + 3.8 * len(series), 3.2)
-    for axes, name in zip(_panels(drawn, 1, len(series), sharey=True), series, strict=True):
+    canvas.set_size_inches(0.8 + 3.8 * len(series), 3.2)
+    for axes, name in zip(_panels(canvas, 1, len(series), sharey=True), series, strict=True):
         for number, (base, task) in enumerate(_targets(found)):
             color = COLORS[number % len(COLORS)]
             points = [(found.variants[s.variant], s) for s in _of(found, base, task)]
-            own = [(variant.x, s) for variant, s in points if variant.series == name and variant.x is not None]
-            spreads = np.concatenate([_spread(s) for _, s in own], axis=1) if own else None
-            places, shares = [x for x, _ in own], [100 * s.accuracy for _, s in own]
+            points_of_series = [
+                (variant.x, s) for variant, s in points if variant.series == name and variant.x is not None
+            ]
+            spreads = np.concatenate([_spread(s) for _, s in points_of_series], axis=1) if points_of_series else None
+            places, shares = [x for x, _ in points_of_series], [100 * s.accuracy for _, s in points_of_series]
             axes.errorbar(places, shares, yerr=spreads, fmt="o-", color=color, capsize=3, label=f"{task}, {base}")
             for variant, summary in points:
                 if variant.x is None:
@@ -92,50 +94,50 @@ def _points(drawn: "Figure", found: Found) -> None:
         axes.legend(fontsize=7)
 
 
-def _entropy(drawn: "Figure", found: Found) -> None:
+def _entropy(canvas: "Figure", found: Found) -> None:
     """A panel for each target: the density of H for each method."""
     targets = _targets(found)
     values = mean_nlls([result for result in found.results if result.metrics is not None])
-    drawn.set_size_inches(0.8 + 3.4 * len(targets), 3.0)
-    for axes, target in zip(_panels(drawn, 1, len(targets)), targets, strict=True):
-        groups = {variant: each for (base, task, variant), each in values.items() if (base, task) == target}
+    canvas.set_size_inches(0.8 + 3.4 * len(targets), 3.0)
+    for axes, target in zip(_panels(canvas, 1, len(targets)), targets, strict=True):
+        groups = {variant: h for (base, task, variant), h in values.items() if (base, task) == target}
         if groups:
-            everything = np.concatenate(list(groups.values()))
-            edges = np.linspace(0, max(float(np.quantile(everything, 0.99)), 1e-6), _BINS + 1)
-            for color, (variant, each) in zip(COLORS, groups.items(), strict=False):
-                shown = np.clip(each, edges[0], edges[-1])  # the last bin holds the rest
-                axes.hist(shown, edges.tolist(), density=True, histtype="step", color=color, label=variant)
+            all_h = np.concatenate(list(groups.values()))
+            edges = np.linspace(0, max(float(np.quantile(all_h, 0.99)), 1e-6), _BINS + 1)
+            for color, (variant, h) in zip(COLORS, groups.items(), strict=False):
+                clipped = np.clip(h, edges[0], edges[-1])  # the last bin holds the rest
+                axes.hist(clipped, edges.tolist(), density=True, histtype="step", color=color, label=variant)
             axes.legend(fontsize=7)
         axes.set_title(f"{target[1]}\n{target[0]}", fontsize=9)
         axes.set_xlabel("H in nats per token")
         axes.set_ylabel("density")
 
 
-def _stability(drawn: "Figure", found: Found) -> None:
+def _stability(canvas: "Figure", found: Found) -> None:
     """A panel for each target: mean and deviation over the instructions, and each of them as a dot."""
     targets = _targets(found)
     series = {name: variant.series for name, variant in found.variants.items()}
     shares = over_instructions(found.summaries, series)
-    drawn.set_size_inches(0.8 + 2.6 * len(targets), 3.0)
-    for axes, target in zip(_panels(drawn, 1, len(targets), sharey=True), targets, strict=True):
-        methods = {method: each for (base, task, method), each in shares.items() if (base, task) == target}
-        for place, each in enumerate(methods.values()):
-            mean, deviation = mean_and_deviation(each)
+    canvas.set_size_inches(0.8 + 2.6 * len(targets), 3.0)
+    for axes, target in zip(_panels(canvas, 1, len(targets), sharey=True), targets, strict=True):
+        methods = {method: accuracies for (base, task, method), accuracies in shares.items() if (base, task) == target}
+        for place, accuracies in enumerate(methods.values()):
+            mean, deviation = mean_and_deviation(accuracies)
             color = COLORS[place % len(COLORS)]
             axes.bar([place], [100 * mean], yerr=[100 * (deviation or 0)], color=color, alpha=0.5, capsize=4)
-            axes.plot([place] * len(each), [100 * share for share in each], ".", color="black")
+            axes.plot([place] * len(accuracies), [100 * share for share in accuracies], ".", color="black")
         axes.set_xticks(range(len(methods)), list(methods))
         axes.set_title(f"{target[1]}\n{target[0]}", fontsize=9)
         axes.set_ylabel("accuracy in %")
 
 
-def _categories(drawn: "Figure", found: Found) -> None:
+def _categories(canvas: "Figure", found: Found) -> None:
     """A panel for each target: categories down, a dot for each method."""
     shares = by_category([result for result in found.results if result.metrics is not None])
     most = max((len(next(iter(methods.values()), {})) for methods in shares.values()), default=1)
-    drawn.set_size_inches(0.8 + 4.0 * len(shares), 1.2 + 0.2 * most)
-    for axes, ((base, task), methods) in zip(_panels(drawn, 1, len(shares)), shares.items(), strict=True):
-        names = sorted({name for each in methods.values() for name in each}, reverse=True)
+    canvas.set_size_inches(0.8 + 4.0 * len(shares), 1.2 + 0.2 * most)
+    for axes, ((base, task), methods) in zip(_panels(canvas, 1, len(shares)), shares.items(), strict=True):
+        names = sorted({name for by_category in methods.values() for name in by_category}, reverse=True)
         for color, (method, each) in zip(COLORS, methods.items(), strict=False):
             places = [place for place, name in enumerate(names) if name in each]
             axes.plot([100 * each[names[place]] for place in places], places, "o", color=color, label=method, ms=4)
@@ -155,8 +157,8 @@ _DRAWN: dict[str, Callable[["Figure", Found], None]] = {
 }
 
 
-def _panels(drawn: "Figure", rows: int, columns: int, **sharing: Any) -> "Sequence[Axes]":
-    return list(drawn.subplots(rows, max(columns, 1), squeeze=False, **sharing).flat)[:columns]
+def _panels(canvas: "Figure", rows: int, columns: int, **sharing: Any) -> "Sequence[Axes]":
+    return list(canvas.subplots(rows, max(columns, 1), squeeze=False, **sharing).flat)[:columns]
 
 
 def _targets(found: Found) -> list[tuple[str, str]]:

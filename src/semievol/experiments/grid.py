@@ -93,13 +93,13 @@ class Grid:
 
     def dataset(self, config: Config) -> Dataset:
         """The rows of a config; the last few are held."""
-        wanted = _digest(config.model_dump(mode="json", include={"data", "task", "seed"}))
-        if wanted not in self._datasets:
-            self._datasets[wanted] = load(config, self.shelf.rows_path)
+        key = _digest(config.model_dump(mode="json", include={"data", "task", "seed"}))
+        if key not in self._datasets:
+            self._datasets[key] = load(config, self.shelf.rows_path)
             if len(self._datasets) > _HELD:
                 self._datasets.popitem(last=False)
-        self._datasets.move_to_end(wanted)
-        return self._datasets[wanted]
+        self._datasets.move_to_end(key)
+        return self._datasets[key]
 
     def made(self, cell: Cell, recipes: Recipes) -> tuple[Config, Dataset]:
         """The config and the rows of a cell's run."""
@@ -108,9 +108,9 @@ class Grid:
         )
         dataset = self.dataset(config)
         if cell.variant.truth:
-            known = read_truth(cell.target.with_seed(cell.seed), dataset.task)
-            answered = tuple(example for example in known if example.answer is not None)
-            dataset = dataclasses.replace(dataset, labeled=(*dataset.labeled, *answered))
+            rows = read_truth(cell.target.with_seed(cell.seed), dataset.task)
+            with_truth = tuple(example for example in rows if example.answer is not None)
+            dataset = dataclasses.replace(dataset, labeled=(*dataset.labeled, *with_truth))
         return config, dataset
 
     def measure(self, cell: Cell, recipes: Recipes) -> Result:
@@ -123,19 +123,19 @@ class Grid:
         where = f"{cell.target.task}/seed-{cell.seed}/{cell.variant.name}"
         folder, config = self.run(where, config, dataset)
         evaluated = folder.stage("evaluate")
-        found = read_json(evaluated.metrics_path)
+        content = read_json(evaluated.metrics_path)
         return Result(
             task=cell.target.task,
             base=cell.target.base,
             variant=cell.variant.name,
             seed=cell.seed,
             model=cell.variant.model,
-            metrics=found["models"][cell.variant.model],
+            metrics=content["models"][cell.variant.model],
             run=str(folder.path),
             config_digest=_config_digest(config),
             recipes=_recipes(config),
             facts=_facts(folder),
-            pseudo_labels=found.get("pseudo_labels"),
+            pseudo_labels=content.get("pseudo_labels"),
             failed_requests=sum(1 for _, stage in folder.stages() for _ in stage.failures()),
             outcomes=outcomes.of_answers(evaluated.answers_path(cell.variant.model)),
         )
@@ -149,7 +149,7 @@ class Grid:
         with closing(open_executor(config)) as executor:
             models = RunFolder(self.shelf.path / "models" / slug(config.model.name))
             config = pinned(config, models, executor, self.reporter)
-        rows = [digest(each) for each in (dataset.labeled, dataset.unlabeled, dataset.test)]
+        rows = [digest(split) for split in (dataset.labeled, dataset.unlabeled, dataset.test)]
         made_from = _digest([_config_digest(config), rows, dict(CODE_VERSION)])
         parts = where.split("/")
         folder = RunFolder(Path(self.out, "runs", *map(slug, parts[:-1]), f"{slug(parts[-1])}-{made_from[:12]}"))

@@ -41,7 +41,7 @@ class Measured:
     def variants(self) -> dict[str, Variant]:
         """By their names, in the order of the table's rows: that of the target with most of them, then the others."""
         widest_first = sorted(self.methods.values(), key=lambda methods: -len(methods))
-        return {name: each for methods in widest_first for name, each in methods.items()}
+        return {name: method for methods in widest_first for name, method in methods.items()}
 
 
 def require_own(folder: Path) -> None:
@@ -50,17 +50,17 @@ def require_own(folder: Path) -> None:
     Raises:
         ExperimentError: it is somebody else's: an experiment would replace a results.csv there.
     """
-    others = {path.name for path in folder.iterdir()} - OF_THE_SYSTEM if folder.is_dir() else set[str]()
-    if others and others.isdisjoint({RESULTS, "logs"}):
-        shown = ", ".join(sorted(others)[:3])
-        raise ExperimentError(f"{folder}: holds {shown} and is no experiment's folder; name another one with --out")
+    strangers = {path.name for path in folder.iterdir()} - OF_THE_SYSTEM if folder.is_dir() else set[str]()
+    if strangers and strangers.isdisjoint({RESULTS, "logs"}):
+        names = ", ".join(sorted(strangers)[:3])
+        raise ExperimentError(f"{folder}: holds {names} and is no experiment's folder; name another one with --out")
 
 
 def write(measured: Measured, about: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
     """Writes results.json, with what it is about before and what was found behind the cells, and outcomes.parquet."""
     outcomes.write(folder / OUTCOMES, {result.place: result.outcomes for result in measured.results})
-    everything = {**about, **_fields(measured), **found}
-    write_text(folder / RESULTS, json.dumps(everything, indent=2, ensure_ascii=False) + "\n")
+    content = {**about, **_fields(measured), **found}
+    write_text(folder / RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
 def read(folder: Path, experiment: str) -> Measured:
@@ -77,19 +77,21 @@ def read(folder: Path, experiment: str) -> Measured:
     if fields["experiment"] != experiment:
         raise ExperimentError(f"--add {folder}: these are results of {fields['experiment']}, not of {experiment}")
     rows = outcomes.read(folder / OUTCOMES)
-    results = [Result(**each) for each in fields["results"]]
+    results = [Result(**row) for row in fields["results"]]
     return Measured(
         targets=[
-            Target(each["task"], each["base"], build(each["config"], source=f"{folder / RESULTS}"), each["source"])
-            for each in fields["targets"]
+            Target(
+                target["task"], target["base"], build(target["config"], source=f"{folder / RESULTS}"), target["source"]
+            )
+            for target in fields["targets"]
         ],
         methods={
-            (each["task"], each["base"]): {one["name"]: Variant(**one) for one in each["variants"]}
-            for each in fields["targets"]
+            (target["task"], target["base"]): {method["name"]: Variant(**method) for method in target["variants"]}
+            for target in fields["targets"]
         },
-        results=[dataclasses.replace(each, outcomes=rows.get(each.place, Outcomes())) for each in results],
-        searched={_of_search(each): _recipes(each) for each in fields["searches"]},
-        uneven=frozenset(each["task"] for each in fields["targets"] if each["uneven"]),
+        results=[dataclasses.replace(result, outcomes=rows.get(result.place, Outcomes())) for result in results],
+        searched={_of_search(search): _recipes(search) for search in fields["searches"]},
+        uneven=frozenset(target["task"] for target in fields["targets"] if target["uneven"]),
     )
 
 
@@ -102,8 +104,8 @@ def require_same(here: Measured, earlier: Mapping[str, Measured]) -> None:
     Raises:
         ExperimentError: the same task or method had other options there.
     """
-    for where, each in earlier.items():
-        if different := list(_different(each, here)):
+    for where, measured in earlier.items():
+        if different := list(_different(measured, here)):
             raise ExperimentError(f"{where}: not the same experiment as here: {'; '.join(different)}")
 
 
@@ -135,13 +137,13 @@ def _different(there: Measured, here: Measured) -> Iterator[str]:
     """A line for each option in which what both have differs."""
     targets = {(target.task, target.base): target for target in here.targets}
     for each in there.targets:
-        if own := targets.get((each.task, each.base)):
-            old, new = (target.config.model_dump(mode="json", exclude=NO_MATTER) for target in (each, own))
+        if twin := targets.get((each.task, each.base)):
+            old, new = (target.config.model_dump(mode="json", exclude=NO_MATTER) for target in (each, twin))
             yield from (f"{each.task}, {line}" for line in differences(old, new))
     for target, methods in there.methods.items():
         own_methods = here.methods.get(target, {})
         for name in methods.keys() & own_methods.keys():
-            old, new = (_plain(dataclasses.asdict(one)) for one in (methods[name], own_methods[name]))
+            old, new = (_plain(dataclasses.asdict(method)) for method in (methods[name], own_methods[name]))
             yield from (f"{target[0]}, {name}, {line}" for line in differences(old, new))
 
 

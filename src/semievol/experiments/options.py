@@ -66,31 +66,31 @@ class Options:
             raise ExperimentError(f"{self.out}: an experiment needs a folder on a disk; only runs may be at an address")
 
 
-def from_arguments(given: Mapping[str, Any]) -> Options:
+def from_arguments(arguments: Mapping[str, Any]) -> Options:
     """The options that the parsed command line gives."""
-    usual, limit = Options(), given["max_cost"]
+    usual, limit = Options(), arguments["max_cost"]
     return Options(
-        configs=tuple(given["config"]),
-        tasks=tuple(given.get("tasks", ())),
-        bases=tuple(given.get("base", ())),
-        checkpoints=tuple(given["model"]),
-        seeds=tuple(given["seeds"]),
-        overrides=(*given["overrides"], *([] if limit is None else [f"costs.max_cost={limit}"])),
-        methods=tuple(given["methods"]),
-        sft_epochs=tuple(given["sft_epochs"]),
-        counts=tuple(given.get("n") or usual.counts),
-        thetas=tuple(given.get("theta") or usual.thetas),
-        sizes=tuple(given.get("sizes") or usual.sizes),
-        rounds=given.get("rounds", usual.rounds),
-        instructions=given.get("instructions"),
+        configs=tuple(arguments["config"]),
+        tasks=tuple(arguments.get("tasks", ())),
+        bases=tuple(arguments.get("base", ())),
+        checkpoints=tuple(arguments["model"]),
+        seeds=tuple(arguments["seeds"]),
+        overrides=(*arguments["overrides"], *([] if limit is None else [f"costs.max_cost={limit}"])),
+        methods=tuple(arguments["methods"]),
+        sft_epochs=tuple(arguments["sft_epochs"]),
+        counts=tuple(arguments.get("n") or usual.counts),
+        thetas=tuple(arguments.get("theta") or usual.thetas),
+        sizes=tuple(arguments.get("sizes") or usual.sizes),
+        rounds=arguments.get("rounds", usual.rounds),
+        instructions=arguments.get("instructions"),
         search=Search(
-            epochs=tuple(given["epochs"]),
-            learning_rates=tuple(given["learning_rates"]),
-            held_out=given["held_out"],
-            folds=given["folds"],
-            enabled=not given["no_search"],
+            epochs=tuple(arguments["epochs"]),
+            learning_rates=tuple(arguments["learning_rates"]),
+            held_out=arguments["held_out"],
+            folds=arguments["folds"],
+            enabled=not arguments["no_search"],
         ),
-        add=tuple(map(Path, given["add"])),
-        out=Path(given["out"]),
-        config_folder=Path(given.get("configs", usual.config_folder)),
+        add=tuple(map(Path, arguments["add"])),
+        out=Path(arguments["out"]),
+        config_folder=Path(arguments.get("configs", usual.config_folder)),
     )

@@ -43,15 +43,15 @@ def write(path: Path, cells: Mapping[Place, Outcomes]) -> None:
 
 
 def _rows(cells: Mapping[Place, Outcomes]) -> Iterator[dict[str, Any]]:
-    for place, each in cells.items():
-        for row in zip(each.ids, each.truth, each.right, each.mean_nll, strict=True):
+    for place, outcomes in cells.items():
+        for row in zip(outcomes.ids, outcomes.truth, outcomes.right, outcomes.mean_nll, strict=True):
             yield dict(zip(SCHEMA.names, (*place, *row), strict=True))
 
 
 def read(path: Path) -> dict[Place, Outcomes]:
     """What `write` has written."""
-    found: dict[Place, list[list[Any]]] = {}
+    rows_of: dict[Place, list[list[Any]]] = {}
     for row in iter_rows(path, SCHEMA.names):
         place = row["task"], row["base"], row["variant"], row["seed"]
-        found.setdefault(place, []).append([row[name] for name in OF_ANSWERS.names])
-    return {place: Outcomes(*zip(*rows, strict=True)) for place, rows in found.items()}
+        rows_of.setdefault(place, []).append([row[name] for name in OF_ANSWERS.names])
+    return {place: Outcomes(*zip(*rows, strict=True)) for place, rows in rows_of.items()}

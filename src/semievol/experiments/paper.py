@@ -46,7 +46,7 @@ def reported(base: str, task: str, variant: str) -> float | None:
     name = task.replace("_", "-").lower()
     if name not in TASKS:
         return None
-    model = next((each for each in (LLAMA, GPT) if base.lower().startswith(each.lower())), None)
+    model = next((known_model for known_model in (LLAMA, GPT) if base.lower().startswith(known_model.lower())), None)
     rows: Mapping[str, Row] = TABLE_1.get(model, {}) if model else {}
     if model == LLAMA:
         rows = {**rows, **ABLATION}

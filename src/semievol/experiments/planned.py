@@ -35,7 +35,7 @@ def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planne
     Raises:
         SemiEvolError: the experiment cannot be run on one of them, or a prompt does not fit into its model.
     """
-    found = []
+    plans = []
     for target in targets(options):
         seeds = target.seeds(options)
         config = target.with_seed(seeds[0])
@@ -44,8 +44,8 @@ def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planne
         variants = experiment.variants(config, dataset, options)
         for variant in variants:
             _require_ready(Cell(target, seeds[0], variant), grid)
-        found.append(Planned(target, seeds, variants, is_uneven(dataset)))
-    return found
+        plans.append(Planned(target, seeds, variants, is_uneven(dataset)))
+    return plans
 
 
 def _require_ready(cell: Cell, grid: Grid) -> None:

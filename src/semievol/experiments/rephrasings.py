@@ -48,12 +48,12 @@ def rephrasings(config: Config, dataset: Dataset, path: Path | None) -> tuple[st
     """
     if path is not None:
         try:
-            found = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+            lines = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"--instructions {path}: {error}") from error
-        if len(found) < 2:
+        if len(lines) < 2:
             raise ConfigError(f"--instructions {path}: at least two instructions are needed, one a line")
-        return found
+        return lines
     solutions = any(example.response for example in dataset.labeled)
     if config.task.instruction is not None or config.task.kind not in _OF_KIND or solutions:
         raise ConfigError(
@@ -61,5 +61,5 @@ def rephrasings(config: Config, dataset: Dataset, path: Path | None) -> tuple[st
             f"rephrase; write {COUNT} ways to say it into a file, one a line, and name it with --instructions"
         )
     labels = dataset.task.answers() or ()
-    joined = ("; " if any("," in label for label in labels) else ", ").join(labels)
-    return tuple(text.format(labels=joined) for text in _OF_KIND[config.task.kind])
+    names = ("; " if any("," in label for label in labels) else ", ").join(labels)
+    return tuple(text.format(labels=names) for text in _OF_KIND[config.task.kind])

@@ -46,11 +46,11 @@ def write(found: Found, folder: Path, figure: "Figure") -> None:
     """Writes results.json, outcomes.parquet, results.csv, table.md, figure.png and figure.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"experiment": found.experiment.name, "paper": found.experiment.paper, "headline": found.headline}
-    told = {
+    summary = {
         "summaries": [dataclasses.asdict(summary) for summary in found.summaries],
-        "comparisons": [dataclasses.asdict(each) for each in found.comparisons],
+        "comparisons": [dataclasses.asdict(comparison) for comparison in found.comparisons],
     }
-    measured.write(found, about, told, folder)
+    measured.write(found, about, summary, folder)
     write_text(folder / "results.csv", _csv(found.results))
     write_text(folder / "table.md", markdown(found))
     for kind in ("png", "svg"):
@@ -96,7 +96,7 @@ def show(found: Found, folder: Path) -> None:
         console.print(line)
     console.print(f"results: {folder}", soft_wrap=True)
     if found.failures:
-        names = ", ".join(f"{each.variant} ({each.error})" for each in found.failures)
+        names = ", ".join(f"{failure.variant} ({failure.error})" for failure in found.failures)
         raise ExperimentError(f"not measured: {names}; the same command tries them again")
 
 
@@ -109,8 +109,8 @@ def _provenance(found: Found) -> Iterator[str]:
             f"- {target.task}, {target.config.model.name}: config `{target.source}`, seed{'s' * (len(seeds) > 1)} "
             f"{', '.join(map(str, seeds))}, test rows {', '.join(map(str, rows))}. {_recipes(found, target)}"
         )
-    made = {_made_by(result) for result in found.results if result.error is None}
-    yield from (f"- {line}" for line in sorted(made))
+    origins = {_made_by(result) for result in found.results if result.error is None}
+    yield from (f"- {line}" for line in sorted(origins))
     if any(summary.paper is not None for summary in found.summaries):
         yield f"- [paper]: {SOURCE}, its test split and recipe."
     yield (
@@ -126,9 +126,11 @@ def _provenance(found: Found) -> Iterator[str]:
 def _not_answered(found: Found) -> Iterator[str]:
     """Why a figure may be lower than what the model knows."""
     yield from unanswered((f"{s.variant} ({s.task})", s.no_answer, s.cut) for s in found.summaries)
-    lost = [f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests]
-    if lost:
-        yield f"Requests that failed: {', '.join(lost)}. The same command asks again, where that may help."
+    lost_requests = [
+        f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests
+    ]
+    if lost_requests:
+        yield f"Requests that failed: {', '.join(lost_requests)}. The same command asks again, where that may help."
 
 
 def _recipes(found: Found, target: Target) -> str:
@@ -146,8 +148,8 @@ def _recipes(found: Found, target: Target) -> str:
 
 def _recipe(recipe: Mapping[str, Any], target: Target, stage: Literal["warmup", "evolve"]) -> str:
     """What a stage was trained with: the search's recipe, and the config's where that leaves something open."""
-    used = target.config.recipe(stage).model_copy(update=dict(recipe))
-    return f"{used.num_train_epochs} epochs at {used.learning_rate:g}"
+    training = target.config.recipe(stage).model_copy(update=dict(recipe))
+    return f"{training.num_train_epochs} epochs at {training.learning_rate:g}"
 
 
 def _made_by(result: Result) -> str:
@@ -192,8 +194,8 @@ def _line(result: Result) -> dict[str, Any]:
     }
 
 
-def _pseudo_labels(found: Mapping[str, Any] | None) -> dict[str, int]:
-    if found is None:
+def _pseudo_labels(figures: Mapping[str, Any] | None) -> dict[str, int]:
+    if figures is None:
         return {}
     names = ("all", "kept")
-    return {f"pseudo_labels_{name}_{count}": found[name][count] for name in names for count in ("rows", "right")}
+    return {f"pseudo_labels_{name}_{count}": figures[name][count] for name in names for count in ("rows", "right")}

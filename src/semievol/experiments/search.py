@@ -43,28 +43,28 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
     compared_on = sum(len(held_out) for _, held_out in parts)
     if compared_on < FEW and compared_on < len(dataset.labeled):
         grid.reporter.say(f"{where}: recipes win by luck on {compared_on} rows; --folds 5 compares on all labeled rows")
-    tried: list[dict[str, Any]] = []
+    trials: list[dict[str, Any]] = []
 
     def best(variant: Variant, stage: Stage, before: Mapping[str, Any]) -> Recipe:
         """The recipe with the highest accuracy on the held-out rows; of equals, the first."""
         recipes, accuracies = candidates(config, options, stage), []
-        compared = f"{compared_on} of the {len(dataset.labeled)} labeled rows"
-        grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {compared}")
+        rows_compared = f"{compared_on} of the {len(dataset.labeled)} labeled rows"
+        grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {rows_compared}")
         for recipe in recipes:
             name = ", ".join(f"{option} {value:g}" for option, value in recipe.items())
             right = rows = 0
             for split in parts:
-                made = trial(config, dataset, split, stage, recipe, before)
-                folder, _ = grid.run(f"{where}/{variant.name} {name}", *made)
-                found = read_json(folder.stage("evaluate").metrics_path)["models"][variant.model]
-                right, rows = right + found["right"], rows + found["rows"]
+                trial_run = trial(config, dataset, split, stage, recipe, before)
+                folder, _ = grid.run(f"{where}/{variant.name} {name}", *trial_run)
+                figures = read_json(folder.stage("evaluate").metrics_path)["models"][variant.model]
+                right, rows = right + figures["right"], rows + figures["rows"]
             accuracies.append(right / rows)
-            tried.append({"method": variant.name, **recipe, "accuracy": right / rows, "rows": rows})
+            trials.append({"method": variant.name, **recipe, "accuracy": right / rows, "rows": rows})
         return recipes[accuracies.index(max(accuracies))]
 
     sft = best(SFT, "warmup", {})
     evolve = best(SEMIEVOL, "evolve", {"warmup": {"training": sft}})
-    return Recipes(sft, evolve, tuple(tried), max(1, options.folds))
+    return Recipes(sft, evolve, tuple(trials), max(1, options.folds))
 
 
 def trial(
@@ -86,15 +86,15 @@ def candidates(config: Config, options: Search, stage: Stage) -> list[Recipe]:
     the epochs are half, once, twice and three times those of the warm-up; where they name no learning rates, those of
     the config.
     """
-    own = {each: _searched(config.recipe(each)) for each in get_args(Stage)}
-    epochs: Sequence[int] = options.epochs or sorted({recipe["num_train_epochs"] for recipe in own.values()})
+    recipes = {stage: _searched(config.recipe(stage)) for stage in get_args(Stage)}
+    epochs: Sequence[int] = options.epochs or sorted({recipe["num_train_epochs"] for recipe in recipes.values()})
     if not options.epochs and not options.learning_rates:
-        usual = own["warmup"]["num_train_epochs"]
+        usual = recipes["warmup"]["num_train_epochs"]
         epochs = sorted({max(1, usual // 2), usual, 2 * usual, 3 * usual})
-    rates = options.learning_rates or sorted({recipe["learning_rate"] for recipe in own.values()})
+    rates = options.learning_rates or sorted({recipe["learning_rate"] for recipe in recipes.values()})
     combined = [{"num_train_epochs": count, "learning_rate": rate} for count in epochs for rate in rates]
     offered: list[Recipe] = []
-    for recipe in (own[stage], *own.values(), *combined):
+    for recipe in (recipes[stage], *recipes.values(), *combined):
         if recipe not in offered:
             offered.append(recipe)
     return offered
@@ -112,11 +112,11 @@ def splits(labeled: Sequence[Example], options: Search, seed: int) -> list[Split
     Raises:
         ConfigError: too few rows.
     """
-    drawn = sorted(labeled, key=lambda example: short_hash(f"{seed}/held out/{example.id}"))
+    shuffled = sorted(labeled, key=lambda example: short_hash(f"{seed}/held out/{example.id}"))
     if options.folds > 1:
-        parts = [drawn[number :: options.folds] for number in range(options.folds)]
+        parts = [shuffled[number :: options.folds] for number in range(options.folds)]
     else:
-        parts = [drawn[: round(options.held_out * len(drawn))]]
+        parts = [shuffled[: round(options.held_out * len(shuffled))]]
     if not all(0 < len(part) < len(labeled) for part in parts):
         held_out = f"{options.folds} parts" if options.folds > 1 else f"a share of {options.held_out:g}"
         raise ConfigError(

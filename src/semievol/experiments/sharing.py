@@ -37,25 +37,25 @@ class Shelf:
 
     def take(self, stage: Stage) -> bool:
         """Whether another run has finished the stage under the same key; then its results lie in the folder."""
-        shared = self._place(stage)
-        if not shared.exists():
+        place = self._place(stage)
+        if not place.exists():
             return False
-        beside = _copied(shared, stage.path)
+        beside = _copied(place, stage.path)
         shutil.rmtree(stage.path)
         beside.rename(stage.path)
         return True
 
     def leave(self, stage: Stage) -> None:
         """Leaves a finished stage for the other runs, unless some of it may change yet."""
-        shared = self._place(stage)
-        if stage.may_change or shared.exists():
+        place = self._place(stage)
+        if stage.may_change or place.exists():
             return
-        beside = _copied(stage.path, shared)
+        beside = _copied(stage.path, place)
         try:
-            beside.rename(shared)
+            beside.rename(place)
         except OSError:
             shutil.rmtree(beside)
-            if not shared.exists():  # else another process was faster
+            if not place.exists():  # else another process was faster
                 raise
 
     def _place(self, stage: Stage) -> Path:
@@ -69,8 +69,8 @@ class Shelf:
         """Dollars that services have charged the other runs of the grid: `costs.max_cost` is for all together."""
         # os.walk passes over folders that another process of the grid has renamed in the meantime; glob does not
         walked = os.walk(self.path.parent / "runs")
-        others = (Path(each) for each, _, files in walked if LEDGER in files and Path(each) != folder.path)
-        return sum(costs(RunFolder(each)).dollars for each in others)
+        ledgers = (Path(folder_) for folder_, _, files in walked if LEDGER in files and Path(folder_) != folder.path)
+        return sum(costs(RunFolder(ledger)).dollars for ledger in ledgers)
 
     def close(self) -> None:
         """Frees nothing: the other runs want the same model."""
@@ -102,15 +102,15 @@ class Answers:
         self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("CREATE TABLE IF NOT EXISTS answers (asked BLOB PRIMARY KEY, call BLOB, response TEXT)")
 
-    def find(self, asked: bytes) -> tuple[bytes, dict[str, Any]] | None:
+    def find(self, request: bytes) -> tuple[bytes, dict[str, Any]] | None:
         """The call that computed it, and the response's fields; `None` where nobody asked."""
-        row = self._db.execute("SELECT call, response FROM answers WHERE asked = ?", (asked,)).fetchone()
+        row = self._db.execute("SELECT call, response FROM answers WHERE asked = ?", (request,)).fetchone()
         return None if row is None else (row[0], json.loads(row[1]))
 
-    def add(self, asked: bytes, call: bytes, response: Response) -> None:
+    def add(self, request: bytes, call: bytes, response: Response) -> None:
         """Keeps a response."""
         fields = json.dumps(dataclasses.asdict(response), ensure_ascii=False)
-        self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (asked, call, fields))
+        self._db.execute("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", (request, call, fields))
 
     def close(self) -> None:
         """Closes the file."""
@@ -142,22 +142,22 @@ class RememberingBackend:
         stop: Callable[[], bool] = lambda: False,
     ) -> Iterator[Response]:
         """One response for each request that is not `finished`: the known ones, then those of the engine."""
-        asked = {request.id: self._digest(request) for request in requests}
-        call = hashlib.sha256(b"".join(asked.values())).digest()
-        open_, own = [], set[str]()
+        digests = {request.id: self._digest(request) for request in requests}
+        call = hashlib.sha256(b"".join(digests.values())).digest()
+        open_, own_ids = [], set[str]()
         for request in requests:
-            known = self._answers.find(asked[request.id])
-            if known is None or known[0] == call:
+            kept = self._answers.find(digests[request.id])
+            if kept is None or kept[0] == call:
                 open_.append(request)
-            if known is not None:
-                own.add(request.id)
+            if kept is not None:
+                own_ids.add(request.id)
                 if request.id not in finished:
-                    yield _response(request.id, known[1])
+                    yield _response(request.id, kept[1])
         if not open_:
             return
-        for response in self._backend.generate(open_, _Either(finished, own), stop):
+        for response in self._backend.generate(open_, _Either(finished, own_ids), stop):
             if response.finish != "error":
-                self._answers.add(asked[response.id], call, response)
+                self._answers.add(digests[response.id], call, response)
             yield response
 
     def prompt_tokens(self, request: Request) -> int:
@@ -178,8 +178,8 @@ class RememberingBackend:
         sampling = dataclasses.asdict(request.sampling)
         if not request.sampling.temperature:
             sampling["seed"] = 0
-        given = [self._engine, self._made_from(request.weights), request.messages, sampling, request.response]
-        return hashlib.sha256(json.dumps(given, sort_keys=True).encode()).digest()
+        content = [self._engine, self._made_from(request.weights), request.messages, sampling, request.response]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
 
     def _made_from(self, name: str) -> str:
         """The digest of the key of the stage that trained the weights; their name at a service."""
@@ -193,8 +193,8 @@ class RememberingBackend:
 class _Either(Container[str]):
     """What is in one of two containers."""
 
-    def __init__(self, one: Container[str], other: Container[str]) -> None:
-        self._one, self._other = one, other
+    def __init__(self, first: Container[str], second: Container[str]) -> None:
+        self._one, self._other = first, second
 
     def __contains__(self, item: object) -> bool:
         return item in self._one or item in self._other

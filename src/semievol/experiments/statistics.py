@@ -99,20 +99,22 @@ def summaries(results: Iterable[Result]) -> list[Summary]:
 def comparisons(results: Sequence[Result], reference: str) -> list[Comparison]:
     """Each other method against the reference, where both were measured with the same seeds."""
     groups = _grouped(results)
-    found, made_from = [], []
+    rows, made_from = [], []
     for (base, task, variant), group in groups.items():
         against = groups.get((base, task, reference))
         if variant == reference or against is None:
             continue
         seeds = sorted({r.seed for r in group} & {r.seed for r in against})
         if seeds:
-            pair = [[r for r in each if r.seed in seeds] for each in (group, against)]
-            found.append(_compared(*pair))
-            made_from.append(tuple((r.config_digest, r.model, r.outcomes.right) for each in pair for r in each))
+            pair = [[r for r in results_of if r.seed in seeds] for results_of in (group, against)]
+            rows.append(_compared(*pair))
+            made_from.append(
+                tuple((r.config_digest, r.model, r.outcomes.right) for results_of in pair for r in results_of)
+            )
     # a sensitivity to n and to θ has the config's own n and θ in both
-    different = dict(zip(made_from, (each["p"] for each in found), strict=True))
+    different = dict(zip(made_from, (row["p"] for row in rows), strict=True))
     corrected = dict(zip(different, metrics.holm(list(different.values())), strict=True))
-    return [Comparison(**each, p_corrected=corrected[made]) for each, made in zip(found, made_from, strict=True)]
+    return [Comparison(**row, p_corrected=corrected[origin]) for row, origin in zip(rows, made_from, strict=True)]
 
 
 def _grouped(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Result]]:
@@ -125,8 +127,8 @@ def _grouped(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Resul
 
 def _summary(group: Sequence[Result]) -> Summary:
     figures = [result.metrics or {} for result in group]
-    mean, deviation = metrics.mean_and_deviation([each["accuracy"] for each in figures])
-    f1 = [each["macro_f1"] for each in figures if each.get("macro_f1") is not None]
+    mean, deviation = metrics.mean_and_deviation([figure["accuracy"] for figure in figures])
+    f1 = [figure["macro_f1"] for figure in figures if figure.get("macro_f1") is not None]
     alone = len(group) == 1
     first = group[0]
     return Summary(
@@ -140,8 +142,8 @@ def _summary(group: Sequence[Result]) -> Summary:
         high=figures[0]["high"] if alone else None,
         rows=figures[0]["rows"],
         macro_f1=metrics.mean_and_deviation(f1)[0] if f1 else None,
-        no_answer=sum(each.get("no_answer", 0) for each in figures),
-        cut=sum(each.get("cut", 0) for each in figures),
+        no_answer=sum(figure.get("no_answer", 0) for figure in figures),
+        cut=sum(figure.get("cut", 0) for figure in figures),
         paper=reported(first.base, first.task, first.variant),
         most_frequent=fmean(map(_most_frequent, group)),
     )
@@ -154,13 +156,13 @@ def _most_frequent(result: Result) -> float:
 
 def _compared(group: Sequence[Result], against: Sequence[Result]) -> dict[str, Any]:
     """The fields of a comparison but for the corrected p-value."""
-    verdicts = [[_verdicts(result) for result in each] for each in (group, against)]
-    ids = list(dict.fromkeys(id_ for each in verdicts[0] for id_ in each))
-    one, other = (_matrix(each, ids) for each in verdicts)
-    gain = one - other  # (S, N)
-    by_seed = tuple(float(each) for each in np.nanmean(gain, axis=1))
+    verdicts = [[_verdicts(result) for result in results_of] for results_of in (group, against)]
+    ids = list(dict.fromkeys(id_ for by_id in verdicts[0] for id_ in by_id))
+    one, second = (_matrix(by_seed_, ids) for by_seed_ in verdicts)
+    gain = one - second  # (S, N)
+    by_seed = tuple(float(seed_gain) for seed_gain in np.nanmean(gain, axis=1))
     mean, deviation = metrics.mean_and_deviation(by_seed)
-    low, high = metrics.difference_interval(one, other)
+    low, high = metrics.difference_interval(one, second)
     first = group[0]
     return {
         "task": first.task,
@@ -186,4 +188,4 @@ def _verdicts(result: Result) -> dict[str, bool]:
 
 def _matrix(verdicts: Sequence[dict[str, bool]], ids: Sequence[str]) -> npt.NDArray[np.float64]:
     """1 for right, 0 for wrong and nan for a row that a seed does not have, (S, N)."""
-    return np.array([[float(each[id_]) if id_ in each else np.nan for id_ in ids] for each in verdicts])
+    return np.array([[float(by_id[id_]) if id_ in by_id else np.nan for id_ in ids] for by_id in verdicts])

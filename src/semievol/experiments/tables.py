@@ -43,8 +43,8 @@ class Table:
 def tables(
     experiment: Experiment,
     results: Sequence[Result],
-    found: Sequence[Summary],
-    compared: Sequence[Comparison],
+    summaries: Sequence[Summary],
+    comparisons: Sequence[Comparison],
     series: Mapping[str, str],
     uneven: frozenset[str],
 ) -> list[Table]:
@@ -54,27 +54,27 @@ def tables(
         series: variant -> the method it is an instance of (stability).
         uneven: the tasks whose classes are so uneven that macro-F1 belongs beside the accuracy.
     """
-    measured = [result for result in results if result.metrics is not None]
-    made = {
-        "methods": lambda: [_pivot(found, uneven)],
-        "points": lambda: [_pivot(found, uneven)],
-        "entropy": lambda: [_entropy(measured)],
-        "stability": lambda: [_stability(found, series)],
-        "categories": lambda: _categories(measured),
+    with_figures = [result for result in results if result.metrics is not None]
+    parts = {
+        "methods": lambda: [_pivot(summaries, uneven)],
+        "points": lambda: [_pivot(summaries, uneven)],
+        "entropy": lambda: [_entropy(with_figures)],
+        "stability": lambda: [_stability(summaries, series)],
+        "categories": lambda: _categories(with_figures),
     }[experiment.shape]()
-    if compared:
-        made.append(_comparisons(compared))
-    if experiment.shape in ("methods", "points") and any(result.pseudo_labels for result in measured):
-        made.append(_pseudo_labels(measured))
-    return made
+    if comparisons:
+        parts.append(_comparisons(comparisons))
+    if experiment.shape in ("methods", "points") and any(result.pseudo_labels for result in with_figures):
+        parts.append(_pseudo_labels(with_figures))
+    return parts
 
 
-def _pivot(found: Sequence[Summary], uneven: frozenset[str]) -> Table:
+def _pivot(summaries: Sequence[Summary], uneven: frozenset[str]) -> Table:
     """Methods down, tasks across."""
-    targets = dict.fromkeys((s.base, s.task) for s in found)
+    targets = dict.fromkeys((s.base, s.task) for s in summaries)
     columns = [(base, task, f1) for base, task in targets for f1 in (False, True) if not f1 or task in uneven]
     several = len({base for base, _, _ in columns}) > 1
-    by_place = {(s.base, s.task, s.variant): s for s in found}
+    by_place = {(s.base, s.task, s.variant): s for s in summaries}
 
     def cell(base: str, task: str, f1: bool, variant: str) -> str:
         summary = by_place.get((base, task, variant))
@@ -85,7 +85,7 @@ def _pivot(found: Sequence[Summary], uneven: frozenset[str]) -> Table:
     def heading(base: str, task: str, f1: bool) -> str:
         return f"{task}{f', {base}' if several else ''}{', macro-F1' if f1 else ''}"
 
-    names = dict.fromkeys(s.variant for s in found)
+    names = dict.fromkeys(s.variant for s in summaries)
     return Table(
         "Accuracy in % on the test rows",
         ["", *(heading(*column) for column in columns)],
@@ -103,25 +103,25 @@ def accuracy_text(summary: Summary) -> str:
     return text if summary.paper is None else f"{text} [paper {summary.paper:.1f}]"
 
 
-def _comparisons(compared: Sequence[Comparison]) -> Table:
-    several = len({(each.base, each.task) for each in compared}) > 1
+def _comparisons(comparisons: Sequence[Comparison]) -> Table:
+    several = len({(comparison.base, comparison.task) for comparison in comparisons}) > 1
     rows = []
-    for each in compared:
-        name = f"{each.task}, {each.base}: {each.one}" if several else each.one
-        interval = f"{signed(each.low)} to {signed(each.high)}"
-        over = "" if each.deviation is None else f" ± {percent(each.deviation)}"
+    for comparison in comparisons:
+        name = f"{comparison.task}, {comparison.base}: {comparison.one}" if several else comparison.one
+        interval = f"{signed(comparison.low)} to {signed(comparison.high)}"
+        over = "" if comparison.deviation is None else f" ± {percent(comparison.deviation)}"
         rows.append(
             [
                 name,
-                f"{signed(each.difference)}{over}",
+                f"{signed(comparison.difference)}{over}",
                 interval,
-                f"{each.ahead} : {each.behind}",
-                p_text(each.p),
-                p_text(each.p_corrected),
+                f"{comparison.ahead} : {comparison.behind}",
+                p_text(comparison.p),
+                p_text(comparison.p_corrected),
             ]
         )
     return Table(
-        f"Difference to {compared[0].other} on the same test rows, in points",
+        f"Difference to {comparisons[0].other} on the same test rows, in points",
         ["", "difference", "95 % interval", "only it right : only the other", "p", "p, Holm"],
         rows,
     )
@@ -134,15 +134,15 @@ def _pseudo_labels(results: Sequence[Result]) -> Table:
         if result.pseudo_labels is not None:
             grouped.setdefault((result.task, result.base, result.variant), []).append(result.pseudo_labels)
     rows = []
-    for (task, base, variant), found in grouped.items():
-        right, there = (sum(each["all"][count] for each in found) for count in ("right", "rows"))
-        right_kept, kept = (sum(each["kept"][count] for each in found) for count in ("right", "rows"))
-        order = [each["auroc_of_h"] for each in found if each["auroc_of_h"] is not None]
+    for (task, base, variant), figures in grouped.items():
+        right, row_count = (sum(figure["all"][count] for figure in figures) for count in ("right", "rows"))
+        right_kept, kept = (sum(figure["kept"][count] for figure in figures) for count in ("right", "rows"))
+        order = [figure["auroc_of_h"] for figure in figures if figure["auroc_of_h"] is not None]
         rows.append(
             [
                 f"{task}, {base}: {variant}",
-                percent(right / there if there else None),
-                f"{kept} of {there}",
+                percent(right / row_count if row_count else None),
+                f"{kept} of {row_count}",
                 percent(right_kept / kept if kept else None),
                 f"{fmean(order):.2f}" if order else "",
             ]
@@ -157,7 +157,7 @@ def _pseudo_labels(results: Sequence[Result]) -> Table:
 def _entropy(results: Sequence[Result]) -> Table:
     rows = []
     for (base, task, variant), values in mean_nlls(results).items():
-        figures = [f"{each:.3f}" for each in (values.mean(), *np.quantile(values, (0.25, 0.5, 0.75, 0.95)))]
+        figures = [f"{quantile:.3f}" for quantile in (values.mean(), *np.quantile(values, (0.25, 0.5, 0.75, 0.95)))]
         rows.append([f"{task}, {base}: {variant}", *figures, str(len(values))])
     return Table(
         "H, the mean negative log-likelihood of the model's own answer, in nats per token",
@@ -168,26 +168,28 @@ def _entropy(results: Sequence[Result]) -> Table:
 
 def mean_nlls(results: Sequence[Result]) -> dict[tuple[str, str, str], npt.NDArray[np.float64]]:
     """(base, task, variant) -> H of the answers to the test rows, of all seeds; those without H are left out."""
-    found: dict[tuple[str, str, str], list[float]] = {}
+    by_method: dict[tuple[str, str, str], list[float]] = {}
     for result in results:
         key = (result.base, result.task, result.variant)
-        found.setdefault(key, []).extend(value for value in result.outcomes.mean_nll if value is not None)
-    return {key: np.array(values) for key, values in found.items() if values}
+        by_method.setdefault(key, []).extend(value for value in result.outcomes.mean_nll if value is not None)
+    return {key: np.array(values) for key, values in by_method.items() if values}
 
 
-def _stability(found: Sequence[Summary], series: Mapping[str, str]) -> Table:
+def _stability(summaries: Sequence[Summary], series: Mapping[str, str]) -> Table:
     rows = []
-    for (base, task, method), shares in over_instructions(found, series).items():
+    for (base, task, method), shares in over_instructions(summaries, series).items():
         mean, deviation = mean_and_deviation(shares)
-        each = ", ".join(percent(share) for share in shares)
-        rows.append([f"{task}, {base}: {method}", percent(mean), percent(deviation), each])
+        listed = ", ".join(percent(share) for share in shares)
+        rows.append([f"{task}, {base}: {method}", percent(mean), percent(deviation), listed])
     return Table("Accuracy in % over the instructions", ["", "mean", "deviation", "each instruction"], rows)
 
 
-def over_instructions(found: Sequence[Summary], series: Mapping[str, str]) -> dict[tuple[str, str, str], list[float]]:
+def over_instructions(
+    summaries: Sequence[Summary], series: Mapping[str, str]
+) -> dict[tuple[str, str, str], list[float]]:
     """(base, task, method) -> its accuracy with each instruction, the mean over seeds."""
     shares: dict[tuple[str, str, str], list[float]] = {}
-    for summary in found:
+    for summary in summaries:
         shares.setdefault((summary.base, summary.task, series[summary.variant]), []).append(summary.accuracy)
     return shares
 

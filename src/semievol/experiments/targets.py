@@ -38,25 +38,25 @@ def targets(options: Options) -> list[Target]:
     Raises:
         ConfigError: there are none, one of them stands twice, has no test rows, or its config cannot be read.
     """
-    found = [
+    targets_ = [
         _target(Path(path).stem, path, base, options) for path in options.configs for base in options.bases or ("",)
     ]
     for task in options.tasks:
-        found += [_shipped(task, base, options) for base in options.bases or (LAPTOP,)]
-    if not found:
+        targets_ += [_shipped(task, base, options) for base in options.bases or (LAPTOP,)]
+    if not targets_:
         raise ConfigError("nothing to run on: name a config with --config, or tasks of the configs folder with --tasks")
-    seen = set()
-    for target in found:
-        if (target.task, target.base) in seen:
+    names = set()
+    for target in targets_:
+        if (target.task, target.base) in names:
             raise ConfigError(
                 f"{target.task} with {target.base} is named twice; give one of the config files another name"
             )
-        seen.add((target.task, target.base))
+        names.add((target.task, target.base))
         if target.config.data.test is None:
             raise ConfigError(f"{target.source}: data.test is not set, and an experiment measures on test rows")
         if target.config.data.unlabeled is None:
             raise ConfigError(f"{target.source}: data.unlabeled is not set, and an experiment needs unlabeled rows")
-    return found
+    return targets_
 
 
 def _shipped(task: str, base: str, options: Options) -> Target:
@@ -66,9 +66,9 @@ def _shipped(task: str, base: str, options: Options) -> Target:
         return _target(task, str(folder / f"{task}-{base}.yaml"), "", options)
     path = folder / f"{task}-{PAPER}.yaml"
     if not path.exists():
-        known = sorted(p.name.removesuffix(f"-{PAPER}.yaml") for p in folder.glob(f"*-{PAPER}.yaml"))
+        names = sorted(p.name.removesuffix(f"-{PAPER}.yaml") for p in folder.glob(f"*-{PAPER}.yaml"))
         raise ConfigError(
-            f"--tasks: {folder} has no {task}-{base}.yaml; tasks there: {', '.join(known) or 'none'}. "
+            f"--tasks: {folder} has no {task}-{base}.yaml; tasks there: {', '.join(names) or 'none'}. "
             "For data of your own: --config FILE; for another folder: --configs FOLDER"
         )
     return _target(task, str(path), base, options)

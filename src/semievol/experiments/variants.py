@@ -33,8 +33,8 @@ class Variant:
     def config_options(self) -> dict[str, Any]:
         """`options`, with nothing else measured than the one model."""
         is_model = self.model not in get_args(Baseline)
-        measured = {"models": [self.model] if is_model else [], "baselines": [] if is_model else [self.model]}
-        return {**self.options, "evaluate": {**self.options.get("evaluate", {}), **measured}}
+        section = {"models": [self.model] if is_model else [], "baselines": [] if is_model else [self.model]}
+        return {**self.options, "evaluate": {**self.options.get("evaluate", {}), **section}}
 
 
 _UNTRAINED = {"data": {"unlabeled": None}, "warmup": {"enabled": False}, "evolve": {"start_from": "base"}}
@@ -97,8 +97,8 @@ ABLATIONS = (
 
 def rag(config: Config, kind: str, name: str) -> Variant:
     """The base model with the k nearest labeled examples in its prompt."""
-    shown = {"evaluate": {"examples": config.retrieval.k}, "retrieval": {"kind": kind}}
-    return Variant(name, "base", {**_UNTRAINED, **shown})
+    changes = {"evaluate": {"examples": config.retrieval.k}, "retrieval": {"kind": kind}}
+    return Variant(name, "base", {**_UNTRAINED, **changes})
 
 
 def sft_for(epochs: int) -> Variant:

@@ -82,12 +82,12 @@ def show_plan(console: TextConsole, plan: Estimate, title: str = "the run") -> N
         console.print(f"note: {note}")
 
 
-def _plan_table(plan: Estimate, what: str) -> Table:
+def _plan_table(plan: Estimate, subject: str) -> Table:
     timed = plan.seconds is not None
     priced = any(step.dollars is not None for step in plan.steps)
     sums = [f"about {_minutes(plan.seconds)}"] if plan.seconds else []
     sums += [f"${plan.dollars:.2f}"] if plan.dollars is not None else []
-    title = f"What {what} will do, at most{': ' if sums else ''}{', '.join(sums)}"
+    title = f"What {subject} will do, at most{': ' if sums else ''}{', '.join(sums)}"
     table = Table("stage", "rows or requests", "prompt tokens", "steps", title=title, title_justify="left")
     for heading, is_shown in (("answer tokens", priced), ("time", timed), ("$", priced)):
         if is_shown:

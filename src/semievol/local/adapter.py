@@ -27,19 +27,19 @@ class Adapter:
     """
 
     def __init__(self, model: Any, folder: Path) -> None:
-        own = [(parent, name, child) for parent in model.modules() for name, child in parent._modules.items()]
+        children = [(parent, name, child) for parent in model.modules() for name, child in parent._modules.items()]
         uses = Counter(id(weight) for module in model.modules() for weight in module._parameters.values())
         wrapped = PeftModel.from_pretrained(model, str(folder)).eval()
-        replaced = [(parent, name, child) for parent, name, child in own if parent._modules[name] is not child]
+        replaced = [(parent, name, child) for parent, name, child in children if parent._modules[name] is not child]
         layers = [parent._modules[name] for parent, name, _ in replaced]
-        merged = [layer for layer in layers if _is_merged(layer, uses)]
+        merged_layers = [layer for layer in layers if _is_merged(layer, uses)]
         self._modules = [
             (parent, name, layer)
             for (parent, name, _), layer in zip(replaced, layers, strict=True)
-            if layer not in merged
+            if layer not in merged_layers
         ]
         """Parents, names of children of theirs, and what was or will be there."""
-        self._weights = [pair for layer in dict.fromkeys(merged) for pair in _merge(layer)]
+        self._weights = [pair for layer in dict.fromkeys(merged_layers) for pair in _merge(layer)]
         """Parameters, and values that they had or will have."""
         fuse_answers(layer for _, _, layer in self._modules)
         wrapped.unload()  # takes away what PEFT has written on the model beside its layers

@@ -47,14 +47,16 @@ def blocks(depths: Sequence[Sequence[int]], device: torch.device, dtype: torch.d
     queries = len(depths[0])
     size = BLOCK if device.type == "cpu" else queries
     depth = torch.tensor(depths, device=device)
-    found = []
+    blocks = []
     for start in range(0, queries, size):
         end = min(start + size, queries)
-        seen = min(own[start] for own in depths) if start else 0  # the first block is small, and best added whole
-        keys = max(own[end - 1] for own in depths) + 1
-        visible = torch.arange(seen, keys, device=device) <= depth[:, start:end, None]
-        found.append(Block(start, end, seen, keys, bias(visible, dtype)))
-    return found
+        first_key = (
+            min(depth[start] for depth in depths) if start else 0
+        )  # the first block is small, and best added whole
+        keys = max(depth[end - 1] for depth in depths) + 1
+        visible = torch.arange(first_key, keys, device=device) <= depth[:, start:end, None]
+        blocks.append(Block(start, end, first_key, keys, bias(visible, dtype)))
+    return blocks
 
 
 def bias(visible: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -81,25 +83,25 @@ def stepwise(
     k = key.permute(0, 2, 3, 1).flatten(0, 1)  # (B G, D, K)
     v = value.transpose(1, 2).flatten(0, 1)  # (B G, K, D)
     of_blocks = [_block(q, k, v, part) for part in parts]  # (B G, H / G, end - start, D) each
-    found = torch.cat(of_blocks, dim=2) if len(parts) > 1 else of_blocks[0]
-    return found.view(batch, heads, queries, -1).transpose(1, 2)
+    result = torch.cat(of_blocks, dim=2) if len(parts) > 1 else of_blocks[0]
+    return result.view(batch, heads, queries, -1).transpose(1, 2)
 
 
 def fused(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, parts: Sequence[Block], scale: float
 ) -> torch.Tensor:
     """See `attention`: torch's own, which takes a single block."""
-    (whole,) = parts
+    (part,) = parts
     (batch, queries, heads, width), groups = query.shape, key.shape[2]
     sharing = heads // groups
     if queries == 1:  # those that share a key are its queries, and nothing is copied
         q = query.view(batch, groups, sharing, width)
-        mask = whole.bias[:, None].expand(-1, 1, sharing, -1)
-        found = scaled_dot_product_attention(q, key.transpose(1, 2), value.transpose(1, 2), mask, scale=scale)
-        return found.view(batch, 1, heads, -1)
-    key, value = (each.transpose(1, 2).repeat_interleave(sharing, dim=1) for each in (key, value))
-    found = scaled_dot_product_attention(query.transpose(1, 2), key, value, whole.bias[:, None], scale=scale)
-    return found.transpose(1, 2)
+        mask = part.bias[:, None].expand(-1, 1, sharing, -1)
+        result = scaled_dot_product_attention(q, key.transpose(1, 2), value.transpose(1, 2), mask, scale=scale)
+        return result.view(batch, 1, heads, -1)
+    key, value = (tensor.transpose(1, 2).repeat_interleave(sharing, dim=1) for tensor in (key, value))
+    result = scaled_dot_product_attention(query.transpose(1, 2), key, value, part.bias[:, None], scale=scale)
+    return result.transpose(1, 2)
 
 
 def _block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, part: Block) -> torch.Tensor:
@@ -108,15 +110,15 @@ def _block(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, part: Block) -> to
     N is B G, and R is H / G heads that share a key and value.
     """
     if part.pairs > KEPT and torch.is_grad_enabled():
-        found: torch.Tensor = checkpoint(_found, q, k, v, part, use_reentrant=False, preserve_rng_state=False)
+        result: torch.Tensor = checkpoint(_found, q, k, v, part, use_reentrant=False, preserve_rng_state=False)
     else:
-        found = _found(q, k, v, part)
-    return found.view(*q.shape[:2], -1, v.shape[2])
+        result = _found(q, k, v, part)
+    return result.view(*q.shape[:2], -1, v.shape[2])
 
 
 def _found(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, part: Block) -> torch.Tensor:
-    own = q[:, :, part.start : part.end].flatten(1, 2)  # (N, R (end - start), D)
-    scores = torch.bmm(own, k[:, :, : part.keys])
+    block_query = q[:, :, part.start : part.end].flatten(1, 2)  # (N, R (end - start), D)
+    scores = torch.bmm(block_query, k[:, :, : part.keys])
     by_sequence = scores.view(len(part.bias), -1, part.end - part.start, part.keys)  # (B, H, end - start, keys)
     by_sequence[..., part.seen :].add_(part.bias[:, None])
     return torch.bmm(scores.softmax(dim=-1).to(v.dtype), v[:, : part.keys])

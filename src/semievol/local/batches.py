@@ -91,8 +91,8 @@ def batches(rows: Sequence[R], budget: int, *, share: bool = True) -> Iterator[B
         # All kinds of the same weights in a row, the base first: changing weights costs time.
         return row.kind[0] != "base", row.kind
 
-    for (_, (_, _, coming)), same in groupby(sorted(rows, key=kind), kind):
-        alike = _alike(list(same))
+    for (_, (_, _, coming)), group in groupby(sorted(rows, key=kind), kind):
+        alike = _alike(list(group))
         root, boughs = _tree(alike, share)
         boughs.sort(key=lambda bough: bough.size, reverse=True)
         most_cached = budget * (CACHE_FACTOR if share else 1)  # padded rows are computed as long as they are cached
@@ -104,14 +104,16 @@ def tree(rows: Sequence[R], *, share: bool = True) -> Batch[R]:
     root, boughs = _tree(_alike(rows), share)
     batch: Batch[R] = Batch(root)
     for bough in boughs:
-        for leaf, same in zip(bough.leaves, bough.rows, strict=True):
-            batch.add(bough.stem, leaf, same)
+        for leaf, group in zip(bough.leaves, bough.rows, strict=True):
+            batch.add(bough.stem, leaf, group)
     return batch
 
 
-def shared(one: Tokens, other: Tokens) -> int:
+def shared(first: Tokens, second: Tokens) -> int:
     """How many tokens two sequences have in common at their beginnings."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(first, second, strict=False)) if a != b), min(len(first), len(second))
+    )
 
 
 def _alike(rows: Sequence[R]) -> list[tuple[R, ...]]:
@@ -120,7 +122,7 @@ def _alike(rows: Sequence[R]) -> list[tuple[R, ...]]:
     def key(row: R) -> tuple[Tokens, int]:
         return row.prompt + row.response, len(row.prompt)
 
-    return [tuple(same) for _, same in groupby(sorted(rows, key=key), key)]
+    return [tuple(group) for _, group in groupby(sorted(rows, key=key), key)]
 
 
 def _tree(alike: Sequence[tuple[R, ...]], share: bool) -> tuple[Tokens, list[_Bough[R]]]:
@@ -129,8 +131,8 @@ def _tree(alike: Sequence[tuple[R, ...]], share: bool) -> tuple[Tokens, list[_Bo
     The last token of a prompt is never shared: its logits are wanted.
     """
     if not share:
-        return (), [_Bough((), (same[0].prompt + same[0].response,), (same,)) for same in alike]
-    heads = [same[0].prompt[:-1] for same in alike]
+        return (), [_Bough((), (group[0].prompt + group[0].response,), (group,)) for group in alike]
+    heads = [group[0].prompt[:-1] for group in alike]
     root = shared(min(heads), max(heads)) if len(alike) > 1 else 0  # what is sorted between them begins alike too
     boughs = []
     start = 0
@@ -145,7 +147,7 @@ def _tree(alike: Sequence[tuple[R, ...]], share: bool) -> tuple[Tokens, list[_Bo
         if (end - start - 1) * (length - root) < SHORTEST_STEM:
             end, length = start + 1, root
         rows = tuple(alike[start:end])
-        leaves = tuple((same[0].prompt + same[0].response)[length:] for same in rows)
+        leaves = tuple((group[0].prompt + group[0].response)[length:] for group in rows)
         boughs.append(_Bough(heads[start][root:length], leaves, rows))
         start = end
     return heads[0][:root], boughs
@@ -163,17 +165,17 @@ def _filled(
     """
     batch, computed, longest = Batch[R](root), len(root), 0
     for bough in boughs:
-        for number, (leaf, same) in enumerate(zip(bough.leaves, bough.rows, strict=True)):
+        for number, (leaf, group) in enumerate(zip(bough.leaves, bough.rows, strict=True)):
             length = len(root) + len(bough.stem) + len(leaf) + coming
-            for row in same:
-                new_leaf, new_stem = row is same[0], row is same[0] and number == 0
-                more = coming + new_leaf * len(leaf) + new_stem * len(bough.stem)
+            for row in group:
+                new_leaf, new_stem = row is group[0], row is group[0] and number == 0
+                tokens = coming + new_leaf * len(leaf) + new_stem * len(bough.stem)
                 cached = (len(batch.rows) + 1) * max(longest, length)
-                if batch.rows and (computed + more > budget or cached > most_cached):
+                if batch.rows and (computed + tokens > budget or cached > most_cached):
                     yield batch
                     batch, computed, longest = Batch[R](root), len(root), 0
-                    more = coming + len(leaf) + len(bough.stem)
+                    tokens = coming + len(leaf) + len(bough.stem)
                 batch.add(bough.stem, leaf, [row])
-                computed, longest = computed + more, max(longest, length)
+                computed, longest = computed + tokens, max(longest, length)
     if batch.rows:
         yield batch

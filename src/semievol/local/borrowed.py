@@ -25,12 +25,12 @@ class State:
             delattr(self._model, name)
         for module, (training, hooks) in self._modes.items():
             module.training = training
-            for name, own in hooks.items():
+            for name, hook in hooks.items():
                 present = getattr(module, name)
-                for key in [key for key in present if key not in own]:
+                for key in [key for key in present if key not in hook]:
                     del present[key]
-        for weight, wanted in self._wanted.items():
-            weight.requires_grad_(wanted)
+        for weight, requires_grad in self._wanted.items():
+            weight.requires_grad_(requires_grad)
             weight.grad = None
 
     def restore_pass(self) -> None:
@@ -45,9 +45,9 @@ class State:
 
 def _configs(model: Any) -> list[Any]:
     """The model's config with those of its parts, and that of its generation."""
-    found = [model.config, getattr(model, "generation_config", None)]
-    found += [part for part in vars(model.config).values() if hasattr(part, "to_dict")]
-    return [config for config in found if config is not None]
+    configs = [model.config, getattr(model, "generation_config", None)]
+    configs += [part for part in vars(model.config).values() if hasattr(part, "to_dict")]
+    return [config for config in configs if config is not None]
 
 
 def _options(config: Any) -> dict[str, Any]:
@@ -70,10 +70,12 @@ def train_adapter_alone(model: torch.nn.Module) -> None:
     """
     dropouts: list[torch.nn.Module] = []
     for module in model.modules():
-        own = vars(module)  # a module's own way to set and get attributes takes as long as a small forward pass
-        own["training"] = bool(own.get("gradient_checkpointing"))
-        if own["training"]:
-            own.update({name: 0.0 for name, value in own.items() if "dropout" in name and isinstance(value, float)})
+        attributes = vars(module)  # a module's own way to set and get attributes takes as long as a small forward pass
+        attributes["training"] = bool(attributes.get("gradient_checkpointing"))
+        if attributes["training"]:
+            attributes.update(
+                {name: 0.0 for name, value in attributes.items() if "dropout" in name and isinstance(value, float)}
+            )
         if isinstance(module, LoraLayer):
             dropouts.extend(module.lora_dropout.values())
     for dropout in dropouts:

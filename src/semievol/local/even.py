@@ -62,7 +62,7 @@ class EvenPasses:
         self._boundary = boundary
         self._groups: list[_Group] = []
 
-    def prefill(self, batch: Batch[Any], wanted: Sequence[int], room: int = 0) -> torch.Tensor:
+    def prefill(self, batch: Batch[Any], counts: Sequence[int], room: int = 0) -> torch.Tensor:
         """See `Passes`."""
         paths = whole(batch)
         by_leaf: dict[int, torch.Tensor] = {}
@@ -70,8 +70,8 @@ class EvenPasses:
         for length in sorted({len(path) for path in paths}, reverse=True):
             leaves = [leaf for leaf, path in enumerate(paths) if len(path) == length]
             sequences = [list(paths[leaf]) for leaf in leaves]
-            logits, cache = self._forward(sequences, max(wanted[leaf] for leaf in leaves), None, kept=room > 0)
-            by_leaf |= {leaf: own[-wanted[leaf] :] for leaf, own in zip(leaves, logits, strict=True)}
+            logits, cache = self._forward(sequences, max(counts[leaf] for leaf in leaves), None, kept=room > 0)
+            by_leaf |= {leaf: leaf_logits[-counts[leaf] :] for leaf, leaf_logits in zip(leaves, logits, strict=True)}
             if room:
                 rows = [row for row, leaf in enumerate(batch.leaf_of_row) if leaf in leaves]
                 group = _Group(rows, sequences, cache)
@@ -83,10 +83,10 @@ class EvenPasses:
         """See `Passes`."""
         place = {row: number for number, row in enumerate(rows)}
         for group in self._groups:
-            going = [index for index, row in enumerate(group.rows) if row in place]
-            if going:
-                group.select(going)
-            group.rows = [place[group.rows[index]] for index in going]
+            positions = [index for index, row in enumerate(group.rows) if row in place]
+            if positions:
+                group.select(positions)
+            group.rows = [place[group.rows[index]] for index in positions]
         self._groups = [group for group in self._groups if group.rows]
 
     def step(self, tokens: Sequence[int]) -> torch.Tensor:

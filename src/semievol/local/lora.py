@@ -49,8 +49,8 @@ def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
         return result
     (name,) = layer.active_adapters
     a, b, scale = layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
-    found: torch.Tensor = _Update.apply(x, weight, a, b, scale)  # type: ignore[no-untyped-call]
-    return found
+    out: torch.Tensor = _Update.apply(x, weight, a, b, scale)  # type: ignore[no-untyped-call]
+    return out
 
 
 class _Update(torch.autograd.Function):
@@ -63,9 +63,9 @@ class _Update(torch.autograd.Function):
         ctx.scale, ctx.dtypes = scale, (a.dtype, b.dtype)
         rows, a, b = x.flatten(0, -2), a.to(x.dtype), b.to(x.dtype)
         low = rows @ a.t()  # (N, R)
-        found = (rows @ weight.t()).addmm_(low, b.t(), alpha=scale)
+        result = (rows @ weight.t()).addmm_(low, b.t(), alpha=scale)
         ctx.save_for_backward(rows, weight, a, b, low)
-        return found.view(*x.shape[:-1], -1)
+        return result.view(*x.shape[:-1], -1)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
@@ -105,7 +105,7 @@ class _Answer:
         if x.dtype != self._weight.dtype:
             result: torch.Tensor = self._own(x)
             return result
-        found = linear(x, self._weight, self._bias)
+        out = linear(x, self._weight, self._bias)
         low = linear(x, self._a).flatten(0, -2)
-        found.view(-1, found.shape[-1]).addmm_(low, self._b.t(), alpha=self._scale)
-        return found
+        out.view(-1, out.shape[-1]).addmm_(low, self._b.t(), alpha=self._scale)
+        return out

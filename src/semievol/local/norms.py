@@ -31,8 +31,8 @@ def fuse_norms(model: torch.nn.Module) -> int:
 
 def _norm(module: Any, x: torch.Tensor) -> torch.Tensor:
     if x.dtype != module.weight.dtype:
-        found: torch.Tensor = type(module).forward(module, x)
-        return found
+        result: torch.Tensor = type(module).forward(module, x)
+        return result
     with torch.autocast(x.device.type, enabled=False):  # it would compute in float32, and say so in its type
         return rms_norm(x, module.weight.shape, module.weight, _epsilon(module))
 
@@ -56,6 +56,6 @@ def _is_one(module: Any) -> bool:
     x = torch.linspace(-3.0, 4.0, 2 * len(module.weight), device=module.weight.device).view(2, -1)
     x = x.to(module.weight.dtype)
     with torch.inference_mode():
-        expected, found = module(x), _norm(module, x)
-    close = (found - expected).abs() <= ROUNDING * expected.abs()
-    return found.dtype == expected.dtype and bool(close.all())
+        expected, actual = module(x), _norm(module, x)
+    close = (actual - expected).abs() <= ROUNDING * expected.abs()
+    return actual.dtype == expected.dtype and bool(close.all())

@@ -46,8 +46,8 @@ class Packing:
     """
 
     def __init__(self, sequences: Sequence[tuple[Sequence[int], Sequence[int]]], device: torch.device) -> None:
-        queries = [len(own) for _, own in sequences]
-        keys = [len(above) + len(own) for above, own in sequences]
+        queries = [len(new_places) for _, new_places in sequences]
+        keys = [len(above) + len(new_places) for above, new_places in sequences]
         self.alone = len(sequences) == 1
         """Whether there is a single sequence."""
         self.longest = max(queries), max(keys)
@@ -58,7 +58,9 @@ class Packing:
         """The same of its keys."""
         places = None
         if any(above for above, _ in sequences):
-            places = torch.tensor([place for above, own in sequences for place in (*above, *own)], device=device)
+            places = torch.tensor(
+                [place for above, new_places in sequences for place in (*above, *new_places)], device=device
+            )
         self.places = places
         """Where in the row the keys stand; `None` where they are the row."""
 
@@ -69,8 +71,8 @@ class Packing:
         if self.places is not None:
             key, value = _Gather.apply(key, value, self.places)  # type: ignore[no-untyped-call]
         if not _GROUPED:
-            key, value = (each.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for each in (key, value))
-        found: torch.Tensor = varlen_attn(
+            key, value = (tensor.repeat_interleave(query.shape[1] // key.shape[1], dim=1) for tensor in (key, value))
+        result: torch.Tensor = varlen_attn(
             query,
             key,
             value,
@@ -81,14 +83,14 @@ class Packing:
             **_CAUSAL,
             **_GROUPED,
         )
-        return found
+        return result
 
 
 def _whole(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
     """One sequence: torch chooses among more kernels for it, of which some are faster."""
-    q, k, v = (each.transpose(0, 1)[None] for each in (query, key, value))  # (1, heads, N, D)
-    found = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
-    return found[0].transpose(0, 1)
+    q, k, v = (tensor.transpose(0, 1)[None] for tensor in (query, key, value))  # (1, heads, N, D)
+    result = scaled_dot_product_attention(q, k, v, is_causal=True, scale=scale, enable_gqa=True)
+    return result[0].transpose(0, 1)
 
 
 class _Gather(torch.autograd.Function):
@@ -109,9 +111,9 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, None]:
         (places,) = ctx.saved_tensors
         of_key, of_value = (
-            each.new_zeros(ctx.rows, *each.shape[1:], dtype=torch.float32)
-            .index_add_(0, places, each.float())
-            .to(each.dtype)
-            for each in gradients
+            gradient.new_zeros(ctx.rows, *gradient.shape[1:], dtype=torch.float32)
+            .index_add_(0, places, gradient.float())
+            .to(gradient.dtype)
+            for gradient in gradients
         )
         return of_key, of_value, None

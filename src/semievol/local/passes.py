@@ -35,8 +35,8 @@ class Work:
 class Passes(Protocol):
     """Computes a batch, and goes on with its rows."""
 
-    def prefill(self, batch: Batch[Any], wanted: Sequence[int], room: int = 0) -> torch.Tensor:
-        """Logits of the last `wanted` tokens of each leaf, one after another, (sum of wanted, V).
+    def prefill(self, batch: Batch[Any], counts: Sequence[int], room: int = 0) -> torch.Tensor:
+        """Logits of the last `counts` tokens of each leaf, one after another, (sum of wanted, V).
 
         Args:
             room: how many tokens may be asked of `step` afterwards.
@@ -51,10 +51,10 @@ class Passes(Protocol):
 
 def answer_logits(passes: Passes, batch: Batch[Any]) -> list[torch.Tensor]:
     """For each row, the logits of the positions before its response's tokens, which predict them: (L, V)."""
-    wanted = [0] * len(batch.leaves)
+    counts = [0] * len(batch.leaves)
     for row, leaf in zip(batch.rows, batch.leaf_of_row, strict=True):
-        wanted[leaf] = len(row.response) + 1
-    by_leaf = torch.split(passes.prefill(batch, wanted), wanted)
+        counts[leaf] = len(row.response) + 1
+    by_leaf = torch.split(passes.prefill(batch, counts), counts)
     return [by_leaf[leaf][:-1].float() for leaf in batch.leaf_of_row]
 
 
@@ -66,10 +66,10 @@ class TreePasses:
         self._work = work
         self._past: Past | None = None
 
-    def prefill(self, batch: Batch[Any], wanted: Sequence[int], room: int = 0) -> torch.Tensor:
+    def prefill(self, batch: Batch[Any], counts: Sequence[int], room: int = 0) -> torch.Tensor:
         """See `Passes`."""
         tree = Tree(batch, self._model.device, keep=room > 0)
-        places = [place for leaf, count in zip(tree.leaves, wanted, strict=True) for place in leaf[-count:]]
+        places = [place for leaf, count in zip(tree.leaves, counts, strict=True) for place in leaf[-count:]]
         logits = self._forward(tree.ids, tree.positions, tree, torch.tensor(places, device=tree.ids.device))
         self._work.count(batch.computed)
         self._past = Past(tree, batch.leaf_of_row, room) if room else None
@@ -107,7 +107,7 @@ class PaddedPasses:
         self._cache: Any = None
         self._mask = torch.ones(0, 0)
 
-    def prefill(self, batch: Batch[Any], wanted: Sequence[int], room: int = 0) -> torch.Tensor:
+    def prefill(self, batch: Batch[Any], counts: Sequence[int], room: int = 0) -> torch.Tensor:
         """See `Passes`."""
         if any(batch.stems) or batch.root:
             raise ValueError("padded rows share no beginnings")
@@ -116,11 +116,11 @@ class PaddedPasses:
         mask = torch.tensor([[0] * (longest - len(leaf)) + [1] * len(leaf) for leaf in batch.leaves])
         self._mask = mask.to(self._model.device)
         self._cache = None
-        logits = self._forward(ids, max(wanted), cached=room > 0)
+        logits = self._forward(ids, max(counts), cached=room > 0)
         self._work.count(ids.numel(), ids.numel() - int(mask.sum()))
         if room:
             self.select(batch.leaf_of_row)
-        return torch.cat([row[-count:] for row, count in zip(logits, wanted, strict=True)])
+        return torch.cat([row[-count:] for row, count in zip(logits, counts, strict=True)])
 
     def select(self, rows: Sequence[int]) -> None:
         """See `Passes`."""

@@ -60,7 +60,12 @@ class Tree:
         self.paths = [path + leaf for path, leaf in zip(above, self.leaves, strict=True)]
         """Where those of each leaf's whole path stand."""
         self.ids = torch.tensor([self._row], device=device)  # (1, N)
-        depths = [len(above) + place for group in self._groups for above, own in group for place in range(len(own))]
+        depths = [
+            len(above) + place
+            for group in self._groups
+            for above, new_places in group
+            for place in range(len(new_places))
+        ]
         self.positions = torch.tensor([depths], device=device)  # (1, N)
         self.kept: list[tuple[torch.Tensor, torch.Tensor]] = []
         """Keys and values of the row, (N, G, D) each, by layer."""
@@ -77,12 +82,12 @@ class Tree:
                 self._packing = Packing([sequence for group in self._groups for sequence in group], self._device)
             return self._packing.attend(query, key, value, scale)
         self._levels = self._levels or [_Level(group, self._device) for group in self._groups]
-        found = []
+        blocks = []
         for level in self._levels:
             keys, values = _rows(key, level.keys), _rows(value, level.keys)
             attended = attention(_rows(query, level.queries), keys, values, level.blocks(query.dtype), scale)
-            found.append(_rows(attended.flatten(0, 1), level.real))
-        return torch.cat(found)
+            blocks.append(_rows(attended.flatten(0, 1), level.real))
+        return torch.cat(blocks)
 
     def _lay(self, parts: Sequence[Tokens], above: Sequence[list[int]]) -> list[list[int]]:
         """Appends parts to the row, those of similar size one after another; where each one's tokens stand.
@@ -178,9 +183,9 @@ class Past:
             key, value = tree.kept.pop(0)
             self._layers.append((_with_room(key, places, room), _with_room(value, places, room)))
 
-    def select(self, going: Sequence[int]) -> None:
+    def select(self, positions: Sequence[int]) -> None:
         """Goes on with some of the sequences."""
-        index = torch.tensor(going, device=self.lengths.device)
+        index = torch.tensor(positions, device=self.lengths.device)
         self.lengths, self._whole = self.lengths[index], None
         for number, (keys, values) in enumerate(self._layers):
             self._layers[number] = keys[index], values[index]
@@ -235,10 +240,10 @@ def _registered(
     if tree is None:
         if attention_mask is not None or query.shape[2] not in (1, key.shape[2]):
             raise NotImplementedError("attention over a tree takes other sequences in one piece or token by token")
-        found: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, None, scaling=scaling)
-        return found
+        result: tuple[torch.Tensor, None] = sdpa_attention_forward(module, query, key, value, None, scaling=scaling)
+        return result
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    query, key, value = (each[0].transpose(0, 1) for each in (query, key, value))  # (N, heads, D)
+    query, key, value = (tensor[0].transpose(0, 1) for tensor in (query, key, value))  # (N, heads, D)
     layer: int = module.layer_idx  # type: ignore[assignment]
     return tree.attend(layer, query, key, value, scale)[None], None
 

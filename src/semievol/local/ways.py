@@ -67,12 +67,12 @@ class _Bounded:
         self._fast, self._even, self._boundary = fast, even, boundary
         self._chosen = fast
 
-    def prefill(self, batch: Batch[Any], wanted: Sequence[int], room: int = 0) -> torch.Tensor:
+    def prefill(self, batch: Batch[Any], counts: Sequence[int], room: int = 0) -> torch.Tensor:
         """See `Passes`."""
         lengths = [len(path) for path in whole(batch)]
         one_side = max(lengths) + room <= self._boundary or min(lengths) > self._boundary
         self._chosen = self._fast if one_side else self._even
-        return self._chosen.prefill(batch, wanted, room)
+        return self._chosen.prefill(batch, counts, room)
 
     def select(self, rows: Sequence[int]) -> None:
         """See `Passes`."""
@@ -167,8 +167,8 @@ def _one_by_one(model: Any, ids: Tokens) -> torch.Tensor:
 
 def _paths(ids: Tokens) -> list[Tokens]:
     long, short = ids[:-4], ids[:4] + ids[7:10]
-    one, other, third, fourth = ids[-4:]
-    return [long, short, (*long, one), (*short, other), (*short, other, third), (*short, other, third, fourth)]
+    first, second, third, fourth = ids[-4:]
+    return [long, short, (*long, first), (*short, second), (*short, second, third), (*short, second, third, fourth)]
 
 
 def _off(passes: Passes, ids: Tokens, expected: torch.Tensor, *, share: bool) -> float:
@@ -178,8 +178,8 @@ def _off(passes: Passes, ids: Tokens, expected: torch.Tensor, *, share: bool) ->
     if share:
         batch = Batch(long[:4], [long[4:6], ()], [long[6:], short[4:]], stem_of_leaf=[0, 1], leaf_of_row=[0, 1])
     with torch.inference_mode():
-        found = [*passes.prefill(batch, [1, 1], room=3), *passes.step(ids[-4:-2])]
+        logits = [*passes.prefill(batch, [1, 1], room=3), *passes.step(ids[-4:-2])]
         passes.select([1])
-        found += [*passes.step(ids[-2:-1]), *passes.step(ids[-1:])]
-    off = (torch.stack(found).float() - expected).abs().max() / expected.std()
+        logits += [*passes.step(ids[-2:-1]), *passes.step(ids[-1:])]
+    off = (torch.stack(logits).float() - expected).abs().max() / expected.std()
     return float(off) if torch.isfinite(off) else float("inf")

@@ -58,17 +58,17 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
         config = _fitted(config, folder)
         task, layout = trained_task(config, folder)
         inputs = read_inputs(config, task, layout, source)
-        asked = [row.example for row in inputs.rows if row.example is not None]
+        examples = [row.example for row in inputs.rows if row.example is not None]
         key = _key(config, model, made_from, task, inputs)
         budget = open_budget(config, folder)
         answerer = Answerer(config, (), weights, reporter, budget)
         sampling = Sampling(max_tokens=config.longest_at_test, stop=task.stops())
-        requests = [Request(example.id, task.messages(example), model, sampling) for example in asked]
+        requests = [Request(example.id, task.messages(example), model, sampling) for example in examples]
         try:
             with _kept(target, key) as place:
                 journal = Journal(place / ANSWERS)
-                done = len(journal.read())
-                with reporter.stage("predict", len(requests), "answers", done):
+                answered_before = len(journal.read())
+                with reporter.stage("predict", len(requests), "answers", answered_before):
                     responses = answerer.answer(requests, journal)
                 columns, rows = _table(task, inputs, responses)
                 if target is None:
@@ -136,23 +136,23 @@ def _weights(folder: RunFolder, model: str) -> tuple[dict[str, str], str]:
     if model == "base":
         return {}, "base"
     stage = "warmup" if model == "warm" else "evolve"
-    found = [s for _, s in folder.stages() if s.name == stage and s.is_done]
-    if not found:
+    stages_done = [s for _, s in folder.stages() if s.name == stage and s.is_done]
+    if not stages_done:
         raise RunFolderError(f"{folder.path}: no {model} model yet; semievol run makes it")
-    taken = found[0] if model == "warm" else found[-1]
-    return {model: TrainingFolder(taken).weights}, taken.digest
+    trained_by = stages_done[0] if model == "warm" else stages_done[-1]
+    return {model: TrainingFolder(trained_by).weights}, trained_by.digest
 
 
 def _key(config: Config, model: str, made_from: str, task: Task, inputs: Inputs) -> str:
     """Stands for everything that the answers depend on."""
-    asked = [row.example for row in inputs.rows if row.example is not None]
+    examples = [row.example for row in inputs.rows if row.example is not None]
     content = {
         "model": config.model.model_dump(mode="json"),
         "backend": config.backend.model_dump(mode="json"),
         "weights": [model, made_from],
         "max_tokens": config.longest_at_test,
-        "prompts": [task.messages(example) for example in asked[:1]],  # the task's words; the rows' are below
-        "rows": digest(asked),
+        "prompts": [task.messages(example) for example in examples[:1]],  # the task's words; the rows' are below
+        "rows": digest(examples),
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -178,7 +178,7 @@ def _kept(target: Path | None, key: str) -> Iterator[Path]:
 
 def _settle(place: Path, responses: Mapping[str, Response]) -> None:
     """Removes the folder of answers, unless requests failed in a way that may not come again."""
-    if any(each.finish == "error" and not each.permanent for each in responses.values()):
+    if any(response.finish == "error" and not response.permanent for response in responses.values()):
         return
     for name in (ANSWERS, KEY):
         (place / name).unlink(missing_ok=True)
@@ -190,26 +190,26 @@ def _table(task: Task, inputs: Inputs, responses: Mapping[str, Response]) -> tup
     names = named(inputs.columns, OWN)
     if "id" in inputs.columns:
         names.pop("id")
-    said = [_said(task, row, responses) for row in inputs.rows]
+    own_cells = [_said(task, row, responses) for row in inputs.rows]
     rows = [
-        {**row.cells, **{names[name]: value for name, value in each.items() if name in names}}
-        for row, each in zip(inputs.rows, said, strict=True)
+        {**row.cells, **{names[name]: value for name, value in cells.items() if name in names}}
+        for row, cells in zip(inputs.rows, own_cells, strict=True)
     ]
     return [*inputs.columns, *names.values()], rows
 
 
 def _said(task: Task, row: Input, responses: Mapping[str, Response]) -> dict[str, Any]:
     """What stands in our columns of a row."""
-    found: dict[str, Any] = dict.fromkeys(OWN) | {"id": row.id, "error": row.error}
+    cells: dict[str, Any] = dict.fromkeys(OWN) | {"id": row.id, "error": row.error}
     if row.example is None:
-        return found
+        return cells
     response = responses[row.example.id]
     if response.finish == "error":
-        return found | {"finish": "error", "error": response.error}
-    known = answer_row(task, row.example, response)
+        return cells | {"finish": "error", "error": response.error}
+    answer = answer_row(task, row.example, response)
     return (
-        found
-        | {name: getattr(known, name) for name in ("answer", "probability", "mean_nll", "text")}
+        cells
+        | {name: getattr(answer, name) for name in ("answer", "probability", "mean_nll", "text")}
         | {"finish": response.finish}
     )
 
@@ -219,11 +219,11 @@ def _summary(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], response
     error, answer = columns[-1], columns[-6]
     failed = sum(row[error] is not None for row in rows)
     unread = sum(row[error] is None and row[answer] is None for row in rows)
-    cut = sum(each.finish == "length" for each in responses)
+    cut_count = sum(response.finish == "length" for response in responses)
     line = f"predict: {len(rows) - failed - unread} of {len(rows)} rows answered"
     line += f", {unread} responses without a readable answer" if unread else ""
-    line += f", {cut} cut for their length" if cut else ""
+    line += f", {cut_count} cut for their length" if cut_count else ""
     line += f", {failed} rows failed: see {error!r}" if failed else ""
-    if target is not None and any(each.finish == "error" and not each.permanent for each in responses):
+    if target is not None and any(response.finish == "error" and not response.permanent for response in responses):
         line += "; the same command asks those again that may be answered then"
     return line

@@ -76,12 +76,12 @@ def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) ->
     high = float(values.dtype.type(high))  # what is clipped to it lies in the last bin
     del values
     edges = np.linspace(low, high, BINS + 1)
-    counts = [np.histogram(np.clip(each, low, high), edges)[0] for each in (kept, dropped)]
+    counts = [np.histogram(np.clip(values, low, high), edges)[0] for values in (kept, dropped)]
     top = max(1, int((counts[0] + counts[1]).max()))
     width = WIDTH / BINS
     bars = []
-    for index, (one, other) in enumerate(zip(*counts, strict=True)):
-        one_height, other_height = HEIGHT * int(one) / top, HEIGHT * int(other) / top
+    for index, (kept_count, dropped_count) in enumerate(zip(*counts, strict=True)):
+        one_height, other_height = HEIGHT * int(kept_count) / top, HEIGHT * int(dropped_count) / top
         beyond = " and more" if index == BINS - 1 else ""
         bars.append(
             Bar(
@@ -91,7 +91,8 @@ def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) ->
                 kept_height=round(one_height, 2),
                 dropped_y=round(HEIGHT - one_height - other_height, 2),
                 dropped_height=round(other_height, 2),
-                title=f"H {edges[index]:.3g} to {edges[index + 1]:.3g}{beyond}: {one} kept, {other} dropped",
+                title=f"H {edges[index]:.3g} to {edges[index + 1]:.3g}{beyond}: "
+                f"{kept_count} kept, {dropped_count} dropped",
             )
         )
     shows_tau = tau is not None and low <= tau <= high
@@ -105,15 +106,15 @@ def histogram(kept: npt.ArrayLike, dropped: npt.ArrayLike, tau: float | None) ->
 
 
 def _finite(values: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
-    found = _floats(values)
-    finite: npt.NDArray[np.floating[Any]] = found[np.isfinite(found)]
+    floats = _floats(values)
+    finite: npt.NDArray[np.floating[Any]] = floats[np.isfinite(floats)]
     return finite
 
 
 def _floats(values: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
     """The values in the type that they have, if that is one of floats."""
-    found = np.asarray(values)
-    return found if np.issubdtype(found.dtype, np.floating) else found.astype(float)
+    array = np.asarray(values)
+    return array if np.issubdtype(array.dtype, np.floating) else array.astype(float)
 
 
 def coverage(mean_nlls: npt.ArrayLike, right: npt.ArrayLike) -> Curve | None:
@@ -130,13 +131,13 @@ def coverage(mean_nlls: npt.ArrayLike, right: npt.ArrayLike) -> Curve | None:
     hits = np.cumsum(np.asarray(right, dtype=int)[order])
     ends = np.append(np.flatnonzero(sorted_h[1:] != sorted_h[:-1]), total - 1)
     ends = ends[ends + 1 >= min(10, total // 10)]
-    shown = ends[:: max(1, len(ends) // _MOST_POINTS)].tolist()
-    shown = shown if shown[-1] == ends[-1] else [*shown, int(ends[-1])]
-    shares = [float(hits[i]) / (i + 1) for i in shown]
+    shown_ends = ends[:: max(1, len(ends) // _MOST_POINTS)].tolist()
+    shown_ends = shown_ends if shown_ends[-1] == ends[-1] else [*shown_ends, int(ends[-1])]
+    shares = [float(hits[i]) / (i + 1) for i in shown_ends]
     bottom = max(0.0, math.floor(min(shares) * 10 - 1e-9) / 10 - 0.1)
     points = [
         f"{WIDTH * (i + 1) / total:.1f},{HEIGHT * (1 - (share - bottom) / (1 - bottom)):.1f}"
-        for i, share in zip(shown, shares, strict=True)
+        for i, share in zip(shown_ends, shares, strict=True)
     ]
     tenths = sorted({_nearest(ends, total * tenth / 10) for tenth in range(1, 11)})
     return Curve(

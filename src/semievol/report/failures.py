@@ -21,9 +21,9 @@ def failure_lines(folder: RunFolder) -> list[str]:
         if not reasons:
             continue
         where = stage.name if round_ == 1 else f"{stage.name} of round {round_}"
-        told = "; ".join(f"{count:,} times: {reason}" for reason, count in reasons.most_common(SHOWN))
-        more = f"; and {len(reasons) - SHOWN} other reasons" if len(reasons) > SHOWN else ""
-        lines.append(f"{where}: {reasons.total():,} requests failed: {told}{more}")
+        counts = "; ".join(f"{count:,} times: {reason}" for reason, count in reasons.most_common(SHOWN))
+        remainder = f"; and {len(reasons) - SHOWN} other reasons" if len(reasons) > SHOWN else ""
+        lines.append(f"{where}: {reasons.total():,} requests failed: {counts}{remainder}")
     if again:
         lines.append(f"The same command asks again for {again:,} of them; later stages follow where that changes them.")
     elif lines:

@@ -25,11 +25,11 @@ def headline(folder: RunFolder) -> str:
     evolved, warm = models.get("evolved"), models.get("warm")
     if evolved and warm:
         return _compared(folder, evolved, warm)
-    shown = evolved or warm or next(iter(models.values()), None)
-    if shown:
-        return f"{shown.name} answers {_share(shown)} of {shown.rows} test rows right; there is no SFT to compare with."
-    done = [stage.name for _, stage in folder.stages() if stage.is_done]
-    reached = max(done, key=STAGES.index, default=None)
+    best = evolved or warm or next(iter(models.values()), None)
+    if best:
+        return f"{best.name} answers {_share(best)} of {best.rows} test rows right; there is no SFT to compare with."
+    stages_done = [stage.name for _, stage in folder.stages() if stage.is_done]
+    reached = max(stages_done, key=STAGES.index, default=None)
     if reached == STAGES[-1]:
         return "No model was measured: evaluate.models is empty."
     return f"Nothing is measured yet: the run has {f'finished {reached}' if reached else 'finished no stage'}."
@@ -54,12 +54,12 @@ def remarks(folder: RunFolder) -> list[str]:
     return lines
 
 
-def paired(folder: RunFolder, one: str, other: str) -> tuple[int, int, float] | None:
-    """Test rows that only `one` has right, rows that only `other` has, and the exact McNemar p-value.
+def paired(folder: RunFolder, model: str, model_beside: str) -> tuple[int, int, float] | None:
+    """Test rows that only `model` has right, rows that only `model_beside` has, and the exact McNemar p-value.
 
     `None` where the answers are not there.
     """
-    paths = [folder.stage("evaluate").answers_path(model) for model in (one, other)]
+    paths = [folder.stage("evaluate").answers_path(model) for model in (model, model_beside)]
     if not all(path.exists() for path in paths):
         return None
     first, second = ({row["id"]: bool(row["right"]) for row in read_rows(path)} for path in paths)
@@ -76,15 +76,15 @@ def _compared(folder: RunFolder, evolved: Measured, warm: Measured) -> str:
         f"SemiEvol answers {_share(evolved)} of {evolved.rows} test rows right and SFT on the labeled rows alone "
         f"{_share(warm)}: {points}; their 95 % intervals {'overlap' if overlap else 'do not overlap'}"
     )
-    counted = paired(folder, "evolved", "warm")
-    if counted is None or not difference:
+    counts = paired(folder, "evolved", "warm")
+    if counts is None or not difference:
         return f"{sentence}."
-    ahead, behind, p = counted
+    ahead, behind, p = counts
     verdict = "which chance does not explain well" if p < SURE else "which chance alone may explain"
-    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    p_value = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
     return (
         f"{sentence}, and of the {ahead + behind} rows that just one of them has right SemiEvol has {ahead}, {verdict} "
-        f"(exact McNemar test, {shown})."
+        f"(exact McNemar test, {p_value})."
     )
 
 

@@ -45,7 +45,7 @@ def write_report(folder: RunFolder, dataset: Dataset | None = None) -> list[str]
 
 def environment() -> Environment:
     """The templates; everything that is put into HTML is escaped."""
-    found = Environment(
+    environment = Environment(
         loader=PackageLoader("semievol.report"),
         autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
@@ -53,14 +53,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    found.filters["percent"] = percent
-    found.filters["count"] = lambda value: "" if value is None else f"{value:,}".replace(",", "\u202f")
-    found.filters["seconds"] = seconds
-    found.filters["figure"] = lambda value: "" if value is None else f"{value:.3g}"
-    found.filters["between"] = between
-    found.filters["plain"] = plain
-    found.filters["code"] = code
-    return found
+    environment.filters["percent"] = percent
+    environment.filters["count"] = lambda value: "" if value is None else f"{value:,}".replace(",", "\u202f")
+    environment.filters["seconds"] = seconds
+    environment.filters["figure"] = lambda value: "" if value is None else f"{value:.3g}"
+    environment.filters["between"] = between
+    environment.filters["plain"] = plain
+    environment.filters["code"] = code
+    return environment
 
 
 def seconds(value: float | None) -> str:
@@ -75,8 +75,8 @@ def seconds(value: float | None) -> str:
 
 def _contents(folder: RunFolder, config: Config, parts: Parts, dataset: Dataset | None) -> dict[str, Any]:
     """Everything that the template shows."""
-    nothing = Sources((), (), {}, None, "see below")
-    sources = parts.make("the data", lambda: read_sources(config, dataset), nothing)
+    no_sources = Sources((), (), {}, None, "see below")
+    sources = parts.make("the data", lambda: read_sources(config, dataset), no_sources)
     return {
         "name": folder.path.resolve().name,
         "folder": str(folder.path),
@@ -115,9 +115,9 @@ def _selections(folder: RunFolder, parts: Parts, sources: Sources) -> Iterator[P
     """What each round's selection says."""
     for round_, stage in folder.stages():
         if stage.name == "select" and stage.is_done:
-            made = partial(pseudo_labels, round_, stage, sources)
-            if found := parts.make(f"the pseudo-labels of round {round_}", made, None):
-                yield found
+            make = partial(pseudo_labels, round_, stage, sources)
+            if part := parts.make(f"the pseudo-labels of round {round_}", make, None):
+                yield part
 
 
 def _categories(folder: RunFolder) -> dict[str, Any] | None:
@@ -126,11 +126,11 @@ def _categories(folder: RunFolder) -> dict[str, Any] | None:
     if not stage.is_done:
         return None
     models = read_json(stage.metrics_path)["models"]
-    with_categories = {key: found["categories"] for key, found in models.items() if "categories" in found}
+    with_categories = {key: figures["categories"] for key, figures in models.items() if "categories" in figures}
     if not with_categories:
         return None
-    names = sorted({name for found in with_categories.values() for name in found})
+    names = sorted({name for by_category in with_categories.values() for name in by_category})
     return {
         "models": [NAMES.get(key, key) for key in with_categories],
-        "rows": [(name, [found.get(name) for found in with_categories.values()]) for name in names],
+        "rows": [(name, [by_category.get(name) for by_category in with_categories.values()]) for name in names],
     }

@@ -20,10 +20,10 @@ class Parts:
         self.left_out: list[str] = []
         """What could not be made and why, a line each."""
 
-    def make(self, name: str, made: Callable[[], Made], instead: Instead) -> Made | Instead:
-        """What `made` returns, or `instead` where it fails; the log has the traceback."""
+    def make(self, name: str, build: Callable[[], Made], instead: Instead) -> Made | Instead:
+        """What `build` returns, or `instead` where it fails; the log has the traceback."""
         try:
-            return made()
+            return build()
         except Exception as error:
             logger.exception("the report goes without %s", name)
             self.left_out.append(f"{name}: {error}" if str(error) else f"{name}: {type(error).__name__}")

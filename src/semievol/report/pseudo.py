@@ -110,10 +110,10 @@ def pseudo_labels(round_: int, stage: Stage, sources: Sources) -> PseudoLabels:
     summary = stage.summary()
     tau = summary.get("tau")
     criterion = summary.get("criterion") or "nll"
-    marked = tau if isinstance(tau, float) and criterion == "nll" else None
-    everything = np.full(len(rows.kept), True)
-    kept, dropped = (rows.scored & each for each in (rows.kept, ~rows.kept))
-    known = rows.scored & (rows.verdict >= 0)
+    tau_mark = tau if isinstance(tau, float) and criterion == "nll" else None
+    all_rows = np.full(len(rows.kept), True)
+    kept, dropped = (rows.scored & rows_of for rows_of in (rows.kept, ~rows.kept))
+    has_truth = rows.scored & (rows.verdict >= 0)
     reasons = Counter(
         _reason(row["reason"]) for row in iter_rows(stage.rows_path, ["kept", "reason"]) if not row["kept"]
     )
@@ -124,11 +124,11 @@ def pseudo_labels(round_: int, stage: Stage, sources: Sources) -> PseudoLabels:
         criterion=criterion,
         tau=tau,
         reasons=tuple(reasons.most_common()),
-        accuracy=_accuracy(rows, everything),
+        accuracy=_accuracy(rows, all_rows),
         kept_accuracy=_accuracy(rows, rows.kept),
         balance=_balance(stage, sources),
-        histogram=histogram(rows.h[kept], rows.h[dropped], marked),
-        curve=coverage(rows.h[known], rows.verdict[known]),
+        histogram=histogram(rows.h[kept], rows.h[dropped], tau_mark),
+        curve=coverage(rows.h[has_truth], rows.verdict[has_truth]),
         origins=tuple(_group(name, rows, rows.origin == rows.origins.index(name)) for name in sorted(rows.origins)),
         agreements=tuple(
             _group(f"{100 * share:.0f} %", rows, rows.agreement == rows.agreements.index(share))
@@ -190,13 +190,13 @@ def _balance(stage: Stage, sources: Sources) -> tuple[Balance, ...]:
     counts["labeled"].update(sources.labeled)
     for row in iter_rows(stage.rows_path, ["id", "answer", "kept"]):
         answer, truth = row["answer"], sources.truth.get(row["id"])
-        for of, each in (("all", answer), ("kept", answer if row["kept"] else None), ("truth", truth)):
-            if each is not None:
-                counts[of][each] += 1
+        for of, label in (("all", answer), ("kept", answer if row["kept"] else None), ("truth", truth)):
+            if label is not None:
+                counts[of][label] += 1
         if max(map(len, counts.values())) > MOST_CLASSES:
             return ()
     answers = sorted(
-        {answer for each in counts.values() for answer in each},
+        {answer for counter in counts.values() for answer in counter},
         key=lambda a: (-counts["labeled"][a], -counts["all"][a], a),
     )
     if len(answers) > MOST_CLASSES:

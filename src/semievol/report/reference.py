@@ -63,8 +63,8 @@ def _sections(path: str, section: Mapping[str, Any], definitions: Mapping[str, A
 
 def _section_in(option: Mapping[str, Any], definitions: Mapping[str, Any]) -> Mapping[str, Any] | None:
     target = option.get("$ref") or option.get("items", {}).get("$ref")
-    found: Mapping[str, Any] | None = definitions[target.rpartition("/")[2]] if target else None
-    return found
+    definition: Mapping[str, Any] | None = definitions[target.rpartition("/")[2]] if target else None
+    return definition
 
 
 def _type(option: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
@@ -77,8 +77,8 @@ def _type(option: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
         return f"`{option['const']}`"
     if "anyOf" in option:
         # Nothing is a choice to be named only where it is not the default, which says so itself.
-        shown = [each for each in option["anyOf"] if each.get("type") != "null" or option.get("default") is not None]
-        return " or ".join(_type(each, definitions) for each in shown)
+        kinds = [kind for kind in option["anyOf"] if kind.get("type") != "null" or option.get("default") is not None]
+        return " or ".join(_type(kind, definitions) for kind in kinds)
     kind = option.get("type", "any")
     if kind == "array":
         items = option.get("items", {})
@@ -99,7 +99,7 @@ def _default(option: Mapping[str, Any]) -> str:
     if isinstance(value, bool):
         return f"`{str(value).lower()}`"
     if isinstance(value, list):
-        return ", ".join(f"`{each}`" for each in value)
+        return ", ".join(f"`{item}`" for item in value)
     return f"`{value}`"
 
 
@@ -116,8 +116,8 @@ def _presets() -> str:
     lines = ["## Presets\n", "What `preset` sets before the rest of the file is read.\n"]
     for name, options in PRESETS.items():
         plain = json.loads(json.dumps(options))  # without the anchors that YAML makes of one object used twice
-        shown = yaml.safe_dump(plain, sort_keys=False) if options else "{}   # the defaults above\n"
-        lines.append(f"`{name}`:\n\n```yaml\n{shown}```\n")
+        text = yaml.safe_dump(plain, sort_keys=False) if options else "{}   # the defaults above\n"
+        lines.append(f"`{name}`:\n\n```yaml\n{text}```\n")
     return "\n".join(lines)
 
 

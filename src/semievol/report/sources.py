@@ -30,10 +30,10 @@ class Sources:
 
     def right(self, id_: str, answer: str | None) -> bool | None:
         """Whether a pseudo-label is right; `None` where the truth is not known."""
-        known = self.truth.get(id_)
-        if known is None or self.task is None:
+        true_answer = self.truth.get(id_)
+        if true_answer is None or self.task is None:
             return None
-        return answer is not None and self.task.equal(answer, known)
+        return answer is not None and self.task.equal(answer, true_answer)
 
 
 def read_sources(config: Config, dataset: Dataset | None = None) -> Sources:

@@ -27,18 +27,18 @@ def print_status(path: Path) -> None:
     if not folder.config_path.exists():
         raise RunFolderError(f"{path}: no run here yet; semievol run starts one")
     table = Table("round", "stage", "state", "figures", title=str(path), title_justify="left")
-    found = folder.stages()
-    for round_, stage in found:
+    stages = folder.stages()
+    for round_, stage in stages:
         table.add_row(str(round_), stage.name, *_state(stage))
     for name in STAGES:
-        if not any(stage.name == name for _, stage in found):
+        if not any(stage.name == name for _, stage in stages):
             table.add_row("", name, "not begun", "")
-    shown = TextConsole()
-    shown.print(table)
+    console = TextConsole()
+    console.print(table)
     if paid := in_words(costs(folder)):
-        shown.print(paid)
-    for line in [*failure_lines(folder), *_set_aside(found), *_to_be_replaced(folder), *_waiting_batches(folder)]:
-        shown.print(line)
+        console.print(paid)
+    for line in [*failure_lines(folder), *_set_aside(stages), *_to_be_replaced(folder), *_waiting_batches(folder)]:
+        console.print(line)
 
 
 def _set_aside(stages: Sequence[tuple[int, Stage]]) -> list[str]:
@@ -51,8 +51,8 @@ def _set_aside(stages: Sequence[tuple[int, Stage]]) -> list[str]:
 
 def _to_be_replaced(folder: RunFolder) -> list[str]:
     old = [stage.name for _, stage in RunFolder(folder.path / ASIDE).stages()]
-    made = f"{ASIDE}/ has what --redo makes anew: {', '.join(old)}; they are removed once the new ones have begun"
-    return [f"{made}, and come back where a run ends before that"] if old else []
+    note = f"{ASIDE}/ has what --redo makes anew: {', '.join(old)}; they are removed once the new ones have begun"
+    return [f"{note}, and come back where a run ends before that"] if old else []
 
 
 def _waiting_batches(folder: RunFolder) -> list[str]:

@@ -52,11 +52,13 @@ def results_table(folder: RunFolder) -> list[Measured]:
     stage = folder.stage("evaluate")
     if not stage.is_done:
         return []
-    found = read_json(stage.metrics_path)
-    rows = [_measured("model", key, NAMES.get(key, key), figures) for key, figures in found["models"].items()]
-    known = found.get("pseudo_labels") or {}
+    content = read_json(stage.metrics_path)
+    rows = [_measured("model", key, NAMES.get(key, key), figures) for key, figures in content["models"].items()]
+    pseudo_labels = content.get("pseudo_labels") or {}
     return rows + [
-        _measured("pseudo_labels", key, name, known[key]) for key, name in PSEUDO_NAMES.items() if key in known
+        _measured("pseudo_labels", key, name, pseudo_labels[key])
+        for key, name in PSEUDO_NAMES.items()
+        if key in pseudo_labels
     ]
 
 
@@ -76,10 +78,10 @@ class Evolved:
 
 def evolved_weights(folder: RunFolder) -> Evolved | None:
     """The evolved weights; `None` before there are any."""
-    done = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
-    if not done:
+    stages_done = [stage for _, stage in folder.stages() if stage.name == "evolve" and stage.is_done]
+    if not stages_done:
         return None
-    trained = TrainingFolder(done[-1])
+    trained = TrainingFolder(stages_done[-1])
     return Evolved(trained.weights, trained.weights != str(trained.adapter_path))
 
 
@@ -103,7 +105,9 @@ def terminal(folder: RunFolder) -> RenderableType:
         models = [(row.name, row.no_answer, row.cut) for row in rows if row.kind == "model"]
         parts += [Text(visible(line)) for line in unanswered(models)]
     # Text, not markup, and in one line: a path may hold brackets, and is there to be copied.
-    parts += [Text(visible(f"{what}: {where}"), no_wrap=True, overflow="ignore") for what, where in _places(folder)]
+    parts += [
+        Text(visible(f"{heading}: {where}"), no_wrap=True, overflow="ignore") for heading, where in _places(folder)
+    ]
     return Group(*parts)
 
 
@@ -117,8 +121,8 @@ def unanswered(counts: Iterable[tuple[str, int, int]]) -> list[str]:
     lines = []
     if unread := [f"{no_answer} of {name}" for name, no_answer, _ in models if no_answer]:
         lines.append(f"Responses without a readable answer count as wrong: {', '.join(unread)}.")
-    if cut := [f"{cut} of {name}" for name, _, cut in models if cut]:
-        lines.append(f"Responses that were cut for their length: {', '.join(cut)}; raise evaluate.max_tokens.")
+    if cut_models := [f"{cut_models} of {name}" for name, _, cut_models in models if cut_models]:
+        lines.append(f"Responses that were cut for their length: {', '.join(cut_models)}; raise evaluate.max_tokens.")
     return lines
 
 

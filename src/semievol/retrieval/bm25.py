@@ -36,19 +36,19 @@ class BM25Retriever:
     def _scores(self, words: list[str]) -> Scores:
         """As `BM25.get_scores`, to the bit, in one call of numpy for all words instead of one for each; (labeled,)."""
         scores = np.zeros(self._size, np.float32)
-        if self._index is None or not (known := self._index.get_tokens_ids(words)):
+        if self._index is None or not (token_ids := self._index.get_tokens_ids(words)):
             return scores
-        ends, found = self._index.scores["indptr"], self._index.scores
-        spans = [slice(ends[word], ends[word + 1]) for word in known]
-        rows = np.concatenate([found["indices"][span] for span in spans])
-        np.add.at(scores, rows, np.concatenate([found["data"][span] for span in spans]))
+        ends, matrix = self._index.scores["indptr"], self._index.scores
+        spans = [slice(ends[word], ends[word + 1]) for word in token_ids]
+        rows = np.concatenate([matrix["indices"][span] for span in spans])
+        np.add.at(scores, rows, np.concatenate([matrix["data"][span] for span in spans]))
         return scores
 
 
 def _highest(scores: Scores, k: int) -> list[int]:
     """The positions of the k highest scores, the earlier of equals first."""
-    found = []
+    nearest = []
     for _ in range(min(k, len(scores))):
-        found.append(int(scores.argmax()))  # the first of equals
-        scores[found[-1]] = -np.inf
-    return found
+        nearest.append(int(scores.argmax()))  # the first of equals
+        scores[nearest[-1]] = -np.inf
+    return nearest

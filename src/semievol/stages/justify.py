@@ -57,9 +57,9 @@ def _expected(round_: Round, collaborated: Stage) -> int:
 
 
 def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Shard) -> None:
-    shown = read_columns(collaborated.part_path(shard.index), ["candidates"])
-    rows = list(zip(shard.rows, _candidates(shown["candidates"]), strict=True))
-    _forget_changed(round_, stored, shard, shown)
+    candidate_table = read_columns(collaborated.part_path(shard.index), ["candidates"])
+    rows = list(zip(shard.rows, _candidates(candidate_table["candidates"]), strict=True))
+    _forget_changed(round_, stored, shard, candidate_table)
     journal = stored.journal(shard.index)
     requests = [
         _justification_request(round_, e, candidates)

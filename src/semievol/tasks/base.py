@@ -112,14 +112,14 @@ class BaseTask(Task):
         """
         if example.answer is None:
             return example
-        given = example.answer.strip()
-        if not given:
+        stripped = example.answer.strip()
+        if not stripped:
             raise DataError("answer is empty")
-        reading = self._marked(given)
+        reading = self._marked(stripped)
         response = example.response
-        if response is None and reading is not None and reading != given:
-            response = self.solution(given)
-        answer = self.gold(given if reading is None else reading, example)
+        if response is None and reading is not None and reading != stripped:
+            response = self.solution(stripped)
+        answer = self.gold(stripped if reading is None else reading, example)
         return replace(example, answer=answer, response=response)
 
     def solution(self, text: str) -> str:

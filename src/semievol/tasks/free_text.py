@@ -35,9 +35,9 @@ class FreeText(BaseTask):
         """As `read`: a whole response may be the answer, so "the answer is" inside it starts nothing."""
         return self.read(text, example)
 
-    def equal(self, one: str, other: str) -> bool:
+    def equal(self, answer: str, truth: str) -> bool:
         """Whether the texts match by `task.match`, after case, punctuation, articles and spaces are evened out."""
-        first, second = plain_words(one), plain_words(other)
+        first, second = plain_words(answer), plain_words(truth)
         if first == second:
             return True
         if self.config.match == "fuzzy":

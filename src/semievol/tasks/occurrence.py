@@ -57,16 +57,16 @@ class Occurrences:
         return self._one_of(match[0], line[: len(line) - len(plain) + match.end()])
 
     def _one_of(self, plain: str, text: str) -> str | None:
-        found: set[str] = set()
+        occurring: set[str] = set()
         for match in self._any.finditer(plain):
             spelling = self._spelling(match[0])
-            if spelling is not None and spelling not in found and not self._denied(plain, match, spelling):
-                found.add(spelling)
-                if len(found) > 1:
+            if spelling is not None and spelling not in occurring and not self._denied(plain, match, spelling):
+                occurring.add(spelling)
+                if len(occurring) > 1:
                     return None
-        if not found:
+        if not occurring:
             return None
-        labels = self._labels[found.pop()]
+        labels = self._labels[occurring.pop()]
         if len(labels) == 1:
             return next(iter(labels))
         exact = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?![\w*²³+#])", text)]

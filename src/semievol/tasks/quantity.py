@@ -176,8 +176,8 @@ def _plain(text: str) -> str:
 
 
 def _quantity(match: re.Match[str], mark: Mark) -> Quantity | None:
-    written = (match["exponent"] or "0").replace("−", "-")
-    if len(match[0]) > LENGTH or len(written) > 4 or abs(exponent := int(written)) > 99:
+    exponent_text = (match["exponent"] or "0").replace("−", "-")
+    if len(match[0]) > LENGTH or len(exponent_text) > 4 or abs(exponent := int(exponent_text)) > 99:
         return None
     if match["below"]:
         parts = (match["whole"], match["above"], match["below"])

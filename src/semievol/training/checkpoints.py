@@ -24,8 +24,8 @@ _LAST_WRITTEN = "trainer_state.json"
 
 def last_checkpoint(out: Path) -> str | None:
     """The latest checkpoint below `out` that is whole."""
-    whole = {int(path.name.partition("-")[2]): path for path in out.glob("checkpoint-*") if _is_whole(path)}
-    return str(whole[max(whole)]) if whole else None
+    by_step = {int(path.name.partition("-")[2]): path for path in out.glob("checkpoint-*") if _is_whole(path)}
+    return str(by_step[max(by_step)]) if by_step else None
 
 
 def _is_whole(path: Path) -> bool:

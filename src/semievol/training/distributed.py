@@ -30,9 +30,9 @@ def agreed(value: T) -> T:
     """What the first process says: a measurement of its own may come out differently in another one."""
     if not _grouped():
         return value
-    said = [value]
-    distributed.broadcast_object_list(said, src=0)
-    return said[0]
+    values = [value]
+    distributed.broadcast_object_list(values, src=0)
+    return values[0]
 
 
 def _grouped() -> bool:

@@ -22,10 +22,10 @@ class FakeTrainer:
         if job.start_from is not None:
             for word, counts in json.loads(Path(job.start_from, VOTES_FILE).read_text(encoding="utf-8")).items():
                 votes[word].update(counts)
-        for done, example in enumerate(examples, 1):
+        for step, example in enumerate(examples, 1):
             for word in set(example.messages[-1]["content"].lower().split()):
                 votes[word][example.response] += 1
-            progress(done, len(examples), None)
+            progress(step, len(examples), None)
         out.mkdir(parents=True, exist_ok=True)
         out.joinpath(VOTES_FILE).write_text(json.dumps(votes, sort_keys=True), encoding="utf-8")
         tokens = sum(len(example.messages[-1]["content"].split()) for example in examples)

@@ -36,9 +36,9 @@ class TrainingFolder:
             if hosted:
                 return self.training_path
             folder = on_disk(self.path / "adapter.partial") / self._stage.digest
-            for other in folder.parent.glob("*"):
-                if other != folder:  # of rows or settings of before
-                    shutil.rmtree(other)
+            for stale in folder.parent.glob("*"):
+                if stale != folder:  # of rows or settings of before
+                    shutil.rmtree(stale)
             return folder
         if self.adapter_path.exists():  # killed before the stage was marked as done
             shutil.rmtree(self.training_path, ignore_errors=True)

@@ -65,22 +65,22 @@ class LocalTrainer:
         with (
             quiet(),
             out_of_memory("training", advice),
-            adapted_model(base, recipe, seed, job.start_from) as (held, adapted, state),
+            adapted_model(base, recipe, seed, job.start_from) as (local, adapted, state),
         ):
             if recipe.fsdp:
-                if held.way.uneven:
+                if local.way.uneven:
                     raise TrainingError(
-                        f"training.fsdp: {type(held.model).__name__} is computed in rows of one length, and workers "
+                        f"training.fsdp: {type(local.model).__name__} is computed in rows of one length, and workers "
                         "would take different numbers of passes; set training.fsdp to false"
                     )
                 spread(adapted, device)
             trainer = AnswerTrainer(
-                passes=lambda module: held.passes(module, self.work, tokenizer.pad_token_id),
+                passes=lambda module: local.passes(module, self.work, tokenizer.pad_token_id),
                 model=adapted,
                 args=arguments(recipe, out, seed, device, model.dtype),
                 train_dataset=Dataset.from_list([row.as_dict() for row in rows]),
                 processing_class=tokenizer,
-                data_collator=Collator(held.shares, min(rows, key=lambda row: row.length)),
+                data_collator=Collator(local.shares, min(rows, key=lambda row: row.length)),
                 callbacks=[watch],
             )
             trainer.remove_callback(PrinterCallback)
@@ -99,19 +99,19 @@ def adapted_model(
 
     The base is the one that answers, and afterwards it is as it was.
     """
-    held = local_model(model)
-    held.use(None)
-    held.forget()
-    state = State(held.model)
+    local = local_model(model)
+    local.use(None)
+    local.forget()
+    state = State(local.model)
     set_seed(seed)  # LoRA's own weights are drawn next; loading some models draws numbers too
     try:
-        adapted = _with_adapter(held.model, recipe, start_from)
+        adapted = _with_adapter(local.model, recipe, start_from)
         fuse(adapted)
-        yield held, adapted, state
+        yield local, adapted, state
         if recipe.gradient_checkpointing or workers() > 1:
             free_local_model()  # its hooks are in the way of answering, and other processes may hold a part of it
         else:
-            held.model = adapted.unload()
+            local.model = adapted.unload()
             state.restore()
     except BaseException:
         free_local_model()  # its layers may still be LoRA's

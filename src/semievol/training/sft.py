@@ -154,13 +154,13 @@ class Watch(TrainerCallback):  # type: ignore[misc]
                 f"the loss is {loss} at step {state.global_step} of {state.max_steps}; lower training.learning_rate"
             )
         self.losses.append(loss)
-        stopped = None
+        stop_error = None
         try:
             self._progress(state.global_step, state.max_steps, loss)
         except Stopped as error:
-            stopped = error
+            stop_error = error
         is_due = time.monotonic() - self._saved > EVERY
-        self._stopped, is_due = agreed((stopped, is_due))  # all processes save and end at the same step
+        self._stopped, is_due = agreed((stop_error, is_due))  # all processes save and end at the same step
         control.should_save = self._keeps and (is_due or self._stopped is not None)
         if self._stopped is not None and not self._keeps:
             raise self._stopped

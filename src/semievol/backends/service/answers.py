@@ -43,19 +43,19 @@ def read_answer(request: Request, content: object) -> Response | Failure:
     usage = usage if isinstance(usage, Mapping) else {}
     text = message.get("content")
     text = text if isinstance(text, str) else ""
-    cut = _was_cut(reason, usage, request.sampling.max_tokens)
-    if not text.strip() and cut and _reasoning_tokens(usage):
+    is_cut = _was_cut(reason, usage, request.sampling.max_tokens)
+    if not text.strip() and is_cut and _reasoning_tokens(usage):
         why = f"all {request.sampling.max_tokens} tokens went into reasoning; raise collaborate.max_tokens"
         return Failure("row", why)
     if (before := before_stop(text, request.sampling.stop)) is not None:
-        text, cut = before, False
+        text, is_cut = before, False
     text = text.strip()
     logprobs = _logprobs(choice.get("logprobs"), text)
     return Response(
         id=request.id,
         text=text,
         logprobs=logprobs,
-        finish="length" if cut else "stop",
+        finish="length" if is_cut else "stop",
         prompt_tokens=_count(usage, "prompt_tokens", estimated_tokens(request)),
         completion_tokens=_count(usage, "completion_tokens", len(logprobs or ())),
     )
@@ -78,11 +78,11 @@ def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
     return _count(details, "reasoning_tokens", 0) if isinstance(details, Mapping) else 0
 
 
-def _logprobs(given: object, text: str) -> tuple[float, ...] | None:
+def _logprobs(content: object, text: str) -> tuple[float, ...] | None:
     """The log-probability of each token of `text`, which is stripped; `None` where the service gives none."""
-    if not isinstance(given, Mapping):
+    if not isinstance(content, Mapping):
         return None
-    tokens = _tokens(given)
+    tokens = _tokens(content)
     if tokens is None or (text and not tokens):
         return None
     return tuple(logprob for _, logprob in _of_text(tokens, text.encode()))
@@ -96,9 +96,9 @@ def _of_text(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes
     """
     for extra in range(min(MOST_EXTRA, len(tokens)) + 1):
         kept = tokens[: len(tokens) - extra]
-        whole = b"".join(token for token, _ in kept).rstrip()
-        if whole.endswith(text):
-            before = len(whole) - len(text)
+        said_bytes = b"".join(token for token, _ in kept).rstrip()
+        if said_bytes.endswith(text):
+            before = len(said_bytes) - len(text)
             while kept and not kept[-1][0].strip():  # the end of the turn is blank where services leave out its name
                 kept.pop()
             while kept and len(kept[0][0]) <= before:
@@ -109,21 +109,21 @@ def _of_text(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes
 
 def _beginning(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes, float]]:
     """The tokens up to the end of a text that they begin with; none where they do not."""
-    whole = b""
+    text_bytes = b""
     for count, (token, _) in enumerate(tokens, start=1):
-        whole += token
-        if whole.lstrip().startswith(text):
-            return [each for each in tokens[:count] if each[0]]
+        text_bytes += token
+        if text_bytes.lstrip().startswith(text):
+            return [token_ for token_ in tokens[:count] if token_[0]]
     return []
 
 
-def _tokens(given: Mapping[str, Any]) -> list[tuple[bytes, float]] | None:
+def _tokens(raw: Mapping[str, Any]) -> list[tuple[bytes, float]] | None:
     """Each token's bytes and log-probability, from OpenAI's list of objects or the older two lists."""
-    content = given.get("content")
+    content = raw.get("content")
     if isinstance(content, list):
-        found = [_token(entry) for entry in content]
-        return None if None in found else [each for each in found if each is not None]
-    texts, values = given.get("tokens"), given.get("token_logprobs")
+        tokens = [_token(entry) for entry in content]
+        return None if None in tokens else [token for token in tokens if token is not None]
+    texts, values = raw.get("tokens"), raw.get("token_logprobs")
     if isinstance(texts, list) and isinstance(values, list) and len(texts) == len(values):
         return _paired(texts, values)
     return None

@@ -42,15 +42,15 @@ class Background:
                 error = raised
             handed.put(_End(error))
 
-        going = asyncio.run_coroutine_threadsafe(whole(), self._started())
+        future = asyncio.run_coroutine_threadsafe(whole(), self._started())
         try:
-            while not isinstance(each := handed.get(), _End):
-                yield each
-            if each.error is not None:
-                raise each.error
+            while not isinstance(item := handed.get(), _End):
+                yield item
+            if item.error is not None:
+                raise item.error
         finally:
-            if not going.done():
-                going.cancel()
+            if not future.done():
+                future.cancel()
 
     def close(self) -> None:
         """Ends the thread; calling it twice is harmless."""
@@ -71,7 +71,7 @@ class Background:
 
 
 async def _cancel_all() -> None:
-    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-    for task in others:
+    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in tasks:
         task.cancel()
-    await asyncio.gather(*others, return_exceptions=True)
+    await asyncio.gather(*tasks, return_exceptions=True)

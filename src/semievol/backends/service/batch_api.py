@@ -91,22 +91,22 @@ class BatchAPI:
         """
         id_ = job.batch or ""
         try:
-            found = self._again_and_again(lambda: self._client.batches.retrieve(id_))
+            batch = self._again_and_again(lambda: self._client.batches.retrieve(id_))
         except openai.NotFoundError as error:
             raise BackendError(
                 f"{address(self._service)} does not know the batch {id_}, in which {len(job.lines)} requests wait; "
                 f"is it the same account and address? If it is, they are lost: remove {job.path} to send them again, "
                 "and to pay for them again"
             ) from error
-        counts = found.request_counts
-        line = f"{found.status}, {counts.completed} of {counts.total} requests done" if counts else found.status
+        counts = batch.request_counts
+        line = f"{batch.status}, {counts.completed} of {counts.total} requests done" if counts else batch.status
         if self._shown.get(id_) != line:
             self._shown[id_] = line
             logger.info("batch %s: %s", id_, line)
-        errors = (found.errors.data if found.errors else None) or []
+        errors = (batch.errors.data if batch.errors else None) or []
         return Job(
-            status=found.status,
-            result_files=tuple(file for file in (found.output_file_id, found.error_file_id) if file),
+            status=batch.status,
+            result_files=tuple(file for file in (batch.output_file_id, batch.error_file_id) if file),
             reason="; ".join(f"{e.message}{f' (line {e.line})' if e.line is not None else ''}" for e in errors[:3]),
             is_hopeless=any(error.line is not None for error in errors),
         )
@@ -148,8 +148,8 @@ class BatchAPI:
                 failure: Failure = of_error(error)
                 if failure.kind not in ("again", "overloaded") or attempt > self._service.max_retries:
                     raise stops_all(failure, self._service) from error
-                own = backoff(attempt, self._service.retry_wait, 1.0)
-                time.sleep(own if failure.wait is None else failure.wait)
+                pause = backoff(attempt, self._service.retry_wait, 1.0)
+                time.sleep(pause if failure.wait is None else failure.wait)
         raise AssertionError("not reached")
 
 

@@ -121,7 +121,7 @@ class Dialect:
         fields = {self._room, "seed", "temperature", "top_p", "stop"} | (
             {"logprobs"} if self._logprobs is not None else set()
         )
-        ours = sorted(fields - self._left_out - set(self._extra))
-        if failure.field in ours:
+        own_fields = sorted(fields - self._left_out - set(self._extra))
+        if failure.field in own_fields:
             return failure.field
-        return next((name for name in ours if re.search(rf"\b{name}\b", failure.reason)), None)
+        return next((name for name in own_fields if re.search(rf"\b{name}\b", failure.reason)), None)

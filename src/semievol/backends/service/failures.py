@@ -97,8 +97,8 @@ def stops_all(failure: Failure, service: ServiceConfig) -> BackendError:
         404: "does the service have model.name, and is backend.service.base_url complete, usually up to /v1?",
         429: "finished answers are saved; the same command goes on when the service takes requests again",
     }
-    known = "finished answers are saved, and the same command goes on"
-    return BackendError(f"{address(service)}: {failure.reason}; {advice.get(failure.status or 0, known)}")
+    saved = "finished answers are saved, and the same command goes on"
+    return BackendError(f"{address(service)}: {failure.reason}; {advice.get(failure.status or 0, saved)}")
 
 
 def failed(request: Request, failure: Failure, retries: int) -> Response:

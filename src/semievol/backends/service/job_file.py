@@ -25,9 +25,11 @@ class JobFile:
         Args:
             lines: the fingerprint of each request, by its id.
         """
-        made = cls(folder / f"{uuid.uuid4().hex[:12]}.json", {"input_file": None, "batch": None, "lines": dict(lines)})
-        made._write()
-        return made
+        job_file = cls(
+            folder / f"{uuid.uuid4().hex[:12]}.json", {"input_file": None, "batch": None, "lines": dict(lines)}
+        )
+        job_file._write()
+        return job_file
 
     @property
     def lines(self) -> Mapping[str, str]:
@@ -72,5 +74,5 @@ def job_files(folder: Path) -> Iterator[JobFile]:
 
 def fingerprint(request: Request, model: str, extra: Mapping[str, Any]) -> str:
     """Stands for what is asked: equal for the same question to the same model, however the service wants it put."""
-    asked = [model, request.messages, asdict(request.sampling), extra]
-    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+    content = [model, request.messages, asdict(request.sampling), extra]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

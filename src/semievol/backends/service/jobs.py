@@ -58,25 +58,27 @@ class Jobs:
         """
         open_ = {request.id: request for request in requests}
         retries: Counter[str] = Counter()
-        going = self._found(open_)
+        jobs_going = self._found(open_)
         looks = turned_away = 0
         while open_ and not stop():
-            sent = {id_ for job in going for id_ in job.lines}
-            unsent = [request for id_, request in open_.items() if id_ not in sent and self._fits(request)]
-            if self._budget.refused and not going and not unsent:
+            sent = {id_ for job in jobs_going for id_ in job.lines}
+            open_requests = [request for id_, request in open_.items() if id_ not in sent and self._fits(request)]
+            if self._budget.refused and not jobs_going and not open_requests:
                 return
-            if unsent and not (turned_away and going):  # a service that is full has to be rid of a job first
-                going += self._submitted(unsent)
-            ended = [(job, state) for job in going if (state := self._api.look(job)).has_ended]
-            for job, state in ended:
+            if open_requests and not (
+                turned_away and jobs_going
+            ):  # a service that is full has to be rid of a job first
+                jobs_going += self._submitted(open_requests)
+            ended_jobs = [(job, state) for job in jobs_going if (state := self._api.look(job)).has_ended]
+            for job, state in ended_jobs:
                 for response in self._collected(job, state, open_, retries):
                     yield response
                     del open_[response.id]
                 job.forget()
-                going.remove(job)
+                jobs_going.remove(job)
                 turned_away = turned_away + 1 if state.status == "failed" else 0
                 self._judge(state, turned_away)
-            looks = 0 if ended and not turned_away else looks + 1
+            looks = 0 if ended_jobs and not turned_away else looks + 1
             if looks and open_:
                 _nap(backoff(looks, self._service.retry_wait, 1.0), stop)
 
@@ -88,10 +90,10 @@ class Jobs:
     def _found(self, open_: Mapping[str, Request]) -> list[JobFile]:
         """The jobs of an earlier process that answer some of these requests as they are asked now."""
         kept = list(job_files(self._folder))
-        asked = {id_: self._mark(request) for id_, request in open_.items()} if kept else {}
-        found = []
+        marks = {id_: self._mark(request) for id_, request in open_.items()} if kept else {}
+        jobs_found = []
         for job in kept:
-            if not any(asked.get(id_) == mark for id_, mark in job.lines.items()):
+            if not any(marks.get(id_) == mark for id_, mark in job.lines.items()):
                 continue
             if job.input_file is None:  # that process did not come to the end of the upload
                 job.forget()
@@ -100,8 +102,8 @@ class Jobs:
             logger.info("batch %s of an earlier process is waited for again", job.batch)
             for id_ in job.lines.keys() & open_.keys():
                 self._fits(open_[id_], sent=True)
-            found.append(job)
-        return found
+            jobs_found.append(job)
+        return jobs_found
 
     def _submitted(self, requests: Sequence[Request]) -> list[JobFile]:
         """Jobs for the requests, of one model and within the service's limits each."""

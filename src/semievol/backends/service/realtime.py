@@ -177,8 +177,8 @@ class Realtime:
 
     async def _wait(self, failure: Failure, retry: int, halted: Callable[[], bool]) -> None:
         """Waits before another attempt; not to its end where the run is halted."""
-        own = backoff(retry, self._service.retry_wait, random.random())
-        seconds = own if failure.wait is None else failure.wait + own * random.random()
+        pause = backoff(retry, self._service.retry_wait, random.random())
+        seconds = pause if failure.wait is None else failure.wait + pause * random.random()
         logger.debug("waiting %.2f s before another attempt: %s", seconds, failure.reason)
         await nap(seconds, halted)
 

@@ -39,8 +39,8 @@ class VllmBackend:
         for request in requests:
             if request.id in finished:
                 continue
-            if request.weights not in (known := ("base", *self._folders)):
-                raise BackendError(f"no weights named {request.weights!r}; there are {', '.join(known)}")
+            if request.weights not in (names := ("base", *self._folders)):
+                raise BackendError(f"no weights named {request.weights!r}; there are {', '.join(names)}")
             row = self._prompts.row(request)
             refusal = self._prompts.too_long(row)
             if refusal is not None:

@@ -85,15 +85,15 @@ class Probe:
         for row in self._rows:
             ids = tuple(sorted(set(row.prompt)))[:MOST_IDS]
             once, again, adapted = (self._ask(model, row.prompt, ids) for model in (base, base, name))
-            noise = max(abs(one - other) for one, other in zip(once, again, strict=True))
-            if max(abs(one - other) for one, other in zip(again, adapted, strict=True)) > 2 * noise + 1e-6:
+            noise = max(abs(first - second) for first, second in zip(once, again, strict=True))
+            if max(abs(first - second) for first, second in zip(again, adapted, strict=True)) > 2 * noise + 1e-6:
                 return
         raise BackendError(
             f"the server answers with the adapter in {folder} as it does without: it does not apply it, or the adapter "
             "was trained so little that nothing of it is seen; see docs/vllm.md"
         )
 
-    def _ask(self, model: str, prompt: Sequence[int], ids: Sequence[int], **more: object) -> list[float]:
+    def _ask(self, model: str, prompt: Sequence[int], ids: Sequence[int], **options: object) -> list[float]:
         """Log P of each of `ids` as the token after `prompt`."""
         body = {
             "model": model,
@@ -104,11 +104,11 @@ class Probe:
             "logprob_token_ids": list(ids),
             "return_tokens_as_token_ids": True,
             "stop_token_ids": [],
-            **more,
+            **options,
         }
         try:
-            found = choices(self._asked(body, "/completions"))[0]["logprobs"]["top_logprobs"][0]
-            return [float(found[f"token_id:{id_}"]) for id_ in ids]
+            top = choices(self._asked(body, "/completions"))[0]["logprobs"]["top_logprobs"][0]
+            return [float(top[f"token_id:{id_}"]) for id_ in ids]
         except (IndexError, KeyError, TypeError) as error:
             raise BackendError(
                 f"{self._url} does not give the log-probabilities of the tokens it is asked for; "

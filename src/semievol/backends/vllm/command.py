@@ -69,12 +69,12 @@ def lora_rank(folder: str) -> int:
 def _lora_options(weights: Mapping[str, str]) -> dict[str, Any]:
     if not weights:
         return {}
-    needed = max(map(lora_rank, weights.values()))
-    if needed > LORA_RANKS[-1]:
-        raise BackendError(f"vLLM serves LoRA up to rank {LORA_RANKS[-1]}; lower training.lora_r from {needed}")
+    most_ranks = max(map(lora_rank, weights.values()))
+    if most_ranks > LORA_RANKS[-1]:
+        raise BackendError(f"vLLM serves LoRA up to rank {LORA_RANKS[-1]}; lower training.lora_r from {most_ranks}")
     return {
         "enable_lora": True,
-        "max_lora_rank": min(rank for rank in LORA_RANKS if rank >= needed),
+        "max_lora_rank": min(rank for rank in LORA_RANKS if rank >= most_ranks),
         "max_loras": len(weights),
         "lora_modules": [f"{name}={Path(folder).resolve()}" for name, folder in weights.items()],
     }

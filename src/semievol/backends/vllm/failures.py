@@ -83,8 +83,8 @@ def reason(output: str, status: int) -> str:
         status: its exit status; negative or above 128: the signal that killed it.
     """
     for pattern, line in _CAUSES:
-        if found := re.search(pattern, output, re.MULTILINE):
-            return line.format(*found.groups())
+        if match := re.search(pattern, output, re.MULTILINE):
+            return line.format(*match.groups())
     errors = [error for error in _ERROR.findall(output) if not _POINTS_UPWARDS.search(error[1])]
     if errors:
         name, text = errors[-1]

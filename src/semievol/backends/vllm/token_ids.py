@@ -95,7 +95,7 @@ class TokenIds:
             id_ = piece.row.request.id
             arrived[id_][piece.start] = answer
             if len(arrived[id_]) == self._calls[id_]:
-                parts = [part for _, part in sorted(arrived.pop(id_).items(), key=lambda each: each[0])]
+                parts = [part for _, part in sorted(arrived.pop(id_).items(), key=lambda entry: entry[0])]
                 failed = [part for part in parts if part.finish == "error"]
                 if failed or not piece.end:
                     yield dataclasses.replace((failed or parts)[0], id=id_)
@@ -117,8 +117,8 @@ class TokenIds:
             **_PLAIN,
         }
         if piece.end:
-            wanted = sorted(set(piece.wanted))
-            return {**body, "max_tokens": 1, "temperature": 0.0, "logprobs": len(wanted), "logprob_token_ids": wanted}
+            ids = sorted(set(piece.wanted))
+            return {**body, "max_tokens": 1, "temperature": 0.0, "logprobs": len(ids), "logprob_token_ids": ids}
         body |= {"max_tokens": sampling.max_tokens, "temperature": sampling.temperature, "top_p": sampling.top_p}
         body["logprobs"] = 0  # that of the sampled token
         if sampling.stop:
@@ -157,10 +157,10 @@ class TokenIds:
     def _generated(self, piece: Piece, choice: Mapping[str, Any]) -> Response:
         tokens = [token_id(token) for token in choice["logprobs"]["tokens"]]
         logprobs = [float(value) for value in choice["logprobs"]["token_logprobs"]]
-        ended = bool(tokens) and tokens[-1] in self._prompts.stops
-        if ended:
+        has_ended = bool(tokens) and tokens[-1] in self._prompts.stops
+        if has_ended:
             tokens, logprobs = tokens[:-1], logprobs[:-1]
-        return self._prompts.generated(piece.row, tokens, logprobs, ended)
+        return self._prompts.generated(piece.row, tokens, logprobs, has_ended)
 
 
 def choices(content: object) -> list[Mapping[str, Any]]:
@@ -171,12 +171,12 @@ def choices(content: object) -> list[Mapping[str, Any]]:
 
 def scores(piece: Piece, content: object) -> list[float]:
     """Log P of each token of a piece that is scored."""
-    found = choices(content)
-    if len(found) != len(piece.wanted):
-        raise ValueError(f"{len(found)} choices for {len(piece.wanted)} prompts")
+    choices_ = choices(content)
+    if len(choices_) != len(piece.wanted):
+        raise ValueError(f"{len(choices_)} choices for {len(piece.wanted)} prompts")
     return [
         float(choice["logprobs"]["top_logprobs"][0][f"token_id:{token}"])
-        for choice, token in zip(found, piece.wanted, strict=True)
+        for choice, token in zip(choices_, piece.wanted, strict=True)
     ]
 
 

@@ -27,18 +27,20 @@ def connect(service: ServiceConfig, base_url: str | None = None) -> openai.OpenA
 
 
 @contextmanager
-def answered(doing: str, closed: str | None = None) -> Iterator[None]:
+def answered(doing: str, closed_reason: str | None = None) -> Iterator[None]:
     """Turns what the service refuses into a `TrainingError` with its own message, what it does not answer into another.
 
     Args:
         doing: what was asked, for the message.
-        closed: what is to be said of a service that lets nobody train any more.
+        closed_reason: what is to be said of a service that lets nobody train any more.
     """
     try:
         yield
     except openai.APIError as error:
         failure = of_error(error)
-        said = f"{doing}: {failure.reason}"
+        message = f"{doing}: {failure.reason}"
         if failure.kind in ("again", "overloaded"):
-            raise Unanswered(said) from error
-        raise TrainingError(f"{said}\n{closed}" if failure.status == 403 and closed else said) from error
+            raise Unanswered(message) from error
+        raise TrainingError(
+            f"{message}\n{closed_reason}" if failure.status == 403 and closed_reason else message
+        ) from error

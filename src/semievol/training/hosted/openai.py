@@ -40,14 +40,14 @@ class OpenAIProvider:
 
     def __init__(self, service: ServiceConfig) -> None:
         self._service = service
-        own = service.base_url is None or urlsplit(service.base_url).hostname == "api.openai.com"
+        is_openai = service.base_url is None or urlsplit(service.base_url).hostname == "api.openai.com"
         self.rules = Rules(
-            name="OpenAI" if own else f"{urlsplit(service.base_url or '').hostname}",
+            name="OpenAI" if is_openai else f"{urlsplit(service.base_url or '').hostname}",
             least_rows=10,
             most_bytes=512 * 2**20,
             alternating=False,
             recipe=frozenset({"num_train_epochs", "per_device_train_batch_size", "gradient_accumulation_steps"}),
-            notice=NOTICE if own else None,
+            notice=NOTICE if is_openai else None,
         )
 
     @cached_property
@@ -97,22 +97,22 @@ class OpenAIProvider:
     def job(self, id_: str) -> HostedJob:
         """The job as it is now."""
         with answered(f"asking for the job {id_}"):
-            found = self._client.fine_tuning.jobs.retrieve(id_)
+            content = self._client.fine_tuning.jobs.retrieve(id_)
         return HostedJob(
-            id=found.id,
-            state=STATES.get(found.status, "waiting"),
-            said=found.status,
-            model=found.fine_tuned_model,
-            error=_error(found),
-            tokens=found.trained_tokens,
+            id=content.id,
+            state=STATES.get(content.status, "waiting"),
+            said=content.status,
+            model=content.fine_tuned_model,
+            error=_error(content),
+            tokens=content.trained_tokens,
         )
 
     def points(self, id_: str) -> Sequence[Point]:
         """The newest metrics among the job's events."""
         with answered(f"asking for the events of {id_}"):
             events = self._client.fine_tuning.jobs.list_events(id_, limit=PAGE).data
-        found = [_point(event) for event in events]
-        return sorted((point for point in found if point is not None), key=lambda point: point.step)
+        points = [_point(event) for event in events]
+        return sorted((point for point in points if point is not None), key=lambda point: point.step)
 
     def cancel(self, id_: str) -> None:
         """Ends the job."""

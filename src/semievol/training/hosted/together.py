@@ -92,20 +92,20 @@ class TogetherProvider:
 
     def job(self, id_: str) -> HostedJob:
         """The job as it is now."""
-        found = self._get(f"/fine-tunes/{id_}", f"asking for the job {id_}")
-        state = STATES.get(found["status"], "running")
+        content = self._get(f"/fine-tunes/{id_}", f"asking for the job {id_}")
+        state = STATES.get(content["status"], "running")
         return HostedJob(
-            id=found["id"],
+            id=content["id"],
             state=state,
-            said=found["status"],
-            model=found.get("model_output_name") or found.get("output_name"),
+            said=content["status"],
+            model=content.get("model_output_name") or content.get("output_name"),
             error=self._error(id_) if state == "failed" else None,
         )
 
     def points(self, id_: str) -> Sequence[Point]:
         """The steps that events tell of; Together reports no loss."""
-        found = [Point(e["step"], e.get("total_steps") or 0, None) for e in self._events(id_) if e.get("step")]
-        return sorted(found, key=lambda point: point.step)
+        points = [Point(e["step"], e.get("total_steps") or 0, None) for e in self._events(id_) if e.get("step")]
+        return sorted(points, key=lambda point: point.step)
 
     def cancel(self, id_: str) -> None:
         """Ends the job."""
@@ -122,8 +122,8 @@ class TogetherProvider:
 
     def _error(self, id_: str) -> str | None:
         """The last word of a job that failed."""
-        said = [e["message"] for e in self._events(id_) if "error" in f"{e.get('level')}{e.get('type')}".lower()]
-        return said[-1] if said else None
+        messages = [e["message"] for e in self._events(id_) if "error" in f"{e.get('level')}{e.get('type')}".lower()]
+        return messages[-1] if messages else None
 
 
 def _recipe(recipe: TrainingConfig) -> dict[str, Any]:

@@ -47,20 +47,20 @@ class HostedTrainer(Paid):
         if record.job is None:
             progress(0, 0, None, _left_out(provider, recipe))
             out.mkdir(parents=True, exist_ok=True)
-            written = write_rows(record.rows_path, job.examples, provider.rules)
-            record.rows, record.tokens = written.rows, written.tokens * recipe.num_train_epochs
+            uploaded = write_rows(record.rows_path, job.examples, provider.rules)
+            record.rows, record.tokens = uploaded.rows, uploaded.tokens * recipe.num_train_epochs
         self._budget.admit_training(record.name, record.tokens, started=record.job is not None)
         record.save()
         file = record.file or _once(
             lambda: provider.upload(record.rows_path, record.name),
             lambda: provider.find_file(record.name),
-            tried=earlier is not None,
+            may_exist=earlier is not None,
         )
         record.file = file
         record.save()
         order = Order(file, job.model.name, job.start_from, recipe, job.seed)
         record.job = record.job or _once(
-            lambda: provider.start(order), lambda: provider.find_job(file), tried=earlier is not None
+            lambda: provider.start(order), lambda: provider.find_job(file), may_exist=earlier is not None
         )
         record.save()
         watch = _Watch(provider, record.job, recipe.hosted.poll_seconds, progress)
@@ -137,17 +137,17 @@ class _Watch:
         self._progress(last.step, last.steps, last.loss, note)
 
 
-def _once(make: Callable[[], str], find: Callable[[], str | None], tried: bool) -> str:
+def _once(make: Callable[[], str], find: Callable[[], str | None], may_exist: bool) -> str:
     """The id of what `make` makes, which is made once: where an answer got lost, `find` knows whether it was.
 
     Args:
-        tried: whether an earlier process may have made it.
+        may_exist: whether an earlier process may have made it.
     """
     for pause in (*PAUSES, None):
         try:
-            if tried and (found := find()) is not None:
-                return found
-            tried = True
+            if may_exist and (existing := find()) is not None:
+                return existing
+            may_exist = True
             return make()
         except Unanswered:
             if pause is None:

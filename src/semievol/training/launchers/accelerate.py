@@ -63,13 +63,13 @@ def _follow(folder: Path, workers: int, listener: Listener) -> Trained:
         try:
             started = ""
             while True:
-                ended = process.poll() is not None
+                has_ended = process.poll() is not None
                 while line := lines.readline():
                     started += line
                     if started.endswith("\n"):  # a line that is still being written
                         listener.hear(json.loads(started))
                         started = ""
-                if ended:
+                if has_ended:
                     break
                 listener.wait()
                 try:
@@ -84,8 +84,8 @@ def _follow(folder: Path, workers: int, listener: Listener) -> Trained:
 
 
 def _command(workers: int, job: Path, news: Path) -> list[str]:
-    here = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
-    return [*here, "-m", "semievol.training.launchers.process", str(job), str(news)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={workers}"]
+    return [*command, "-m", "semievol.training.launchers.process", str(job), str(news)]
 
 
 def _environment(workers: int) -> dict[str, str]:
@@ -108,8 +108,10 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 def _reason(output: str, status: int) -> str:
     """Why the processes ended, in one line; all that they wrote goes to the log."""
     _log.error("the output of the training's processes:\n%s", output)
-    told = [line.partition("]:")[2] or line for line in output.splitlines() if line.startswith(("[rank", "Traceback"))]
-    errors = [line.strip() for line in told or output.splitlines() if "Error: " in line]
+    error_lines = [
+        line.partition("]:")[2] or line for line in output.splitlines() if line.startswith(("[rank", "Traceback"))
+    ]
+    errors = [line.strip() for line in error_lines or output.splitlines() if "Error: " in line]
     why = errors[0] if errors else f"status {status}"
     return f"training.launcher accelerate: a process ended: {why}; the log has its output"
 

@@ -25,8 +25,8 @@ def main(job_file: str, news_file: str) -> int:
         _join(job)
         stop = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stop.set())  # the step under way is finished, and saved
-        done = work(job, tell, stop.is_set)
-    return 0 if done else 1
+        succeeded = work(job, tell, stop.is_set)
+    return 0 if succeeded else 1
 
 
 def _join(job: Job) -> None:

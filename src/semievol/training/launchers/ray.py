@@ -51,16 +51,18 @@ class RayLauncher:
         # An actor of its own starts the training, so that the training ends with it, and so that Ray Train sets no
         # signal handlers here.
         session = ray.remote(num_cpus=0)(_Session).remote()
-        given = None if job.start_from is None else _files(Path(job.start_from))
-        told = replace(job, examples=list(job.examples), out=Path(), start_from=None)  # a worker has folders of its own
-        loop = {"job": told, "given": given, "news": news, "orders": orders}
-        ended = session.run.remote(loop, _scaling(job.model, job.recipe, config), str(storage))
+        start_files = None if job.start_from is None else _files(Path(job.start_from))
+        sent_job = replace(
+            job, examples=list(job.examples), out=Path(), start_from=None
+        )  # a worker has folders of its own
+        loop = {"job": sent_job, "given": start_files, "news": news, "orders": orders}
+        ending = session.run.remote(loop, _scaling(job.model, job.recipe, config), str(storage))
         try:
-            trained, files = _follow(ended, news, Listener(progress))
+            trained, files = _follow(ending, news, Listener(progress))
         except BaseException:
             # Ray Train gives its resources back when it ends, and not always when it is killed.
             orders.put("stop")
-            ray.wait([ended], timeout=GRACE)
+            ray.wait([ending], timeout=GRACE)
             raise
         finally:
             ray.kill(session)
@@ -72,22 +74,22 @@ class RayLauncher:
         return replace(trained, weights=str(out))
 
 
-def _follow(ended: Any, news: Any, listener: Listener) -> tuple[Trained, Files]:
+def _follow(ending: Any, news: Any, listener: Listener) -> tuple[Trained, Files]:
     """What the training came to, and its weights."""
     over, files = False, Files()
     while True:
         with contextlib.suppress(Empty):
-            said = news.get(timeout=0 if over else PAUSE)
-            if "files" in said:
-                files = said["files"]
+            message = news.get(timeout=0 if over else PAUSE)
+            if "files" in message:
+                files = message["files"]
             else:
-                listener.hear(said)
+                listener.hear(message)
             continue
         if over:
             break
         listener.wait()
-        over = bool(ray.wait([ended], timeout=0)[0])
-    error: str | None = ray.get(ended)
+        over = bool(ray.wait([ending], timeout=0)[0])
+    error: str | None = ray.get(ending)
     if listener.trained is None or not files or error:
         raise TrainingError(f"training.launcher ray: {error or 'the workers ended without a word'}")
     return listener.trained, files
@@ -98,8 +100,8 @@ def _scaling(model: ModelConfig, recipe: TrainingConfig, config: RayConfig) -> d
     gpus = config.num_gpus
     if gpus is None:
         gpus = float(model.device != "cpu" and ray.cluster_resources().get("GPU", 0) > 0)
-    each = {**config.resources, "CPU": config.num_cpus, **({"GPU": gpus} if gpus else {})}
-    return {"num_workers": recipe.num_workers, "use_gpu": gpus > 0, "resources_per_worker": each}
+    per_worker = {**config.resources, "CPU": config.num_cpus, **({"GPU": gpus} if gpus else {})}
+    return {"num_workers": recipe.num_workers, "use_gpu": gpus > 0, "resources_per_worker": per_worker}
 
 
 class _Session:
@@ -141,8 +143,8 @@ def _train(config: dict[str, Any]) -> None:
 
     tell = config["news"].put
     with tempfile.TemporaryDirectory(prefix="semievol-") as scratch:
-        given, out = Path(scratch, "given"), Path(scratch, "out")
-        start_from = None if config["given"] is None else str(_write(config["given"], given))
+        start_folder, out = Path(scratch, "given"), Path(scratch, "out")
+        start_from = None if config["given"] is None else str(_write(config["given"], start_folder))
         job = replace(config["job"], out=out, start_from=start_from)
         if work(job, tell, stopping=lambda: not config["orders"].empty()) and rank() == 0:
             tell({"files": _files(out)})
