@@ -19,7 +19,7 @@ from semievol.models.loading import load_template, load_tokenizer, model_descrip
 from semievol.models.quiet import quiet
 from semievol.models.types import resolve_device
 from semievol.records import TrainingExample
-from semievol.training.rows import Row, tokenised
+from semievol.training.rows import TokenisedRow, tokenised
 
 WARMING = 2
 """Steps that are not timed: kernels are chosen and compiled, memory is asked for."""
@@ -31,7 +31,7 @@ class Training:
 
     config: ModelConfig
     examples: Sequence[TrainingExample]
-    rows: Sequence[Row]
+    rows: Sequence[TokenisedRow]
     """The examples in tokens."""
     recipe: TrainingConfig
     out: Path
@@ -65,7 +65,11 @@ def measure(
 
 
 def _measured(
-    way: Way, config: ModelConfig, examples: Sequence[TrainingExample], recipe: TrainingConfig, rows: Sequence[Row]
+    way: Way,
+    config: ModelConfig,
+    examples: Sequence[TrainingExample],
+    recipe: TrainingConfig,
+    rows: Sequence[TokenisedRow],
 ) -> dict[str, Any]:
     free()
     losses: list[float] = []

@@ -29,7 +29,7 @@ from benchmarks.paper.page import page, read_kept
 from benchmarks.paper.steps import Step, ready, steps
 from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
-from semievol.experiments.measured import OUTCOMES
+from semievol.experiments.measurements import OUTCOMES
 from semievol.experiments.progress import GridReporter
 from semievol.run_folder.folder import RunFolder
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.paper.steps import Step, steps
 from semievol.experiments.compare import verdict
-from semievol.experiments.measured import OUTCOMES
+from semievol.experiments.measurements import OUTCOMES
 from semievol.experiments.statistics import Comparison, Summary
 from semievol.experiments.tables import signed
 from semievol.report.table import percent
@@ -126,7 +126,7 @@ def _comparison(kept: Mapping[str, Kept]) -> Iterator[str]:
 
 def _other_epochs(found: Sequence[Summary]) -> str:
     """What SFT reaches where its epochs are given, as a sentence; empty where that was not measured."""
-    shown = [f"{percent(one.accuracy)} % with {one.variant[5:]}" for one in found if one.variant.startswith("SFT, ")]
+    shown = [f"{percent(one.accuracy)} % with {one.method[5:]}" for one in found if one.method.startswith("SFT, ")]
     return f" SFT without the search: {', '.join(shown)}." if shown else ""
 
 
@@ -154,7 +154,7 @@ def _examples(kept: Mapping[str, Kept]) -> Iterator[str]:
     crews = _pseudo_labels(kept["ablation"]) if "ablation" in kept else {}
     for each in kept.values():
         if each.found["experiment"] == "table1":
-            shares = {(one["task"], one["variant"]): one["accuracy"] for one in each.found["summaries"]}
+            shares = {(one["task"], one["method"]): one["accuracy"] for one in each.found["summaries"]}
             for task in dict.fromkeys(task for task, _ in shares):
                 base = (shares.get((task, method)) for method in ("vanilla", "RAG (BM25)", "RAG (dense)"))
                 warm = (crews.get((task, method)) for method in ("SemiEvol", "without in-context propagation"))
@@ -167,7 +167,7 @@ def _pseudo_labels(kept: Kept) -> dict[tuple[str, str], float]:
     counts: dict[tuple[str, str], list[dict[str, int]]] = {}
     for each in kept.found["results"]:
         if each["pseudo_labels"] is not None:
-            counts.setdefault((each["task"], each["variant"]), []).append(each["pseudo_labels"]["all"])
+            counts.setdefault((each["task"], each["method"]), []).append(each["pseudo_labels"]["all"])
     return {
         place: sum(each["right"] for each in found) / sum(each["rows"] for each in found)
         for place, found in counts.items()
@@ -200,8 +200,8 @@ def _guessing(kept: Mapping[str, Kept]) -> Iterator[str]:
         summaries = [Summary(**one) for one in each.found["summaries"]]
         for task in dict.fromkeys(one.task for one in summaries):
             of_task = [one for one in summaries if one.task == task]
-            above = [one.variant for one in of_task if one.is_above_chance]
-            below = [one.variant for one in of_task if not one.is_above_chance]
+            above = [one.method for one in of_task if one.is_above_chance]
+            below = [one.method for one in of_task if not one.is_above_chance]
             name = task if {"SFT", "SemiEvol"} & set(above) else f"**{task}: at chance**"
             chance = percent(of_task[0].most_frequent)
             yield f"| {name} | {chance} | {', '.join(above) or 'none'} | {', '.join(below) or 'none'} |"

@@ -180,7 +180,7 @@ def _experiment(arguments: argparse.Namespace) -> None:
 
 def _run_experiment(arguments: argparse.Namespace, experiment: "Experiment", folder: Path) -> None:
     from semievol.experiments.experiment import run_experiment
-    from semievol.experiments.measured import require_own
+    from semievol.experiments.measurements import require_own
     from semievol.experiments.options import from_arguments
     from semievol.experiments.progress import grid_reporter_for_terminal
     from semievol.experiments.results import show

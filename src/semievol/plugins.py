@@ -6,11 +6,11 @@ from typing import Any
 
 from semievol.errors import ConfigError, MissingExtraError
 
-Table = Mapping[str, tuple[str, str | None]]
+Implementations = Mapping[str, tuple[str, str | None]]
 """name -> ("module:Class", the extra of `pip install semievol[extra]` that brings its dependencies)."""
 
 
-def implementation(option: str, kind: str, table: Table) -> Any:
+def implementation(option: str, kind: str, table: Implementations) -> Any:
     """The class that `kind` stands for: a name of `table`, or `"my_package.module:Class"`.
 
     Args:

@@ -21,7 +21,7 @@ from semievol.config import Config, dump, load
 from semievol.errors import RunFolderError
 from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.experiment import run_experiment
-from semievol.experiments.measured import OUTCOMES
+from semievol.experiments.measurements import OUTCOMES
 from semievol.experiments.options import Options, Search, from_arguments
 from semievol.experiments.progress import GridReporter
 from semievol.experiments.statistics import Comparison, Summary
@@ -31,9 +31,9 @@ KEPT = ROOT / "benchmarks" / "results" / "paper"
 CONFIGS = sorted((ROOT / "benchmarks" / "paper").glob("*.yaml"))
 
 
-def result(task: str, variant: str, right: int, error: str | None = None) -> dict[str, Any]:
+def result(task: str, method: str, right: int, error: str | None = None) -> dict[str, Any]:
     measured = None if error else {"right": right, "rows": 100, "accuracy": right / 100}
-    return {"task": task, "seed": 0, "variant": variant, "metrics": measured, "error": error}
+    return {"task": task, "seed": 0, "method": method, "metrics": measured, "error": error}
 
 
 def write_kept(
@@ -78,8 +78,8 @@ def test_a_task_where_no_trained_model_beats_one_answer_for_all_is_called_at_cha
     assert "| learned | 50.0 | SFT | vanilla |" in made
 
 
-def summary(task: str, variant: str, accuracy: float) -> Summary:
-    return Summary(task, "small", variant, (0,), accuracy, None, None, None, 100, None, 0, None, most_frequent=0.5)
+def summary(task: str, method: str, accuracy: float) -> Summary:
+    return Summary(task, "small", method, (0,), accuracy, None, None, None, 100, None, 0, None, most_frequent=0.5)
 
 
 def compared(one: str, difference: float, p_corrected: float, p: float = 0.01) -> Comparison:
@@ -104,8 +104,8 @@ def test_models_that_no_row_tells_apart_are_called_that(tmp_path: Path) -> None:
 def test_the_page_says_what_retrieved_examples_do(tmp_path: Path) -> None:
     rows = [summary("fpb", "vanilla", 0.25), summary("fpb", "RAG (BM25)", 0.2), summary("fpb", "RAG (dense)", 0.3)]
     crews = [
-        {**result("fpb", variant, 0), "pseudo_labels": {"all": {"rows": 40, "right": right}}}
-        for variant, right in (("SemiEvol", 30), ("SemiEvol", 34), ("without in-context propagation", 36))
+        {**result("fpb", method, 0), "pseudo_labels": {"all": {"rows": 40, "right": right}}}
+        for method, right in (("SemiEvol", 30), ("SemiEvol", 34), ("without in-context propagation", 36))
     ]
     write_kept(tmp_path, "table1", "table1", [], summaries=[*rows, summary("arc", "vanilla", 0.26)])
     write_kept(tmp_path, "ablation", "ablation", crews)

@@ -14,10 +14,10 @@ from semievol.experiments.estimate import estimate
 from semievol.experiments.experiment import run_experiment
 from semievol.experiments.options import Options
 from semievol.experiments.progress import GridReporter
-from semievol.experiments.results import Found
+from semievol.experiments.results import Findings
 from semievol.forecast.plan import Estimate
 
-Runner = Callable[..., Found]
+Runner = Callable[..., Findings]
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ from semievol.data import Dataset
 from semievol.data import load as load_data
 from semievol.experiments.catalogue import COMPARE, EXPERIMENTS, Experiment
 from semievol.experiments.compare import verdict
+from semievol.experiments.methods import Method
 from semievol.experiments.options import Options, Search
 from semievol.experiments.statistics import Comparison, Summary
-from semievol.experiments.variants import Variant
 from semievol.tasks import open_task
 
 OFFLINE = ["vanilla", "RAG (BM25)", "SFT", "pseudo-label everything", "released recipe", "SemiEvol"]
@@ -23,9 +23,9 @@ SIMPLE = ["logistic regression on embeddings", "self-trained logistic regression
 ORACLE = "oracle (all true answers)"
 
 
-def summary(variant: str, accuracy: float, most_frequent: float = 0.3) -> Summary:
+def summary(method: str, accuracy: float, most_frequent: float = 0.3) -> Summary:
     low, high = accuracy - 0.05, accuracy + 0.05
-    return Summary("mail", "model", variant, (0,), accuracy, None, low, high, 200, None, 0, None, most_frequent)
+    return Summary("mail", "model", method, (0,), accuracy, None, low, high, 200, None, 0, None, most_frequent)
 
 
 def pair(low: float, high: float, p: float) -> Comparison:
@@ -84,10 +84,10 @@ def test_a_gain_that_hangs_on_the_draw_of_labels_says_so() -> None:
         assert "draws of labels" not in verdict(BOTH, [sure])
 
 
-def methods_of(experiment: Experiment, kind: str = "label") -> dict[str, Variant]:
+def methods_of(experiment: Experiment, kind: str = "label") -> dict[str, Method]:
     config = build({"task": {"kind": kind, "labels": ["yes", "no"] if kind == "label" else []}})
-    offered = experiment.variants(config, Dataset((), (), (), open_task(config.task, ())), Options())
-    return {variant.name: variant for variant in offered}
+    offered = experiment.methods(config, Dataset((), (), (), open_task(config.task, ())), Options())
+    return {method.name: method for method in offered}
 
 
 def test_table_1_has_the_papers_rows_the_released_recipe_and_what_one_would_try_first() -> None:
@@ -142,16 +142,16 @@ def test_the_oracle_is_there_where_the_answers_are_known_and_trains_on_all_of_th
 def test_sft_can_be_shown_with_other_epochs_than_those_of_the_search(config_file: Path, experiment) -> None:
     options = {"methods": ("SFT", "SemiEvol"), "sft_epochs": (2, 5), "search": Search(epochs=(1,))}
     found = experiment("compare", **options)
-    trained = {each.variant: each.recipes["warmup"]["num_train_epochs"] for each in found.results}
+    trained = {each.method: each.recipes["warmup"]["num_train_epochs"] for each in found.results}
     assert trained["SFT, 2 epochs"] == 2
     assert trained["SFT, 5 epochs"] == 5
     assert trained["SFT"] == trained["SemiEvol"]
-    assert [each.variant for each in found.results] == ["SFT", "SFT, 2 epochs", "SFT, 5 epochs", "SemiEvol"]
+    assert [each.method for each in found.results] == ["SFT", "SFT, 2 epochs", "SFT, 5 epochs", "SemiEvol"]
 
 
 def test_the_methods_of_a_comparison_include_what_one_would_try_first(config_file: Path) -> None:
     config = load(config_file, ["evaluate.unlabeled_answers=topic"])
-    names = [variant.name for variant in COMPARE.variants(config, load_data(config), Options())]
+    names = [method.name for method in COMPARE.methods(config, load_data(config), Options())]
     assert set(names) == {*OFFLINE, "RAG (dense)", *SIMPLE, ORACLE}
 
 
@@ -190,6 +190,6 @@ def test_an_experiment_over_two_configs_and_two_seeds_fills_one_table(
 def test_setfit_is_measured_where_the_config_names_it(tmp_path: Path, experiment: Experiment) -> None:
     plain, asked = topics_config(tmp_path), topics_config(tmp_path, evaluate={"baselines": ["setfit"]})
     rows = load_data(plain, tmp_path / "rows")
-    offered, more = ([one.name for one in experiment.variants(each, rows, Options())] for each in (plain, asked))
+    offered, more = ([one.name for one in experiment.methods(each, rows, Options())] for each in (plain, asked))
     assert "logistic regression on embeddings" in offered
     assert set(more) - set(offered) == {"SetFit"}

@@ -42,12 +42,12 @@ def test_an_experiment_writes_numbers_a_table_and_figures(name: str, experiment,
     results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     with (folder / "results.csv").open(encoding="utf-8", newline="") as handle:
         lines = list(csv.DictReader(handle))
-    assert len(lines) == len(results["results"]) == len(found.variants) * 2
+    assert len(lines) == len(results["results"]) == len(found.all_methods) * 2
     assert (folder / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (folder / "figure.svg").read_text(encoding="utf-8")
     table = (folder / "table.md").read_text(encoding="utf-8")
     assert table == markdown(found)
-    assert all(variant.partition(",")[0] in table for variant in found.variants)
+    assert all(method.partition(",")[0] in table for method in found.all_methods)
     if name == "categories":
         assert "| kind 0 |" in table
 
@@ -79,12 +79,12 @@ def test_the_accuracy_of_a_cell_is_that_of_its_answers(experiment) -> None:
 def test_pseudo_labels_whose_truth_is_known_are_counted(experiment) -> None:
     truth = {"evaluate": {"unlabeled_answers": "topic"}}
     found = experiment("sensitivity", sections=truth, counts=(2,), thetas=(50, 100), seeds=(0, 1))
-    of_half = [each.pseudo_labels for each in found.results if each.variant == "θ = 50 %"]
+    of_half = [each.pseudo_labels for each in found.results if each.method == "θ = 50 %"]
     all_rows = sum(each["all"]["rows"] for each in of_half)
     right, kept = (sum(each["kept"][count] for each in of_half) for count in ("right", "rows"))
     (line,) = [line for line in markdown(found).splitlines() if "θ = 50 % |" in line and " of " in line]
     assert f"| {kept} of {all_rows} | {percent(right / kept)} |" in line
-    assert [each.pseudo_labels for each in found.results if each.variant == "SFT"] == [None, None]
+    assert [each.pseudo_labels for each in found.results if each.method == "SFT"] == [None, None]
 
 
 def test_where_the_truth_is_not_known_no_table_tells_of_it(experiment) -> None:
@@ -109,8 +109,8 @@ def test_a_method_that_fails_is_named_with_its_reason_and_the_others_go_on(
 ) -> None:
     monkeypatch.setitem(sys.modules, "semievol.retrieval.dense", None)
     found = experiment("compare", methods=("RAG (dense)", "SFT"))
-    assert [result.variant for result in found.failures] == ["RAG (dense)"]
-    assert [summary.variant for summary in found.summaries] == ["SFT"]
+    assert [result.method for result in found.failures] == ["RAG (dense)"]
+    assert [summary.method for summary in found.summaries] == ["SFT"]
     table = (tmp_path / "out" / "compare" / "table.md").read_text(encoding="utf-8")
     assert "- Not measured: RAG (dense) on topics, seed 0: retrieval.kind: cannot import" in table
     with pytest.raises(ExperimentError, match="the same command tries them again"):
@@ -123,7 +123,7 @@ def test_a_method_that_fails_is_named_with_its_reason_and_the_others_go_on(
 def test_answers_that_nobody_can_read_are_told_where_the_table_is(experiment, tmp_path: Path, capsys) -> None:
     found = experiment("compare", methods=("vanilla", "SFT"))  # the fake base model repeats a word of the prompt
     show(found, tmp_path)
-    unread = {summary.variant: summary.no_answer for summary in found.summaries}
+    unread = {summary.method: summary.no_answer for summary in found.summaries}
     assert unread["vanilla"] > unread["SFT"] == 0
     said = f"Responses without a readable answer count as wrong: {unread['vanilla']} of vanilla (topics)."
     assert said in " ".join(capsys.readouterr().out.split())
@@ -141,10 +141,10 @@ def test_stability_tests_the_same_weights_with_each_instruction(experiment) -> N
     weights = {
         Path(result.run, "warmup", "adapter", "votes.json").stat().st_ino
         for result in found.results
-        if result.variant.startswith("SFT")
+        if result.method.startswith("SFT")
     }
     assert len(weights) == 1
-    prompts = {result.variant: result.config_digest for result in found.results}
+    prompts = {result.method: result.config_digest for result in found.results}
     assert len(set(prompts.values())) == 15
 
 
@@ -172,7 +172,7 @@ def test_more_unlabeled_rows_than_there_are_is_refused_with_what_fits(experiment
 
 def test_rounds_share_their_beginning_and_each_is_measured(experiment) -> None:
     found = experiment("iterative", rounds=3)
-    assert [result.variant for result in found.results] == ["round 0 (SFT)", "round 1", "round 2", "round 3"]
+    assert [result.method for result in found.results] == ["round 0 (SFT)", "round 1", "round 2", "round 3"]
     last = Path(found.results[-1].run)
     assert (last / "round-03" / "select" / "done.json").exists()
 

@@ -131,7 +131,7 @@ def test_the_searched_recipe_trains_the_run_that_is_measured(experiment, monkeyp
     monkeypatch.setattr(module, "search", lambda *_: Recipes(**found))
     methods = (*METHODS, "released recipe", "oracle (all true answers)")
     compared = experiment("compare", methods=methods, sections={"evaluate": {"unlabeled_answers": "topic"}})
-    results = {result.variant: result.recipes for result in compared.results}
+    results = {result.method: result.recipes for result in compared.results}
     assert results["SFT"]["warmup"]["num_train_epochs"] == 7
     assert results["SemiEvol"]["evolve"]["num_train_epochs"] == 9
     assert results["oracle (all true answers)"]["warmup"]["num_train_epochs"] == 9

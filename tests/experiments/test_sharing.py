@@ -1,4 +1,4 @@
-"""A grid never computes twice what two variants share."""
+"""A grid never computes twice what two methods share."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from samples import topics_config
 from semievol.backends.fake import FakeBackend
 from semievol.errors import Stopped
 from semievol.experiments.progress import GridReporter
-from semievol.experiments.sharing import Answers, RememberingBackend, Shelf
+from semievol.experiments.sharing import AnswerCache, RememberingBackend, Shelf
 from semievol.pipeline import run
 from semievol.records import Message, Request, Sampling
 from semievol.run_folder.folder import RunFolder
@@ -68,7 +68,7 @@ def test_another_experiment_takes_what_an_earlier_one_made(experiment) -> None:
 
 def test_a_cell_of_a_grid_gives_the_bytes_of_a_lone_run(experiment, tmp_path: Path) -> None:
     found = experiment("sensitivity", counts=(2, 3), thetas=(30,))
-    folder = RunFolder(next(result.run for result in found.results if result.variant == "n = 3"))
+    folder = RunFolder(next(result.run for result in found.results if result.method == "n = 3"))
     alone = tmp_path / "alone"
     config = topics_config(tmp_path, output=str(alone), task={"instruction": "?"}, collaborate={"n": 3})
     run(config)
@@ -78,9 +78,7 @@ def test_a_cell_of_a_grid_gives_the_bytes_of_a_lone_run(experiment, tmp_path: Pa
 
 def test_shared_stages_take_no_room(experiment) -> None:
     found = experiment("ablation")
-    runs = (
-        Path(result.run) for result in found.results if result.variant in ("SemiEvol", "without adaptive selection")
-    )
+    runs = (Path(result.run) for result in found.results if result.method in ("SemiEvol", "without adaptive selection"))
     one, other = (path / "warmup" / "adapter" / "votes.json" for path in runs)
     assert one.samefile(other)
 
@@ -139,7 +137,7 @@ def engine(tmp_path: Path) -> Engine:
 
 @pytest.fixture
 def remembering(engine: Engine, tmp_path: Path) -> RememberingBackend:
-    return RememberingBackend(engine, Answers(tmp_path / "answers.sqlite"), topics_config(tmp_path), {})
+    return RememberingBackend(engine, AnswerCache(tmp_path / "answers.sqlite"), topics_config(tmp_path), {})
 
 
 def test_a_known_answer_comes_back_under_the_id_of_who_asks(engine, remembering) -> None:

@@ -19,7 +19,7 @@ LLAMA = "Llama-3.1-8B-Instruct"
 def measured():
     """A cell whose test rows were answered as given."""
 
-    def make(variant: str, right: list[bool], seed: int = 0, task: str = "mail", first: int = 0) -> Result:
+    def make(method: str, right: list[bool], seed: int = 0, task: str = "mail", first: int = 0) -> Result:
         rows = range(first, first + len(right))
         of_rows = Outcomes(
             ids=tuple(f"test-{row}" for row in rows),
@@ -27,7 +27,7 @@ def measured():
             right=tuple(right),
             mean_nll=(None,) * len(right),
         )
-        return Result(task, LLAMA, variant, seed, "warm", accuracy(right), "", variant, {}, {}, outcomes=of_rows)
+        return Result(task, LLAMA, method, seed, "warm", accuracy(right), "", method, {}, {}, outcomes=of_rows)
 
     return make
 
@@ -76,9 +76,9 @@ def test_only_seeds_that_both_have_are_compared(measured) -> None:
 
 def test_seeds_with_other_test_rows_are_compared_each_on_its_own(measured) -> None:
     results = [
-        measured(variant, some(right), seed, first=40 * seed)
+        measured(method, some(right), seed, first=40 * seed)
         for seed in (0, 1)
-        for variant, right in (("SFT", 20), ("SemiEvol", 30))
+        for method, right in (("SFT", 20), ("SemiEvol", 30))
     ]
     (pair,) = comparisons(results, "SFT")
     assert pair.by_seed == (0.25, 0.25)
@@ -94,9 +94,9 @@ def test_p_values_are_corrected_for_their_number(measured) -> None:
 def test_the_same_rows_with_more_seeds_are_not_taken_for_more_rows(measured) -> None:
     def p(seeds: int) -> float:
         results = [
-            measured(variant, some(right), seed)
+            measured(method, some(right), seed)
             for seed in range(seeds)
-            for variant, right in (("SFT", 20), ("SemiEvol", 24))
+            for method, right in (("SFT", 20), ("SemiEvol", 24))
         ]
         return comparisons(results, "SFT")[0].p
 
@@ -105,7 +105,7 @@ def test_the_same_rows_with_more_seeds_are_not_taken_for_more_rows(measured) -> 
 
 def test_a_failed_cell_is_left_out(measured) -> None:
     failed = Result("mail", LLAMA, "SemiEvol", 0, "warm", None, "", "", {}, {}, error="lost")
-    assert [s.variant for s in summaries([measured("SFT", some(20)), failed])] == ["SFT"]
+    assert [s.method for s in summaries([measured("SFT", some(20)), failed])] == ["SFT"]
     assert comparisons([measured("SFT", some(20)), failed], "SFT") == []
 
 

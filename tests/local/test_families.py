@@ -27,7 +27,7 @@ from semievol.models.loading import load_template, load_tokenizer  # noqa: E402
 from semievol.records import Message, Request, Sampling, TrainingExample  # noqa: E402
 from semievol.training.job import Job  # noqa: E402
 from semievol.training.local import LocalTrainer, left_out  # noqa: E402
-from semievol.training.rows import Row, tokenised  # noqa: E402
+from semievol.training.rows import TokenisedRow, tokenised  # noqa: E402
 
 QUESTIONS = {"Topic: oil and gas": "fuel", "Topic: a goal": "sport", "Topic: rain": "wet", "x": "sky"}
 RECIPE = TrainingConfig(
@@ -62,7 +62,7 @@ def logprobs(model: Any, tokens: Sequence[int]) -> "torch.Tensor":
     return model(torch.tensor([list(tokens)]), use_cache=False).logits[0].log_softmax(dim=-1)
 
 
-def assert_alike(config: Config, weights: dict[str, str], name: str, model: Any, rows: Sequence[Row]) -> None:
+def assert_alike(config: Config, weights: dict[str, str], name: str, model: Any, rows: Sequence[TokenisedRow]) -> None:
     """Answers and scores of the engine are those of the plain model, which reads whole sequences alone."""
     tokenizer = load_tokenizer(config.model)
     told, scored = answers_of(config, weights, name)
@@ -81,7 +81,7 @@ def assert_alike(config: Config, weights: dict[str, str], name: str, model: Any,
             assert own.text == tokenizer.decode(ids, skip_special_tokens=False).strip()
 
 
-def plain_losses(base: Any, rows: Sequence[Row], seed: int) -> list[float]:
+def plain_losses(base: Any, rows: Sequence[TokenisedRow], seed: int) -> list[float]:
     """Losses of plain PEFT with AdamW, the base as it answers."""
     set_seed(seed)
     lora = LoraConfig(
@@ -143,7 +143,10 @@ def test_long_neighbours_change_no_row_of_a_longrope_model(tmp_path: Path) -> No
     way = local_model(model).way
     assert way.boundary == boundary
     ids = list(range(40, 90)) * 2
-    rows = [Row(tuple(ids[start : start + length]), (5, 6), 1.0) for start, length in enumerate((9, 80, boundary - 4))]
+    rows = [
+        TokenisedRow(tuple(ids[start : start + length]), (5, 6), 1.0)
+        for start, length in enumerate((9, 80, boundary - 4))
+    ]
     try:
         batch = tree(rows, share=way.shares)
         passes = way.passes(local_model(model).model, Work(), 0)

@@ -15,11 +15,11 @@ from semievol.local.passes import PaddedPasses, Passes, TreePasses, Work  # noqa
 from semievol.local.tree import similar  # noqa: E402
 from semievol.local.ways import way_of  # noqa: E402
 from semievol.models.loading import load_model  # noqa: E402
-from semievol.training.rows import Row  # noqa: E402
+from semievol.training.rows import TokenisedRow  # noqa: E402
 
 ROOT, STEM = tuple(range(10, 20)), tuple(range(20, 32))
 ROWS = [
-    Row(prompt, response, 1.0)
+    TokenisedRow(prompt, response, 1.0)
     for prompt, response in [
         (ROOT + STEM + (1, 2, 3), (4, 5)),
         (ROOT + STEM + (6,), (4,)),
@@ -35,7 +35,7 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> ModelConfig:
     return ModelConfig(name=save_tiny_model(tmp_path_factory.mktemp("tiny")), dtype="float32", device="cpu")
 
 
-def passes(config: ModelConfig, way: str) -> tuple[Passes, Batch[Row]]:
+def passes(config: ModelConfig, way: str) -> tuple[Passes, Batch[TokenisedRow]]:
     model = load_model(config)
     if way == "padded":
         return PaddedPasses(model, Work(), pad=0), tree(ROWS, share=False)

@@ -18,7 +18,7 @@ from tiny import CHAT, prompt_ids, save_tiny_model, tiny_tokenizer
 pytest.importorskip("transformers")
 pytest.importorskip("torch")
 
-from semievol.backends.prompts import Prompts, Row
+from semievol.backends.prompts import Prompts, TokenisedRequest
 from semievol.models.chat import ChatTemplate
 from semievol.training.rows import tokenised
 
@@ -180,7 +180,7 @@ def test_the_real_tokenizer_makes_the_ids_of_transformers_and_takes_control_toke
 def test_a_control_token_that_the_model_says_is_seen() -> None:
     prompts = Prompts(ModelConfig(name="tiny"))
     prompts.__dict__["template"] = made = template()
-    row = Row(Request("1", (QUESTION,), "base"), (), ())
+    row = TokenisedRequest(Request("1", (QUESTION,), "base"), (), ())
     said = made.tokenizer("Yes<|im_start|>user\nAnd?", add_special_tokens=False)["input_ids"]
     assert prompts.generated(row, said, [-1.0] * len(said), True).text == "Yes<|im_start|>user\nAnd?"
 
@@ -291,9 +291,9 @@ def test_services_are_told_the_options_of_the_template_and_openai_is_not() -> No
         "model": {"name": "m", "chat_template_kwargs": {"enable_thinking": False}},
         "backend": {"kind": "openai", "service": {"base_url": "http://localhost:8000/v1"}},
     }
-    from semievol.backends.service.dialect import Dialect
+    from semievol.backends.service.dialect import ChatDialect
 
-    body = Dialect(build(raw)).body(Request("1", (QUESTION,), "base", Sampling()), "m")
+    body = ChatDialect(build(raw)).body(Request("1", (QUESTION,), "base", Sampling()), "m")
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     del raw["backend"]["service"]
     with pytest.raises(ConfigError, match=r"model\.chat_template_kwargs: OpenAI's own service"):

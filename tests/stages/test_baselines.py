@@ -10,7 +10,7 @@ from semievol.errors import ConfigError
 from semievol.pipeline import run
 from semievol.records import Example
 from semievol.run_folder.files import read_rows
-from semievol.stages.baselines import GRID, Rows, best_c, logistic_regression, selected
+from semievol.stages.baselines import GRID, BaselineRows, best_c, logistic_regression, selected
 
 PLAIN, SELF_TRAINED = "logistic_regression", "self_trained_logistic_regression"
 ANSWERED = [("a", 0.9), ("b", 0.5), ("a", 0.8), ("a", 0.7), ("b", 0.4), ("a", 0.6)]
@@ -48,7 +48,7 @@ def test_an_answer_with_one_row_leaves_nothing_to_validate_on() -> None:
 
 @pytest.mark.network
 def test_one_answer_in_the_labeled_rows_is_refused() -> None:
-    rows = Rows([Example("1", "a text", "x"), Example("2", "another", "x")], (), ())
+    rows = BaselineRows([Example("1", "a text", "x"), Example("2", "another", "x")], (), ())
     with pytest.raises(ConfigError, match="two different answers"):
         logistic_regression(build({}), rows)
 

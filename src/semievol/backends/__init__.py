@@ -5,12 +5,12 @@ from typing import Protocol
 
 from semievol.config import Config
 from semievol.costs.budget import Budget, paid_from
-from semievol.plugins import Table, implementation
+from semievol.plugins import Implementations, implementation
 from semievol.records import Request, Response
 from semievol.run_folder.place import weights_on_disk
 from semievol.training.folder import check_weights
 
-BACKENDS: Table = {
+BACKENDS: Implementations = {
     "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),
     "vllm": ("semievol.backends.vllm.backend:VllmBackend", "openai"),
     "openai": ("semievol.backends.openai:OpenAIBackend", "openai"),

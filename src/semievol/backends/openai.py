@@ -4,7 +4,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 from semievol.backends import NO_LIMIT
 from semievol.backends.service.answers import estimated_tokens
-from semievol.backends.service.dialect import Dialect
+from semievol.backends.service.dialect import ChatDialect
 from semievol.backends.service.jobs import Jobs
 from semievol.backends.service.realtime import Realtime
 from semievol.config import Config
@@ -22,7 +22,7 @@ class OpenAIBackend(Paid):
     def __init__(self, config: Config, weights: Mapping[str, str], budget: Budget | None = None) -> None:
         self._config, budget = config, budget or Budget()
         self._models = {"base": config.model.name, **weights}
-        service, dialect = config.backend.service, Dialect(config)
+        service, dialect = config.backend.service, ChatDialect(config)
         self._realtime = Realtime(service, dialect, self._model, budget)
         self._jobs = Jobs(service, dialect, self._model, RunFolder(config.output).jobs_path, budget)
 

@@ -17,7 +17,7 @@ from semievol.records import Request, Response, before_stop
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenisedRequest:
     """A request in tokens."""
 
     request: Request
@@ -64,7 +64,7 @@ class Prompts:
         """The tokens that end an answer."""
         return stop_tokens(self._model, self.template)
 
-    def row(self, request: Request) -> Row:
+    def row(self, request: Request) -> TokenisedRequest:
         """The request in tokens; before a given response stands what the template writes there.
 
         Raises:
@@ -73,16 +73,16 @@ class Prompts:
         with located(request.id):
             prompt = self.template.prompt(request.messages)
             if request.response is None:
-                return Row(request, tuple(prompt), ())
+                return TokenisedRequest(request, tuple(prompt), ())
             opening = self.template.turn_of(request.messages).opening
-            return Row(request, (*prompt, *opening), tuple(self.template.answer(request.response)))
+            return TokenisedRequest(request, (*prompt, *opening), tuple(self.template.answer(request.response)))
 
     def count(self, request: Request) -> int:
         """Number of tokens of the request's prompt, its given response included."""
         row = self.row(request)
         return len(row.prompt) + len(row.response)
 
-    def too_long(self, row: Row) -> Response | None:
+    def too_long(self, row: TokenisedRequest) -> Response | None:
         """The refusal of a request that does not fit in the model, else `None`."""
         if row.length <= self.limit:
             return None
@@ -92,7 +92,9 @@ class Prompts:
         )
         return Response(row.request.id, "", None, "error", len(row.prompt), 0, reason, permanent=True)
 
-    def generated(self, row: Row, tokens: Sequence[int], logprobs: Sequence[float], has_ended: bool) -> Response:
+    def generated(
+        self, row: TokenisedRequest, tokens: Sequence[int], logprobs: Sequence[float], has_ended: bool
+    ) -> Response:
         """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside.
 
         Where one of the request's stops is in it, it ends there, with the tokens that its text needs. What the template
@@ -113,13 +115,13 @@ class Prompts:
             completion_tokens=len(tokens),
         )
 
-    def is_over(self, row: Row, tokens: Sequence[int]) -> bool:
+    def is_over(self, row: TokenisedRequest, tokens: Sequence[int]) -> bool:
         """Whether one of the request's stops is in the answer, whose last token is new."""
         return tokens[-1] in self._closing(row.request.sampling.stop) and (
             before_stop(self._decoded(tokens), row.request.sampling.stop) is not None
         )
 
-    def scored(self, row: Row, logprobs: Sequence[float]) -> Response:
+    def scored(self, row: TokenisedRequest, logprobs: Sequence[float]) -> Response:
         """The given response with its `logprobs` (L,)."""
         return Response(
             id=row.request.id,
@@ -135,7 +137,7 @@ class Prompts:
         return str(self.tokenizer.decode(list(tokens), skip_special_tokens=False))
 
     def _without_opening(
-        self, row: Row, tokens: Sequence[int], logprobs: Sequence[float]
+        self, row: TokenisedRequest, tokens: Sequence[int], logprobs: Sequence[float]
     ) -> tuple[Sequence[int], Sequence[float]]:
         turn = self.template.turn_of(row.request.messages)
         opening = turn.opening_text.strip()

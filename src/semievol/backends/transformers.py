@@ -7,7 +7,7 @@ from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 import torch
 
-from semievol.backends.prompts import Prompts, Row
+from semievol.backends.prompts import Prompts, TokenisedRequest
 from semievol.backends.sampling import draw
 from semievol.config import Config
 from semievol.errors import BackendError
@@ -76,7 +76,7 @@ class TransformersBackend:
     def close(self) -> None:
         """Nothing: the model is shared with the training, and freed when the run ends."""
 
-    def _answered(self, local: LocalModel, batch: Batch[Row]) -> list[Response]:
+    def _answered(self, local: LocalModel, batch: Batch[TokenisedRequest]) -> list[Response]:
         weights, scored, _ = batch.rows[0].kind
         if weights != "base" and weights not in self._folders:
             raise BackendError(f"no weights named {weights!r}; there are {', '.join(['base', *self._folders])}")
@@ -87,7 +87,7 @@ class TransformersBackend:
             passes = local.passes(local.model, self.work, self.prompts.tokenizer.pad_token_id)
             return self._scored(passes, batch) if scored else self._generated(passes, batch)
 
-    def _generated(self, passes: Passes, batch: Batch[Row]) -> list[Response]:
+    def _generated(self, passes: Passes, batch: Batch[TokenisedRequest]) -> list[Response]:
         """The model's own answers: the next token of all rows at once, until every row has ended its turn."""
         most = batch.rows[0].request.sampling.max_tokens
         logits = passes.prefill(batch, [1] * len(batch.leaves), room=most - 1)[batch.leaf_of_row]  # (B, V)
@@ -106,7 +106,7 @@ class TransformersBackend:
             logits = passes.step(tokens.tolist())
         return [self.prompts.generated(a.row, a.tokens, a.logprobs, a.ended) for a in answers]
 
-    def _scored(self, passes: Passes, batch: Batch[Row]) -> list[Response]:
+    def _scored(self, passes: Passes, batch: Batch[TokenisedRequest]) -> list[Response]:
         """The log-probabilities of given responses, in one pass."""
         responses = []
         for row, logits in zip(batch.rows, answer_logits(passes, batch), strict=True):
@@ -119,7 +119,7 @@ class TransformersBackend:
 class _Answer:
     """An answer as it is generated."""
 
-    def __init__(self, row: Row) -> None:
+    def __init__(self, row: TokenisedRequest) -> None:
         self.row = row
         self.ended = False
         self.tokens: list[int] = []

@@ -18,7 +18,7 @@ from semievol.errors import DataError
 from semievol.records import Example
 from semievol.tasks import Task, open_task
 
-Rows = TypeVar("Rows", bound=Sequence[object])
+SequenceT = TypeVar("SequenceT", bound=Sequence[object])
 
 
 def load(config: Config, folder: Path | None = None) -> Dataset:
@@ -99,7 +99,7 @@ def _answered(split: Split) -> Iterator[tuple[str, Example]]:
         yield place, example
 
 
-def _filled(split: Split, rows: Rows) -> Rows:
+def _filled(split: Split, rows: SequenceT) -> SequenceT:
     """The rows, of which there is at least one."""
     if not rows:
         if split.by_blanks and split.name == "unlabeled":

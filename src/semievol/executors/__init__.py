@@ -6,13 +6,13 @@ from typing import Any, Protocol, TypeVar
 
 from semievol.config import Config
 from semievol.errors import ClusterError
-from semievol.plugins import Table, implementation
+from semievol.plugins import Implementations, implementation
 from semievol.progress import Reporter
 
 S = TypeVar("S")
 R = TypeVar("R")
 
-EXECUTORS: Table = {
+EXECUTORS: Implementations = {
     "inline": ("semievol.executors.inline:InlineExecutor", None),
     "ray": ("semievol.executors.ray:RayExecutor", "ray"),
 }
@@ -42,7 +42,7 @@ class Executor(Protocol):
 
 
 @dataclass(frozen=True)
-class Failure:
+class FailedShard:
     """A shard that was given up."""
 
     shard: Any
@@ -56,7 +56,7 @@ class Failure:
 class ShardsFailed(ClusterError):
     """Some shards failed as often as they may; the others are done."""
 
-    def __init__(self, failures: Sequence[Failure]) -> None:
+    def __init__(self, failures: Sequence[FailedShard]) -> None:
         super().__init__(f"{len(failures)} shards failed, the first with: {failures[0].reason}")
         self.failures = failures
 

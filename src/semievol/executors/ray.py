@@ -19,7 +19,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 import semievol
 from semievol.config import Config
 from semievol.errors import BackendError, ClusterError, SemiEvolError, Stopped
-from semievol.executors import Failure, ShardsFailed
+from semievol.executors import FailedShard, ShardsFailed
 from semievol.executors.cluster import connect
 from semievol.executors.desk import Desk
 from semievol.progress import Reporter
@@ -38,7 +38,7 @@ HOPELESS = 3
 
 
 @dataclass(eq=False)
-class Work:
+class PendingShard:
     """A shard that is still to be done."""
 
     shard: Any
@@ -106,11 +106,11 @@ class _Shift:
 
     def __init__(self, max_attempts: int, function: list[Any], shards: Sequence[Any]) -> None:
         self._function, self._max_attempts = function, max_attempts
-        self._todo = deque(Work(shard) for shard in shards)
+        self._todo = deque(PendingShard(shard) for shard in shards)
         self._starting: dict[Any, Any] = {}
-        self._busy: dict[Any, tuple[Any, Work]] = {}
+        self._busy: dict[Any, tuple[Any, PendingShard]] = {}
         self._idle: list[Any] = []
-        self._failures: list[Failure] = []
+        self._failures: list[FailedShard] = []
         self._done = self._lost_at_the_start = 0
         self._stopped = False
         self._since = time.monotonic()
@@ -201,7 +201,7 @@ class _Shift:
             )
         self._idle.append(desk)
 
-    def _fail(self, desk: Any, work: Work, error: RayError) -> None:
+    def _fail(self, desk: Any, work: PendingShard, error: RayError) -> None:
         """Takes the shard back, or gives it up; its worker is replaced, for its engine may be broken."""
         ray.kill(desk)
         cause = error.cause if isinstance(error, RayTaskError) else error
@@ -216,7 +216,7 @@ class _Shift:
             if not self._stopped:
                 self._todo.append(work)
             return
-        self._failures.append(Failure(work.shard, work.attempts, _reason(error), str(error)))
+        self._failures.append(FailedShard(work.shard, work.attempts, _reason(error), str(error)))
         if len(self._failures) >= HOPELESS and not self._done:
             raise ShardsFailed(self._failures)
 

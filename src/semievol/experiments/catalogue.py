@@ -9,13 +9,13 @@ from typing import Literal
 from semievol.config import Config
 from semievol.data import Dataset
 from semievol.errors import ConfigError
-from semievol.experiments import variants
+from semievol.experiments import methods as known_methods
+from semievol.experiments.methods import SEMIEVOL, SFT, VANILLA, Method
 from semievol.experiments.options import Options, Search
 from semievol.experiments.rephrasings import rephrasings
-from semievol.experiments.variants import SEMIEVOL, SFT, VANILLA, Variant
 
 Shape = Literal["methods", "points", "entropy", "stability", "categories"]
-Variants = Callable[[Config, Dataset, Options], Sequence[Variant]]
+Methods = Callable[[Config, Dataset, Options], Sequence[Method]]
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Experiment:
     """Where the paper has it."""
     reference: str
     """The method that the others are tested against; empty where none is."""
-    variants: Variants
+    methods: Methods
     """The methods for a task, given its config and rows."""
     shape: Shape = "methods"
     """How results are shown."""
     axis: str = ""
-    """What `Variant.x` is."""
+    """What `Method.x` is."""
     searches: bool = False
     """Whether recipes are searched without being asked for: where SFT and SemiEvol are held against each other."""
 
@@ -43,54 +43,54 @@ class Experiment:
         return dataclasses.replace(options.search, enabled=options.search.enabled and (self.searches or is_configured))
 
 
-def _table1(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _table1(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     return _chosen(
         [
             VANILLA,
             SFT,
-            *map(variants.sft_for, options.sft_epochs),
-            variants.rag(config, "bm25", "RAG (BM25)"),
-            variants.rag(config, "dense", "RAG (dense)"),
-            variants.MEMORY,
-            *map(variants.checkpoint, options.checkpoints),
+            *map(known_methods.sft_for, options.sft_epochs),
+            known_methods.rag(config, "bm25", "RAG (BM25)"),
+            known_methods.rag(config, "dense", "RAG (dense)"),
+            known_methods.MEMORY,
+            *map(known_methods.checkpoint, options.checkpoints),
             *_classifiers(config),
-            variants.RELEASED,
+            known_methods.RELEASED,
             SEMIEVOL,
         ],
         options,
     )
 
 
-def _compare(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _compare(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     return _chosen(
         [
             VANILLA,
-            variants.rag(config, "bm25", "RAG (BM25)"),
-            variants.rag(config, "dense", "RAG (dense)"),
-            *map(variants.checkpoint, options.checkpoints),
+            known_methods.rag(config, "bm25", "RAG (BM25)"),
+            known_methods.rag(config, "dense", "RAG (dense)"),
+            *map(known_methods.checkpoint, options.checkpoints),
             *_classifiers(config),
             SFT,
-            *map(variants.sft_for, options.sft_epochs),
-            variants.PSEUDO_LABEL_ALL,
-            variants.RELEASED,
+            *map(known_methods.sft_for, options.sft_epochs),
+            known_methods.PSEUDO_LABEL_ALL,
+            known_methods.RELEASED,
             SEMIEVOL,
-            *([variants.ORACLE] if config.evaluate.unlabeled_answers else []),
+            *([known_methods.ORACLE] if config.evaluate.unlabeled_answers else []),
         ],
         options,
     )
 
 
-def _classifiers(config: Config) -> list[Variant]:
+def _classifiers(config: Config) -> list[Method]:
     """Methods without a language model; SetFit, whose training takes long, where the config names it."""
     if config.task.kind != "label":
         return []
-    optional = [variants.SETFIT] if "setfit" in config.evaluate.baselines else []
-    return [variants.LOGISTIC_REGRESSION, variants.SELF_TRAINED, *optional]
+    optional = [known_methods.SETFIT] if "setfit" in config.evaluate.baselines else []
+    return [known_methods.LOGISTIC_REGRESSION, known_methods.SELF_TRAINED, *optional]
 
 
-def _chosen(offered: Sequence[Variant], options: Options) -> list[Variant]:
+def _chosen(offered: Sequence[Method], options: Options) -> list[Method]:
     """The methods that `--methods` names, and those that other options ask for; all without it."""
-    names = [variant.name for variant in offered]
+    names = [method.name for method in offered]
     unknown = [name for name in options.methods if name not in names]
     if unknown:
         raise ConfigError(f"--methods: {unknown[0]!r} is not one of: {', '.join(names)}")
@@ -99,16 +99,16 @@ def _chosen(offered: Sequence[Variant], options: Options) -> list[Variant]:
     asked_names = {
         *options.methods,
         *options.checkpoints,
-        *(variants.sft_for(epochs).name for epochs in options.sft_epochs),
+        *(known_methods.sft_for(epochs).name for epochs in options.sft_epochs),
     }
-    return [variant for variant in offered if variant.name in asked_names]
+    return [method for method in offered if method.name in asked_names]
 
 
-def _ablation(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
-    return [SEMIEVOL, *variants.ABLATIONS]
+def _ablation(config: Config, dataset: Dataset, options: Options) -> list[Method]:
+    return [SEMIEVOL, *known_methods.ABLATIONS]
 
 
-def _sensitivity(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _sensitivity(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     crew = config.collaborate.collaborators
     methods = [SFT]
     for n in options.counts:
@@ -119,14 +119,14 @@ def _sensitivity(config: Config, dataset: Dataset, options: Options) -> list[Var
             )
         listed = [collaborator.model_dump() for collaborator in crew[:n]]
         crew_of_n = {"collaborators": listed} if crew else {"n": n}
-        methods.append(Variant(f"n = {n}", "evolved", {"collaborate": crew_of_n}, series="collaborators n", x=float(n)))
+        methods.append(Method(f"n = {n}", "evolved", {"collaborate": crew_of_n}, series="collaborators n", x=float(n)))
     for theta in options.thetas:
         threshold = {"select": {"theta": theta / 100}}
-        methods.append(Variant(f"θ = {theta:g} %", "evolved", threshold, series="θ in %", x=float(theta)))
+        methods.append(Method(f"θ = {theta:g} %", "evolved", threshold, series="θ in %", x=float(theta)))
     return methods
 
 
-def _continuous(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _continuous(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     labeled, unlabeled = len(dataset.labeled), len(dataset.unlabeled)
     methods = [SFT]
     for size in options.sizes:
@@ -138,33 +138,33 @@ def _continuous(config: Config, dataset: Dataset, options: Options) -> list[Vari
                 f"take --sizes {' '.join(fitting) or '...'}, or raise data.unlabeled_rows where it is set"
             )
         changes = {"data": {"unlabeled_rows": rows}}
-        methods.append(Variant(f"{size} % unlabeled", "evolved", changes, series="SemiEvol", x=float(size)))
+        methods.append(Method(f"{size} % unlabeled", "evolved", changes, series="SemiEvol", x=float(size)))
     return methods
 
 
-def _iterative(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _iterative(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     rounds = range(1, options.rounds + 1)
     return [
         dataclasses.replace(SFT, name="round 0 (SFT)", series="SemiEvol", x=0.0),
-        *(Variant(f"round {n}", "evolved", {"rounds": n}, series="SemiEvol", x=float(n)) for n in rounds),
+        *(Method(f"round {n}", "evolved", {"rounds": n}, series="SemiEvol", x=float(n)) for n in rounds),
     ]
 
 
-def _stability(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _stability(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     path = None if options.instructions is None else Path(options.instructions)
     instructions = rephrasings(config, dataset, path)
     return [
-        variants.told(method, number, instruction)
+        known_methods.told(method, number, instruction)
         for method in (VANILLA, SFT, SEMIEVOL)
         for number, instruction in enumerate(instructions, 1)
     ]
 
 
-def _three(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _three(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     return [VANILLA, SFT, SEMIEVOL]
 
 
-def _categories(config: Config, dataset: Dataset, options: Options) -> list[Variant]:
+def _categories(config: Config, dataset: Dataset, options: Options) -> list[Method]:
     if config.data.columns.category is None:
         raise ConfigError("categories: data.columns.category is not set; name the column with each row's group")
     return _three(config, dataset, options)

@@ -2,15 +2,15 @@
 
 from collections.abc import Sequence
 
+from semievol.experiments.methods import ORACLE, SEMIEVOL, SFT
 from semievol.experiments.statistics import SURE, Comparison, Summary
 from semievol.experiments.tables import p_text, signed
-from semievol.experiments.variants import ORACLE, SEMIEVOL, SFT
 from semievol.report.table import percent
 
 
 def verdict(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> str:
     """Whether SemiEvol is better than SFT here, and how sure that is; and which method is best of all."""
-    by_name = {summary.variant: summary for summary in summaries}
+    by_name = {summary.method: summary for summary in summaries}
     pair = next((comparison for comparison in comparisons if comparison.one == SEMIEVOL.name), None)
     if pair is None:
         return _best(summaries)
@@ -25,11 +25,11 @@ def verdict(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> 
 
 def _best(summaries: Sequence[Summary]) -> str:
     """Which method has the most test rows right, the ones that nobody could use aside; empty where it is alone."""
-    usable = [summary for summary in summaries if summary.variant != ORACLE.name]
+    usable = [summary for summary in summaries if summary.method != ORACLE.name]
     if len(usable) < 2:
         return ""
     highest = max(usable, key=lambda summary: summary.accuracy)
-    best = [summary.variant for summary in usable if summary.accuracy == highest.accuracy]
+    best = [summary.method for summary in usable if summary.accuracy == highest.accuracy]
     return f"The best of the {len(usable)} methods is {' and '.join(best)}, at {percent(highest.accuracy)} %."
 
 

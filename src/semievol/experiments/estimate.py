@@ -12,7 +12,7 @@ from semievol.data import Dataset, digest
 from semievol.experiments.catalogue import Experiment
 from semievol.experiments.grid import Cell, Grid, Recipes
 from semievol.experiments.options import Options, Search
-from semievol.experiments.planned import Planned, planned
+from semievol.experiments.planned_targets import PlannedTarget, planned
 from semievol.experiments.search import candidates, splits, trial
 from semievol.experiments.targets import short_name
 from semievol.forecast.lengths import fitted
@@ -59,7 +59,7 @@ def estimate(experiment: Experiment, options: Options) -> Estimate:
     return Estimate(tuple(by_stage(steps)), tuple(notes))
 
 
-def _runs(grid: Grid, plan: Planned, seed: int, search: Search) -> Iterator[PlannedRun]:
+def _runs(grid: Grid, plan: PlannedTarget, seed: int, search: Search) -> Iterator[PlannedRun]:
     """The runs of one seed: those of the search, then those that count."""
     config = plan.target.with_seed(seed)
     recipes = Recipes()
@@ -73,8 +73,8 @@ def _runs(grid: Grid, plan: Planned, seed: int, search: Search) -> Iterator[Plan
                 yield PlannedRun(*trial(config, dataset, split, "warmup", recipe, {}), searches=True)
             for recipe in evolve:
                 yield PlannedRun(*trial(config, dataset, split, "evolve", recipe, warmup), searches=True)
-    for variant in plan.variants:
-        yield PlannedRun(*grid.made(Cell(plan.target, seed, variant), recipes))
+    for method in plan.methods:
+        yield PlannedRun(*grid.made(Cell(plan.target, seed, method), recipes))
 
 
 def _longest(config: Config, stage: Literal["warmup", "evolve"], recipes: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _longest(config: Config, stage: Literal["warmup", "evolve"], recipes: Sequen
     return max(recipes, key=lambda recipe: recipe.get("num_train_epochs", epochs))
 
 
-def _steps(plan: Planned, runs: Sequence[PlannedRun], backend: Backend) -> Iterator[Step]:
+def _steps(plan: PlannedTarget, runs: Sequence[PlannedRun], backend: Backend) -> Iterator[Step]:
     """The work of a target's runs without what an earlier one does."""
     rate = prompt_rate(runs[0].config, runs[0].dataset, backend)
     sizes: dict[str, Sizes] = {}

@@ -8,11 +8,11 @@ from semievol.experiments.catalogue import COMPARE, Experiment
 from semievol.experiments.compare import verdict
 from semievol.experiments.figures import figure, require_matplotlib
 from semievol.experiments.grid import Cell, Grid, Recipes, Result, failed
-from semievol.experiments.measured import Measured, read, require_same, together
+from semievol.experiments.measurements import Measurements, read, require_same, together
 from semievol.experiments.options import Options, Search
-from semievol.experiments.planned import Planned, planned
+from semievol.experiments.planned_targets import PlannedTarget, planned
 from semievol.experiments.progress import GridReporter
-from semievol.experiments.results import Found, write
+from semievol.experiments.results import Findings, write
 from semievol.experiments.search import search
 from semievol.experiments.statistics import comparisons, summaries
 from semievol.experiments.tables import tables
@@ -21,7 +21,7 @@ from semievol.local import free_memory
 from semievol.report.table import percent
 
 
-def run_experiment(experiment: Experiment, options: Options, reporter: GridReporter, folder: Path) -> Found:
+def run_experiment(experiment: Experiment, options: Options, reporter: GridReporter, folder: Path) -> Findings:
     """What the experiment found; numbers, tables and figures are written to the folder.
 
     A cell that fails is recorded with its reason, and the others go on.
@@ -33,21 +33,21 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
     grid = Grid(options.out, reporter)
     targets = planned(experiment, options, grid)
     methods = {
-        (plan.target.task, plan.target.base): {variant.name: variant for variant in plan.variants} for plan in targets
+        (plan.target.task, plan.target.base): {method.name: method for method in plan.methods} for plan in targets
     }
     results: list[Result] = []
     searched: dict[tuple[str, str, int], Recipes] = {}
     uneven = frozenset(plan.target.task for plan in targets if plan.is_uneven)
-    here = Measured([plan.target for plan in targets], methods, results, searched, uneven)
+    here = Measurements([plan.target for plan in targets], methods, results, searched, uneven)
     earlier = {f"--add {path}": read(path, experiment.name) for path in options.add}
     require_same(here, earlier)
     columns = [_column(plan.target, seed) for plan in targets for seed in plan.seeds]
     try:
-        with reporter.table(list(here.variants), columns):
+        with reporter.table(list(here.all_methods), columns):
             for result in _measured(grid, experiment.search(options), targets, searched):
                 results.append(result)
                 accuracy = percent(result.metrics["accuracy"]) if result.metrics else "failed"
-                reporter.fill(result.variant, _column_of(result), accuracy)
+                reporter.fill(result.method, _column_of(result), accuracy)
     finally:
         free_memory()  # one model serves all cells
         found = _found(experiment, together(here, earlier.values()))
@@ -59,7 +59,7 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
 def _measured(
     grid: Grid,
     searching: Search,
-    targets: Sequence[Planned],
+    targets: Sequence[PlannedTarget],
     searched: dict[tuple[str, str, int], Recipes],
 ) -> Iterator[Result]:
     """The result of each cell."""
@@ -67,23 +67,23 @@ def _measured(
         for seed in plan.seeds:
             recipes = search(grid, plan.target, seed, searching)
             searched[plan.target.task, plan.target.base, seed] = recipes
-            for variant in plan.variants:
-                cell = Cell(plan.target, seed, variant)
+            for method in plan.methods:
+                cell = Cell(plan.target, seed, method)
                 try:
                     yield grid.measure(cell, recipes)
                 except Stopped:
                     raise
                 except SemiEvolError as error:
-                    grid.reporter.say(f"{plan.target.task}, {variant.name}: {error}")
+                    grid.reporter.say(f"{plan.target.task}, {method.name}: {error}")
                     yield failed(cell, error)
 
 
-def _found(experiment: Experiment, measured_: Measured) -> Found:
+def _found(experiment: Experiment, measured_: Measurements) -> Findings:
     results = measured_.results
     found = summaries(results)
     compared = comparisons(results, experiment.reference)
-    series = {name: variant.series or name for name, variant in measured_.variants.items()}
-    return Found(
+    series = {name: method.series or name for name, method in measured_.all_methods.items()}
+    return Findings(
         **vars(measured_),
         experiment=experiment,
         summaries=found,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semievol.errors import MissingExtraError
-from semievol.experiments.results import Found
+from semievol.experiments.results import Findings
 from semievol.experiments.statistics import Summary
 from semievol.experiments.tables import by_category, mean_nlls, over_instructions
 from semievol.metrics import mean_and_deviation
@@ -32,7 +32,7 @@ def require_matplotlib() -> None:
         raise MissingExtraError("experiments draw with matplotlib; pip install 'semievol[experiments]'") from error
 
 
-def figure(found: Found) -> "Figure":
+def figure(found: Findings) -> "Figure":
     """The figure of an experiment, in the shape of the paper's."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
@@ -44,15 +44,15 @@ def figure(found: Found) -> "Figure":
     return canvas
 
 
-def _methods(canvas: "Figure", found: Found) -> None:
+def _methods(canvas: "Figure", found: Findings) -> None:
     """A panel for each target: methods down, accuracy across; the paper's as hollow marks."""
     targets = _targets(found)
-    names = list(dict.fromkeys(s.variant for s in found.summaries))
+    names = list(dict.fromkeys(s.method for s in found.summaries))
     canvas.set_size_inches(2.2 + 2.8 * len(targets), 0.9 + 0.32 * len(names))
     panels = _panels(canvas, 1, len(targets), sharey=True)
     for axes, (base, task) in zip(panels, targets, strict=True):
         for summary in _of(found, base, task):
-            place = len(names) - 1 - names.index(summary.variant)
+            place = len(names) - 1 - names.index(summary.method)
             _mark(axes, summary, place)
         axes.set_title(f"{task}\n{base}", fontsize=9)
         axes.set_xlabel("accuracy in %")
@@ -70,53 +70,51 @@ def _mark(axes: "Axes", summary: Summary, place: int) -> None:
         axes.plot([summary.paper], [place], "D", color=COLORS[1], fillstyle="none", label="the paper")
 
 
-def _points(canvas: "Figure", found: Found) -> None:
+def _points(canvas: "Figure", found: Findings) -> None:
     """A panel for each series: a line for each target, with SFT dashed where it is no point itself."""
-    series = list(dict.fromkeys(v.series for v in found.variants.values() if v.x is not None))
+    series = list(dict.fromkeys(v.series for v in found.all_methods.values() if v.x is not None))
     canvas.set_size_inches(0.8 + 3.8 * len(series), 3.2)
     for axes, name in zip(_panels(canvas, 1, len(series), sharey=True), series, strict=True):
         for number, (base, task) in enumerate(_targets(found)):
             color = COLORS[number % len(COLORS)]
-            points = [(found.variants[s.variant], s) for s in _of(found, base, task)]
-            points_of_series = [
-                (variant.x, s) for variant, s in points if variant.series == name and variant.x is not None
-            ]
+            points = [(found.all_methods[s.method], s) for s in _of(found, base, task)]
+            points_of_series = [(method.x, s) for method, s in points if method.series == name and method.x is not None]
             spreads = np.concatenate([_spread(s) for _, s in points_of_series], axis=1) if points_of_series else None
             places, shares = [x for x, _ in points_of_series], [100 * s.accuracy for _, s in points_of_series]
             axes.errorbar(places, shares, yerr=spreads, fmt="o-", color=color, capsize=3, label=f"{task}, {base}")
-            for variant, summary in points:
-                if variant.x is None:
-                    axes.axhline(100 * summary.accuracy, ls="--", color=color, label=f"{variant.name}, {task}")
-        axes.set_xticks(sorted({v.x for v in found.variants.values() if v.series == name and v.x is not None}))
+            for method, summary in points:
+                if method.x is None:
+                    axes.axhline(100 * summary.accuracy, ls="--", color=color, label=f"{method.name}, {task}")
+        axes.set_xticks(sorted({v.x for v in found.all_methods.values() if v.series == name and v.x is not None}))
         axes.set_xlabel(found.experiment.axis or name)
         axes.set_ylabel("accuracy in %")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
 
 
-def _entropy(canvas: "Figure", found: Found) -> None:
+def _entropy(canvas: "Figure", found: Findings) -> None:
     """A panel for each target: the density of H for each method."""
     targets = _targets(found)
     values = mean_nlls([result for result in found.results if result.metrics is not None])
     canvas.set_size_inches(0.8 + 3.4 * len(targets), 3.0)
     for axes, target in zip(_panels(canvas, 1, len(targets)), targets, strict=True):
-        groups = {variant: h for (base, task, variant), h in values.items() if (base, task) == target}
+        groups = {method: h for (base, task, method), h in values.items() if (base, task) == target}
         if groups:
             all_h = np.concatenate(list(groups.values()))
             edges = np.linspace(0, max(float(np.quantile(all_h, 0.99)), 1e-6), _BINS + 1)
-            for color, (variant, h) in zip(COLORS, groups.items(), strict=False):
+            for color, (method, h) in zip(COLORS, groups.items(), strict=False):
                 clipped = np.clip(h, edges[0], edges[-1])  # the last bin holds the rest
-                axes.hist(clipped, edges.tolist(), density=True, histtype="step", color=color, label=variant)
+                axes.hist(clipped, edges.tolist(), density=True, histtype="step", color=color, label=method)
             axes.legend(fontsize=7)
         axes.set_title(f"{target[1]}\n{target[0]}", fontsize=9)
         axes.set_xlabel("H in nats per token")
         axes.set_ylabel("density")
 
 
-def _stability(canvas: "Figure", found: Found) -> None:
+def _stability(canvas: "Figure", found: Findings) -> None:
     """A panel for each target: mean and deviation over the instructions, and each of them as a dot."""
     targets = _targets(found)
-    series = {name: variant.series for name, variant in found.variants.items()}
+    series = {name: method.series for name, method in found.all_methods.items()}
     shares = over_instructions(found.summaries, series)
     canvas.set_size_inches(0.8 + 2.6 * len(targets), 3.0)
     for axes, target in zip(_panels(canvas, 1, len(targets), sharey=True), targets, strict=True):
@@ -131,7 +129,7 @@ def _stability(canvas: "Figure", found: Found) -> None:
         axes.set_ylabel("accuracy in %")
 
 
-def _categories(canvas: "Figure", found: Found) -> None:
+def _categories(canvas: "Figure", found: Findings) -> None:
     """A panel for each target: categories down, a dot for each method."""
     shares = by_category([result for result in found.results if result.metrics is not None])
     most = max((len(next(iter(methods.values()), {})) for methods in shares.values()), default=1)
@@ -148,7 +146,7 @@ def _categories(canvas: "Figure", found: Found) -> None:
         axes.legend(fontsize=7)
 
 
-_DRAWN: dict[str, Callable[["Figure", Found], None]] = {
+_DRAWN: dict[str, Callable[["Figure", Findings], None]] = {
     "methods": _methods,
     "points": _points,
     "entropy": _entropy,
@@ -161,12 +159,12 @@ def _panels(canvas: "Figure", rows: int, columns: int, **sharing: Any) -> "Seque
     return list(canvas.subplots(rows, max(columns, 1), squeeze=False, **sharing).flat)[:columns]
 
 
-def _targets(found: Found) -> list[tuple[str, str]]:
+def _targets(found: Findings) -> list[tuple[str, str]]:
     """(base, task) of everything that was measured."""
     return list(dict.fromkeys((s.base, s.task) for s in found.summaries))
 
 
-def _of(found: Found, base: str, task: str) -> list[Summary]:
+def _of(found: Findings, base: str, task: str) -> list[Summary]:
     return [s for s in found.summaries if (s.base, s.task) == (base, task)]
 
 

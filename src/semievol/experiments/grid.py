@@ -14,10 +14,10 @@ from semievol.config import Config, changed
 from semievol.data import Dataset, digest, load, read_truth
 from semievol.executors import open_executor
 from semievol.experiments import outcomes
+from semievol.experiments.methods import Method
 from semievol.experiments.outcomes import Outcomes, Place
 from semievol.experiments.sharing import Shelf
 from semievol.experiments.targets import Target
-from semievol.experiments.variants import Variant
 from semievol.forecast.decisions import pinned
 from semievol.pipeline import run
 from semievol.progress import Reporter
@@ -47,7 +47,7 @@ class Cell:
 
     target: Target
     seed: int
-    variant: Variant
+    method: Method
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Result:
 
     task: str
     base: str
-    variant: str
+    method: str
     seed: int
     model: str
     """Whose answers were measured."""
@@ -80,7 +80,7 @@ class Result:
     @property
     def place(self) -> Place:
         """What it is the result of."""
-        return self.task, self.base, self.variant, self.seed
+        return self.task, self.base, self.method, self.seed
 
 
 class Grid:
@@ -104,10 +104,10 @@ class Grid:
     def made(self, cell: Cell, recipes: Recipes) -> tuple[Config, Dataset]:
         """The config and the rows of a cell's run."""
         config = changed(
-            cell.target.with_seed(cell.seed), trained_with(recipes, cell.variant), cell.variant.config_options()
+            cell.target.with_seed(cell.seed), trained_with(recipes, cell.method), cell.method.config_options()
         )
         dataset = self.dataset(config)
-        if cell.variant.truth:
+        if cell.method.truth:
             rows = read_truth(cell.target.with_seed(cell.seed), dataset.task)
             with_truth = tuple(example for example in rows if example.answer is not None)
             dataset = dataclasses.replace(dataset, labeled=(*dataset.labeled, *with_truth))
@@ -120,24 +120,24 @@ class Grid:
             SemiEvolError: the run cannot be, or was stopped; what is finished is kept.
         """
         config, dataset = self.made(cell, recipes)
-        where = f"{cell.target.task}/seed-{cell.seed}/{cell.variant.name}"
+        where = f"{cell.target.task}/seed-{cell.seed}/{cell.method.name}"
         folder, config = self.run(where, config, dataset)
         evaluated = folder.stage("evaluate")
         content = read_json(evaluated.metrics_path)
         return Result(
             task=cell.target.task,
             base=cell.target.base,
-            variant=cell.variant.name,
+            method=cell.method.name,
             seed=cell.seed,
-            model=cell.variant.model,
-            metrics=content["models"][cell.variant.model],
+            model=cell.method.model,
+            metrics=content["models"][cell.method.model],
             run=str(folder.path),
             config_digest=_config_digest(config),
             recipes=_recipes(config),
             facts=_facts(folder),
             pseudo_labels=content.get("pseudo_labels"),
             failed_requests=sum(1 for _, stage in folder.stages() for _ in stage.failures()),
-            outcomes=outcomes.of_answers(evaluated.answers_path(cell.variant.model)),
+            outcomes=outcomes.of_answers(evaluated.answers_path(cell.method.model)),
         )
 
     def run(self, where: str, config: Config, dataset: Dataset) -> tuple[RunFolder, Config]:
@@ -159,10 +159,10 @@ class Grid:
         return folder, config
 
 
-def trained_with(recipes: Recipes, variant: Variant) -> dict[str, Any]:
+def trained_with(recipes: Recipes, method: Method) -> dict[str, Any]:
     """The searched recipes as options; the oracle's rows are as many as evolution's, and take its recipe."""
-    changes: dict[str, Any] = {"warmup": {"training": recipes.evolve if variant.truth else recipes.sft}}
-    if variant.evolve_recipe == "searched":
+    changes: dict[str, Any] = {"warmup": {"training": recipes.evolve if method.truth else recipes.sft}}
+    if method.evolve_recipe == "searched":
         changes["evolve"] = {"training": recipes.evolve}
     return changes
 
@@ -172,9 +172,9 @@ def failed(cell: Cell, error: Exception) -> Result:
     return Result(
         task=cell.target.task,
         base=cell.target.base,
-        variant=cell.variant.name,
+        method=cell.method.name,
         seed=cell.seed,
-        model=cell.variant.model,
+        model=cell.method.model,
         metrics=None,
         run="",
         config_digest="",

@@ -12,11 +12,11 @@ from semievol.run_folder.files import iter_rows, read_columns, write_rows
 from semievol.run_folder.schema import schema_of
 
 Place = tuple[str, str, str, int]
-"""(task, base, variant, seed) of a cell."""
+"""(task, base, method, seed) of a cell."""
 
 OF_ANSWERS = pa.schema([schema_of(Answer).field(name) for name in ("id", "truth", "right", "mean_nll")])
 SCHEMA = pa.schema(
-    [("task", pa.string()), ("base", pa.string()), ("variant", pa.string()), ("seed", pa.int64()), *OF_ANSWERS]
+    [("task", pa.string()), ("base", pa.string()), ("method", pa.string()), ("seed", pa.int64()), *OF_ANSWERS]
 )
 
 
@@ -52,6 +52,6 @@ def read(path: Path) -> dict[Place, Outcomes]:
     """What `write` has written."""
     rows_of: dict[Place, list[list[Any]]] = {}
     for row in iter_rows(path, SCHEMA.names):
-        place = row["task"], row["base"], row["variant"], row["seed"]
+        place = row["task"], row["base"], row["method"], row["seed"]
         rows_of.setdefault(place, []).append([row[name] for name in OF_ANSWERS.names])
     return {place: Outcomes(*zip(*rows, strict=True)) for place, rows in rows_of.items()}

@@ -7,9 +7,9 @@ LLAMA, GPT = "Llama-3.1-8B-Instruct", "gpt-4o-mini"
 MMLU, MMLU_PRO, ARC, FPB, USMLE = "mmlu", "mmlu-pro", "arc", "fpb", "usmle"
 TASKS = (MMLU, MMLU_PRO, ARC, FPB, USMLE, "pubmedqa", "convfinqa")
 
-Row = tuple[float | None, ...]
+Accuracies = tuple[float | None, ...]
 
-TABLE_1: Mapping[str, Mapping[str, Row]] = {
+TABLE_1: Mapping[str, Mapping[str, Accuracies]] = {
     LLAMA: {
         "vanilla": (66.4, 47.1, 81.1, 81.7, 70.2, 73.5, 51.1),
         "SFT": (67.9, 49.8, 81.8, 96.2, 70.8, 75.0, 81.3),
@@ -25,14 +25,14 @@ TABLE_1: Mapping[str, Mapping[str, Row]] = {
 }
 """Base model -> method -> one number for each of `TASKS`."""
 
-CHECKPOINTS: Mapping[str, Row] = {
+CHECKPOINTS: Mapping[str, Accuracies] = {
     "hermes-3-llama-3.1-8b": (63.6, 37.9, 74.9, 73.9, 54.5, 68.5, 54.9),
     "reflection-llama-3.1-8b": (65.5, 37.5, 82.2, 80.8, 67.4, 77.5, 40.8),
 }
 """Models that are evaluated as they are, by the last part of their id in lower case. AdaptLLM and Instruction-Pretrain
 are families with a model for each domain, and MemoryLLM is replaced by its recipe: none of them is the same model."""
 
-ABLATION: Mapping[str, Row] = {
+ABLATION: Mapping[str, Accuracies] = {
     "without in-weight propagation": (67.8, 48.8, 82.4),
     "without in-context propagation": (68.0, 49.4, 83.0),
     "without collaborative learning": (67.0, 49.2, 82.4),
@@ -41,15 +41,15 @@ ABLATION: Mapping[str, Row] = {
 """Table 2, Llama: the first three of `TASKS`."""
 
 
-def reported(base: str, task: str, variant: str) -> float | None:
+def reported(base: str, task: str, method: str) -> float | None:
     """What the paper reports for the same model, task and method, in %; `None` where it reports nothing."""
     name = task.replace("_", "-").lower()
     if name not in TASKS:
         return None
     model = next((known_model for known_model in (LLAMA, GPT) if base.lower().startswith(known_model.lower())), None)
-    rows: Mapping[str, Row] = TABLE_1.get(model, {}) if model else {}
+    rows: Mapping[str, Accuracies] = TABLE_1.get(model, {}) if model else {}
     if model == LLAMA:
         rows = {**rows, **ABLATION}
-    row = rows.get(variant) or CHECKPOINTS.get(variant.rpartition("/")[2].lower())
+    row = rows.get(method) or CHECKPOINTS.get(method.rpartition("/")[2].lower())
     column = TASKS.index(name)
     return row[column] if row and column < len(row) else None

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from semievol.errors import ConfigError, ExperimentError
-from semievol.experiments import measured
+from semievol.experiments import measurements
 from semievol.experiments.catalogue import Experiment
 from semievol.experiments.grid import Result
-from semievol.experiments.measured import Measured
+from semievol.experiments.measurements import Measurements
 from semievol.experiments.paper import SOURCE
 from semievol.experiments.statistics import Comparison, Summary
-from semievol.experiments.tables import Table
+from semievol.experiments.tables import ResultTable
 from semievol.experiments.targets import Target
 from semievol.report.table import unanswered
 from semievol.run_folder.files import write_text
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found(Measured):
+class Findings(Measurements):
     """What an experiment found."""
 
     experiment: Experiment
     summaries: Sequence[Summary]
     comparisons: Sequence[Comparison]
-    tables: Sequence[Table]
+    tables: Sequence[ResultTable]
     headline: str
     """What it comes to in a sentence; empty where that is left to the tables."""
 
@@ -42,7 +42,7 @@ class Found(Measured):
         return [result for result in self.results if result.error is not None]
 
 
-def write(found: Found, folder: Path, figure: "Figure") -> None:
+def write(found: Findings, folder: Path, figure: "Figure") -> None:
     """Writes results.json, outcomes.parquet, results.csv, table.md, figure.png and figure.svg."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {"experiment": found.experiment.name, "paper": found.experiment.paper, "headline": found.headline}
@@ -50,14 +50,14 @@ def write(found: Found, folder: Path, figure: "Figure") -> None:
         "summaries": [dataclasses.asdict(summary) for summary in found.summaries],
         "comparisons": [dataclasses.asdict(comparison) for comparison in found.comparisons],
     }
-    measured.write(found, about, summary, folder)
+    measurements.write(found, about, summary, folder)
     write_text(folder / "results.csv", _csv(found.results))
     write_text(folder / "table.md", markdown(found))
     for kind in ("png", "svg"):
         figure.savefig(folder / f"figure.{kind}", metadata={"Date": None} if kind == "svg" else None)
 
 
-def markdown(found: Found) -> str:
+def markdown(found: Findings) -> str:
     """The page of an experiment: its tables, its figure, and what they rest on."""
     experiment = found.experiment
     where = f" ({experiment.paper} of the paper)" if experiment.paper else ""
@@ -80,7 +80,7 @@ def page(out: Path) -> str:
     return "\n".join(text.replace("](figure.svg)", f"]({folder.as_posix()}/figure.svg)") for folder, text in pages)
 
 
-def show(found: Found, folder: Path) -> None:
+def show(found: Findings, folder: Path) -> None:
     """Prints the tables, the sentence, what the figures have to be read with, and where the results lie.
 
     Raises:
@@ -96,11 +96,11 @@ def show(found: Found, folder: Path) -> None:
         console.print(line)
     console.print(f"results: {folder}", soft_wrap=True)
     if found.failures:
-        names = ", ".join(f"{failure.variant} ({failure.error})" for failure in found.failures)
+        names = ", ".join(f"{failure.method} ({failure.error})" for failure in found.failures)
         raise ExperimentError(f"not measured: {names}; the same command tries them again")
 
 
-def _provenance(found: Found) -> Iterator[str]:
+def _provenance(found: Findings) -> Iterator[str]:
     for target in found.targets:
         of_target = [r for r in found.results if (r.task, r.base) == (target.task, target.base)]
         seeds = sorted({result.seed for result in of_target})
@@ -119,21 +119,21 @@ def _provenance(found: Found) -> Iterator[str]:
     )
     yield from (f"- {line}" for line in _not_answered(found))
     for result in found.failures:
-        yield f"- Not measured: {result.variant} on {result.task}, seed {result.seed}: {result.error}"
+        yield f"- Not measured: {result.method} on {result.task}, seed {result.seed}: {result.error}"
     yield "- results.csv names config digest, run folder, seed, versions and machine of every number.\n"
 
 
-def _not_answered(found: Found) -> Iterator[str]:
+def _not_answered(found: Findings) -> Iterator[str]:
     """Why a figure may be lower than what the model knows."""
-    yield from unanswered((f"{s.variant} ({s.task})", s.no_answer, s.cut) for s in found.summaries)
+    yield from unanswered((f"{s.method} ({s.task})", s.no_answer, s.cut) for s in found.summaries)
     lost_requests = [
-        f"{r.failed_requests} of {r.variant} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests
+        f"{r.failed_requests} of {r.method} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests
     ]
     if lost_requests:
         yield f"Requests that failed: {', '.join(lost_requests)}. The same command asks again, where that may help."
 
 
-def _recipes(found: Found, target: Target) -> str:
+def _recipes(found: Findings, target: Target) -> str:
     lines, how = [], ""
     for (task, base, seed), recipes in found.searched.items():
         if (task, base) == (target.task, target.base) and recipes.tried:
@@ -178,7 +178,7 @@ def _line(result: Result) -> dict[str, Any]:
     return {
         "task": result.task,
         "base": result.base,
-        "variant": result.variant,
+        "method": result.method,
         "seed": result.seed,
         **{name: figures.get(name) for name in ("rows", "right", "accuracy", "low", "high", "macro_f1", "no_answer")},
         **_pseudo_labels(result.pseudo_labels),

@@ -13,9 +13,9 @@ from semievol.data import Dataset
 from semievol.data.hashes import short_hash
 from semievol.errors import ConfigError
 from semievol.experiments.grid import Grid, Recipes
+from semievol.experiments.methods import SEMIEVOL, SFT, Method
 from semievol.experiments.options import Search
 from semievol.experiments.targets import Target
-from semievol.experiments.variants import SEMIEVOL, SFT, Variant
 from semievol.records import Example
 from semievol.run_folder.files import read_json
 
@@ -23,8 +23,8 @@ FEW = 50
 """On fewer held-out rows one right answer more or less decides between recipes."""
 
 Recipe = dict[str, Any]
-Stage = Literal["warmup", "evolve"]
-Split = tuple[tuple[Example, ...], tuple[Example, ...]]
+TrainedStage = Literal["warmup", "evolve"]
+TrialSplit = tuple[tuple[Example, ...], tuple[Example, ...]]
 """The rows to train on, and those to compare recipes on."""
 
 
@@ -45,21 +45,21 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
         grid.reporter.say(f"{where}: recipes win by luck on {compared_on} rows; --folds 5 compares on all labeled rows")
     trials: list[dict[str, Any]] = []
 
-    def best(variant: Variant, stage: Stage, before: Mapping[str, Any]) -> Recipe:
+    def best(method: Method, stage: TrainedStage, before: Mapping[str, Any]) -> Recipe:
         """The recipe with the highest accuracy on the held-out rows; of equals, the first."""
         recipes, accuracies = candidates(config, options, stage), []
         rows_compared = f"{compared_on} of the {len(dataset.labeled)} labeled rows"
-        grid.reporter.say(f"{where}: {len(recipes)} recipes for {variant.name}, compared on {rows_compared}")
+        grid.reporter.say(f"{where}: {len(recipes)} recipes for {method.name}, compared on {rows_compared}")
         for recipe in recipes:
             name = ", ".join(f"{option} {value:g}" for option, value in recipe.items())
             right = rows = 0
             for split in parts:
                 trial_run = trial(config, dataset, split, stage, recipe, before)
-                folder, _ = grid.run(f"{where}/{variant.name} {name}", *trial_run)
-                figures = read_json(folder.stage("evaluate").metrics_path)["models"][variant.model]
+                folder, _ = grid.run(f"{where}/{method.name} {name}", *trial_run)
+                figures = read_json(folder.stage("evaluate").metrics_path)["models"][method.model]
                 right, rows = right + figures["right"], rows + figures["rows"]
             accuracies.append(right / rows)
-            trials.append({"method": variant.name, **recipe, "accuracy": right / rows, "rows": rows})
+            trials.append({"method": method.name, **recipe, "accuracy": right / rows, "rows": rows})
         return recipes[accuracies.index(max(accuracies))]
 
     sft = best(SFT, "warmup", {})
@@ -68,17 +68,17 @@ def search(grid: Grid, target: Target, seed: int, options: Search) -> Recipes:
 
 
 def trial(
-    config: Config, dataset: Dataset, split: Split, stage: Stage, recipe: Recipe, before: Mapping[str, Any]
+    config: Config, dataset: Dataset, split: TrialSplit, stage: TrainedStage, recipe: Recipe, before: Mapping[str, Any]
 ) -> tuple[Config, Dataset]:
     """The run that measures a stage's recipe on held-out rows: its config, after the changes of `before`, and rows."""
-    variant = SFT if stage == "warmup" else SEMIEVOL
+    method = SFT if stage == "warmup" else SEMIEVOL
     rest, held_out = split
     unlabeled = dataset.unlabeled if stage == "evolve" else ()
     tuned = dataclasses.replace(dataset, labeled=rest, test=held_out, unlabeled=unlabeled)
-    return changed(config, before, {stage: {"training": recipe}}, variant.config_options()), tuned
+    return changed(config, before, {stage: {"training": recipe}}, method.config_options()), tuned
 
 
-def candidates(config: Config, options: Search, stage: Stage) -> list[Recipe]:
+def candidates(config: Config, options: Search, stage: TrainedStage) -> list[Recipe]:
     """The recipes to try as changes of a stage's training options, its own first.
 
     Both stages are offered the same ones, or the one with more choices would win by that alone: the recipes of both
@@ -86,7 +86,7 @@ def candidates(config: Config, options: Search, stage: Stage) -> list[Recipe]:
     the epochs are half, once, twice and three times those of the warm-up; where they name no learning rates, those of
     the config.
     """
-    recipes = {stage: _searched(config.recipe(stage)) for stage in get_args(Stage)}
+    recipes = {stage: _searched(config.recipe(stage)) for stage in get_args(TrainedStage)}
     epochs: Sequence[int] = options.epochs or sorted({recipe["num_train_epochs"] for recipe in recipes.values()})
     if not options.epochs and not options.learning_rates:
         usual = recipes["warmup"]["num_train_epochs"]
@@ -104,7 +104,7 @@ def _searched(recipe: TrainingConfig) -> Recipe:
     return recipe.model_dump(include={"num_train_epochs", "learning_rate"})
 
 
-def splits(labeled: Sequence[Example], options: Search, seed: int) -> list[Split]:
+def splits(labeled: Sequence[Example], options: Search, seed: int) -> list[TrialSplit]:
     """One split with the share of the rows held out, or `folds` of them in which each row is held out once.
 
     The seed and the rows' ids draw what is held out.
@@ -126,7 +126,7 @@ def splits(labeled: Sequence[Example], options: Search, seed: int) -> list[Split
     return [_split(labeled, {example.id for example in part}) for part in parts]
 
 
-def _split(labeled: Sequence[Example], held_out: Container[str]) -> Split:
+def _split(labeled: Sequence[Example], held_out: Container[str]) -> TrialSplit:
     return (
         tuple(example for example in labeled if example.id not in held_out),
         tuple(example for example in labeled if example.id in held_out),

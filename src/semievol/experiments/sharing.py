@@ -63,7 +63,7 @@ class Shelf:
 
     def answering(self, backend: Backend, config: Config, weights: Mapping[str, str]) -> Backend:
         """The backend, asked only what nobody has asked it before."""
-        return RememberingBackend(backend, Answers(self.path / "answers.sqlite"), config, weights)
+        return RememberingBackend(backend, AnswerCache(self.path / "answers.sqlite"), config, weights)
 
     def paid_beside(self, folder: RunFolder) -> float:
         """Dollars that services have charged the other runs of the grid: `costs.max_cost` is for all together."""
@@ -92,7 +92,7 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-class Answers:
+class AnswerCache:
     """Responses on disk by a digest of what was asked, each with the call that computed it."""
 
     def __init__(self, path: Path) -> None:
@@ -124,7 +124,7 @@ class RememberingBackend:
     it was interrupted do, as finished ones, so that the engine forms the batches that it formed then.
     """
 
-    def __init__(self, backend: Backend, answers: Answers, config: Config, weights: Mapping[str, str]) -> None:
+    def __init__(self, backend: Backend, answers: AnswerCache, config: Config, weights: Mapping[str, str]) -> None:
         self._backend, self._answers, self._weights = backend, answers, weights
         self.scores = backend.scores
         self._engine = [

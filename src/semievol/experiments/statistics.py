@@ -23,7 +23,7 @@ class Summary:
 
     task: str
     base: str
-    variant: str
+    method: str
     seeds: tuple[int, ...]
     accuracy: float
     deviation: float | None
@@ -100,9 +100,9 @@ def comparisons(results: Sequence[Result], reference: str) -> list[Comparison]:
     """Each other method against the reference, where both were measured with the same seeds."""
     groups = _grouped(results)
     rows, made_from = [], []
-    for (base, task, variant), group in groups.items():
+    for (base, task, method), group in groups.items():
         against = groups.get((base, task, reference))
-        if variant == reference or against is None:
+        if method == reference or against is None:
             continue
         seeds = sorted({r.seed for r in group} & {r.seed for r in against})
         if seeds:
@@ -121,7 +121,7 @@ def _grouped(results: Iterable[Result]) -> dict[tuple[str, str, str], list[Resul
     groups: dict[tuple[str, str, str], list[Result]] = {}
     for result in results:
         if result.metrics is not None:
-            groups.setdefault((result.base, result.task, result.variant), []).append(result)
+            groups.setdefault((result.base, result.task, result.method), []).append(result)
     return {key: sorted(group, key=lambda r: r.seed) for key, group in groups.items()}
 
 
@@ -134,7 +134,7 @@ def _summary(group: Sequence[Result]) -> Summary:
     return Summary(
         task=first.task,
         base=first.base,
-        variant=first.variant,
+        method=first.method,
         seeds=tuple(result.seed for result in group),
         accuracy=mean,
         deviation=deviation,
@@ -144,7 +144,7 @@ def _summary(group: Sequence[Result]) -> Summary:
         macro_f1=metrics.mean_and_deviation(f1)[0] if f1 else None,
         no_answer=sum(figure.get("no_answer", 0) for figure in figures),
         cut=sum(figure.get("cut", 0) for figure in figures),
-        paper=reported(first.base, first.task, first.variant),
+        paper=reported(first.base, first.task, first.method),
         most_frequent=fmean(map(_most_frequent, group)),
     )
 
@@ -167,8 +167,8 @@ def _compared(group: Sequence[Result], against: Sequence[Result]) -> dict[str, A
     return {
         "task": first.task,
         "base": first.base,
-        "one": first.variant,
-        "other": against[0].variant,
+        "one": first.method,
+        "other": against[0].method,
         "seeds": tuple(result.seed for result in group),
         "difference": mean,
         "by_seed": by_seed,

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rich.table import Table as RichTable
+from rich.table import Table
 
 from semievol.experiments.catalogue import Experiment
 from semievol.experiments.grid import Result
@@ -17,7 +17,7 @@ from semievol.report.table import percent
 
 
 @dataclass(frozen=True)
-class Table:
+class ResultTable:
     """Cells of text."""
 
     title: str
@@ -30,9 +30,9 @@ class Table:
         body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
         return f"{self.title}\n\n{body}\n"
 
-    def rich(self) -> RichTable:
+    def rich(self) -> Table:
         """The table for a terminal."""
-        table = RichTable(title=self.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(title=self.title, title_justify="left", box=None, pad_edge=False, header_style="bold")
         for index, column in enumerate(self.columns):
             table.add_column(column, justify="left" if index == 0 else "right")
         for row in self.rows:
@@ -47,11 +47,11 @@ def tables(
     comparisons: Sequence[Comparison],
     series: Mapping[str, str],
     uneven: frozenset[str],
-) -> list[Table]:
+) -> list[ResultTable]:
     """The tables of an experiment, in the shape of the paper's.
 
     Args:
-        series: variant -> the method it is an instance of (stability).
+        series: method -> the method it is an instance of (stability).
         uneven: the tasks whose classes are so uneven that macro-F1 belongs beside the accuracy.
     """
     with_figures = [result for result in results if result.metrics is not None]
@@ -69,15 +69,15 @@ def tables(
     return parts
 
 
-def _pivot(summaries: Sequence[Summary], uneven: frozenset[str]) -> Table:
+def _pivot(summaries: Sequence[Summary], uneven: frozenset[str]) -> ResultTable:
     """Methods down, tasks across."""
     targets = dict.fromkeys((s.base, s.task) for s in summaries)
     columns = [(base, task, f1) for base, task in targets for f1 in (False, True) if not f1 or task in uneven]
     several = len({base for base, _, _ in columns}) > 1
-    by_place = {(s.base, s.task, s.variant): s for s in summaries}
+    by_place = {(s.base, s.task, s.method): s for s in summaries}
 
-    def cell(base: str, task: str, f1: bool, variant: str) -> str:
-        summary = by_place.get((base, task, variant))
+    def cell(base: str, task: str, f1: bool, method: str) -> str:
+        summary = by_place.get((base, task, method))
         if summary is None:
             return ""
         return percent(summary.macro_f1) if f1 else accuracy_text(summary)
@@ -85,8 +85,8 @@ def _pivot(summaries: Sequence[Summary], uneven: frozenset[str]) -> Table:
     def heading(base: str, task: str, f1: bool) -> str:
         return f"{task}{f', {base}' if several else ''}{', macro-F1' if f1 else ''}"
 
-    names = dict.fromkeys(s.variant for s in summaries)
-    return Table(
+    names = dict.fromkeys(s.method for s in summaries)
+    return ResultTable(
         "Accuracy in % on the test rows",
         ["", *(heading(*column) for column in columns)],
         [[name, *(cell(*column, name) for column in columns)] for name in names],
@@ -103,7 +103,7 @@ def accuracy_text(summary: Summary) -> str:
     return text if summary.paper is None else f"{text} [paper {summary.paper:.1f}]"
 
 
-def _comparisons(comparisons: Sequence[Comparison]) -> Table:
+def _comparisons(comparisons: Sequence[Comparison]) -> ResultTable:
     several = len({(comparison.base, comparison.task) for comparison in comparisons}) > 1
     rows = []
     for comparison in comparisons:
@@ -120,46 +120,46 @@ def _comparisons(comparisons: Sequence[Comparison]) -> Table:
                 p_text(comparison.p_corrected),
             ]
         )
-    return Table(
+    return ResultTable(
         f"Difference to {comparisons[0].other} on the same test rows, in points",
         ["", "difference", "95 % interval", "only it right : only the other", "p", "p, Holm"],
         rows,
     )
 
 
-def _pseudo_labels(results: Sequence[Result]) -> Table:
+def _pseudo_labels(results: Sequence[Result]) -> ResultTable:
     """How good the answers to the unlabeled rows were, the rows of all seeds together."""
     grouped: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for result in results:
         if result.pseudo_labels is not None:
-            grouped.setdefault((result.task, result.base, result.variant), []).append(result.pseudo_labels)
+            grouped.setdefault((result.task, result.base, result.method), []).append(result.pseudo_labels)
     rows = []
-    for (task, base, variant), figures in grouped.items():
+    for (task, base, method), figures in grouped.items():
         right, row_count = (sum(figure["all"][count] for figure in figures) for count in ("right", "rows"))
         right_kept, kept = (sum(figure["kept"][count] for figure in figures) for count in ("right", "rows"))
         order = [figure["auroc_of_h"] for figure in figures if figure["auroc_of_h"] is not None]
         rows.append(
             [
-                f"{task}, {base}: {variant}",
+                f"{task}, {base}: {method}",
                 percent(right / row_count if row_count else None),
                 f"{kept} of {row_count}",
                 percent(right_kept / kept if kept else None),
                 f"{fmean(order):.2f}" if order else "",
             ]
         )
-    return Table(
+    return ResultTable(
         "Pseudo-labels: answers to the unlabeled rows, of the last round",
         ["", "right, %", "kept", "kept and right, %", "AUROC of H"],
         rows,
     )
 
 
-def _entropy(results: Sequence[Result]) -> Table:
+def _entropy(results: Sequence[Result]) -> ResultTable:
     rows = []
-    for (base, task, variant), values in mean_nlls(results).items():
+    for (base, task, method), values in mean_nlls(results).items():
         figures = [f"{quantile:.3f}" for quantile in (values.mean(), *np.quantile(values, (0.25, 0.5, 0.75, 0.95)))]
-        rows.append([f"{task}, {base}: {variant}", *figures, str(len(values))])
-    return Table(
+        rows.append([f"{task}, {base}: {method}", *figures, str(len(values))])
+    return ResultTable(
         "H, the mean negative log-likelihood of the model's own answer, in nats per token",
         ["", "mean", "25 %", "median", "75 %", "95 %", "answers"],
         rows,
@@ -167,21 +167,21 @@ def _entropy(results: Sequence[Result]) -> Table:
 
 
 def mean_nlls(results: Sequence[Result]) -> dict[tuple[str, str, str], npt.NDArray[np.float64]]:
-    """(base, task, variant) -> H of the answers to the test rows, of all seeds; those without H are left out."""
+    """(base, task, method) -> H of the answers to the test rows, of all seeds; those without H are left out."""
     by_method: dict[tuple[str, str, str], list[float]] = {}
     for result in results:
-        key = (result.base, result.task, result.variant)
+        key = (result.base, result.task, result.method)
         by_method.setdefault(key, []).extend(value for value in result.outcomes.mean_nll if value is not None)
     return {key: np.array(values) for key, values in by_method.items() if values}
 
 
-def _stability(summaries: Sequence[Summary], series: Mapping[str, str]) -> Table:
+def _stability(summaries: Sequence[Summary], series: Mapping[str, str]) -> ResultTable:
     rows = []
     for (base, task, method), shares in over_instructions(summaries, series).items():
         mean, deviation = mean_and_deviation(shares)
         listed = ", ".join(percent(share) for share in shares)
         rows.append([f"{task}, {base}: {method}", percent(mean), percent(deviation), listed])
-    return Table("Accuracy in % over the instructions", ["", "mean", "deviation", "each instruction"], rows)
+    return ResultTable("Accuracy in % over the instructions", ["", "mean", "deviation", "each instruction"], rows)
 
 
 def over_instructions(
@@ -190,17 +190,17 @@ def over_instructions(
     """(base, task, method) -> its accuracy with each instruction, the mean over seeds."""
     shares: dict[tuple[str, str, str], list[float]] = {}
     for summary in summaries:
-        shares.setdefault((summary.base, summary.task, series[summary.variant]), []).append(summary.accuracy)
+        shares.setdefault((summary.base, summary.task, series[summary.method]), []).append(summary.accuracy)
     return shares
 
 
-def _categories(results: Sequence[Result]) -> list[Table]:
+def _categories(results: Sequence[Result]) -> list[ResultTable]:
     """A table for each target: categories down, methods across."""
     made = []
     for (base, task), methods in by_category(results).items():
         names = sorted({name for shares in methods.values() for name in shares})
         rows = [[name, *(percent(shares.get(name)) for shares in methods.values())] for name in names]
-        made.append(Table(f"Accuracy in % by category: {task}, {base}", ["", *methods], rows))
+        made.append(ResultTable(f"Accuracy in % by category: {task}, {base}", ["", *methods], rows))
     return made
 
 
@@ -208,7 +208,7 @@ def by_category(results: Sequence[Result]) -> dict[tuple[str, str], dict[str, di
     """(base, task) -> method -> category -> accuracy, the mean over seeds."""
     shares: dict[tuple[str, str], dict[str, dict[str, list[float]]]] = {}
     for result in results:
-        of_method = shares.setdefault((result.base, result.task), {}).setdefault(result.variant, {})
+        of_method = shares.setdefault((result.base, result.task), {}).setdefault(result.method, {})
         for name, figures in ((result.metrics or {}).get("categories") or {}).items():
             of_method.setdefault(name, []).append(figures["accuracy"])
     return {

@@ -11,7 +11,7 @@ from semievol.config.paths import expanded
 from semievol.data import Dataset, read_truth
 from semievol.errors import ConfigError, MissingExtraError
 from semievol.executors import EXECUTORS
-from semievol.plugins import Table, implementation
+from semievol.plugins import Implementations, implementation
 from semievol.retrieval import RETRIEVERS
 from semievol.run_folder import STAGES
 from semievol.stages.collaborate import collaborators
@@ -72,7 +72,7 @@ def require_ready(config: Config, dataset: Dataset, until: str = STAGES[-1]) -> 
         _require_evaluation(config, dataset)
 
 
-def _require(option: str, kind: str, table: Table) -> None:
+def _require(option: str, kind: str, table: Implementations) -> None:
     """Nothing, if what the option names can be imported; of ours, the packages are looked for and not loaded."""
     if kind not in table:
         implementation(option, kind, table)

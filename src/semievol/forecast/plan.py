@@ -16,7 +16,7 @@ from semievol.costs.prices import Price, price_of
 from semievol.data import Dataset
 from semievol.errors import DataError
 from semievol.forecast.lengths import fitted
-from semievol.forecast.work import Prompts, Sizes, Step, by_stage, sum_of_all, work
+from semievol.forecast.work import PromptCount, Sizes, Step, by_stage, sum_of_all, work
 from semievol.records import Example, Request, Sampling
 from semievol.stages.collaborate import collaborators
 from semievol.training.hosted import open_provider
@@ -96,7 +96,7 @@ def price_at_services(config: Config, backend: Backend) -> Price | None:
 
 def sizes_of(lengths: Mapping[str, Lengths], dataset: Dataset, backend: Backend) -> Sizes:
     """The sizes of the data whose prompts have these lengths."""
-    splits = {name: Prompts(len(tokens), int(tokens.sum())) for name, tokens in lengths.items()}
+    splits = {name: PromptCount(len(tokens), int(tokens.sum())) for name, tokens in lengths.items()}
     return Sizes(**splits, response=_response_tokens(dataset, backend))
 
 

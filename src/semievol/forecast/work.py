@@ -35,31 +35,31 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Prompts:
+class PromptCount:
     """Plain prompts of a split."""
 
     rows: int
     tokens: int
     """Of all of them together."""
 
-    def __add__(self, other: "Prompts") -> "Prompts":
-        return Prompts(self.rows + other.rows, self.tokens + other.tokens)
+    def __add__(self, other: "PromptCount") -> "PromptCount":
+        return PromptCount(self.rows + other.rows, self.tokens + other.tokens)
 
-    def __sub__(self, other: "Prompts") -> "Prompts":
-        return Prompts(self.rows - other.rows, self.tokens - other.tokens)
+    def __sub__(self, other: "PromptCount") -> "PromptCount":
+        return PromptCount(self.rows - other.rows, self.tokens - other.tokens)
 
-    def share(self, of: float) -> "Prompts":
+    def share(self, of: float) -> "PromptCount":
         """So much of them, from 0 to 1."""
-        return Prompts(round(self.rows * of), round(self.tokens * of))
+        return PromptCount(round(self.rows * of), round(self.tokens * of))
 
 
 @dataclass(frozen=True)
 class Sizes:
     """What there is to work on."""
 
-    labeled: Prompts
-    unlabeled: Prompts
-    test: Prompts
+    labeled: PromptCount
+    unlabeled: PromptCount
+    test: PromptCount
     response: float
     """Mean tokens of what is trained on, pseudo-labels' responses too."""
 
@@ -109,26 +109,28 @@ def sum_of_all(values: Sequence[float | None]) -> float | None:
 
 
 def _collaborating(
-    config: Config, labeled: Prompts, unlabeled: Prompts, price: Price | None, number: int
+    config: Config, labeled: PromptCount, unlabeled: PromptCount, price: Price | None, number: int
 ) -> Iterator[Step]:
     example = labeled.tokens / max(labeled.rows, 1)
     prompts_of_weights = Counter[str]()
     for collaborator in collaborators(config):
         prompts_of_weights[collaborator.name] += 1
-        prompts = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * collaborator.examples * example))
+        prompts = PromptCount(
+            unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * collaborator.examples * example)
+        )
         step = _asking("collaborate", collaborator.weights, prompts, config.longest, price)
         yield dataclasses.replace(
             step, round=number, part=f"{collaborator.name} {prompts_of_weights[collaborator.name]}"
         )
 
 
-def _justifying(config: Config, unlabeled: Prompts, response: float, price: Price | None, number: int) -> Step:
+def _justifying(config: Config, unlabeled: PromptCount, response: float, price: Price | None, number: int) -> Step:
     """At most: every row is asked again, and every answer is scored; a service scores by answering once more."""
     longest, crew = config.longest, collaborators(config)
     warm = "warm" if config.warmup.enabled else "base"
     steps = [_asking("justify", warm, unlabeled, longest, price)]
     if config.justify.mode != "majority" and len(crew) > 1:
-        prompts = Prompts(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * len(crew) * response))
+        prompts = PromptCount(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * len(crew) * response))
         steps.append(_asking("justify", warm, prompts, longest, price))
     return dataclasses.replace(_together("justify", steps), round=number)
 
@@ -141,14 +143,14 @@ def _evaluating(config: Config, sizes: Sizes, price: Price | None) -> Iterator[S
         "evolved": config.evolve.enabled and sizes.unlabeled.rows > 0,
     }
     example_tokens = section.examples * sizes.labeled.tokens / max(sizes.labeled.rows, 1)
-    prompts = Prompts(sizes.test.rows, round(sizes.test.tokens + sizes.test.rows * example_tokens))
+    prompts = PromptCount(sizes.test.rows, round(sizes.test.tokens + sizes.test.rows * example_tokens))
     for model in section.models:
         if has_model[model]:
             step = _asking("evaluate", model, prompts, config.longest_at_test, price)
             yield dataclasses.replace(step, part=model)
 
 
-def _asking(stage: str, weights: str, prompts: Prompts, longest: int, price: Price | None) -> Step:
+def _asking(stage: str, weights: str, prompts: PromptCount, longest: int, price: Price | None) -> Step:
     answers = prompts.rows * longest
     per_input, per_output = price.answering(weights) if price else (None, None)
     paid = sum_of_all([dollars(prompts.tokens, per_input), dollars(answers, per_output)])
@@ -158,7 +160,7 @@ def _asking(stage: str, weights: str, prompts: Prompts, longest: int, price: Pri
 def _training(
     stage: Literal["warmup", "evolve"],
     config: Config,
-    prompts: Prompts,
+    prompts: PromptCount,
     response: float,
     price: Price | None,
     number: int,

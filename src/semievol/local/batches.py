@@ -18,7 +18,7 @@ CACHE_FACTOR = 4
 keys and values are there once for each row."""
 
 
-class Row(Protocol):
+class Batchable(Protocol):
     """What is put into batches."""
 
     @property
@@ -34,7 +34,7 @@ class Row(Protocol):
         """Rows of one kind can share a batch: the weights, whether an answer is scored, tokens that may be drawn."""
 
 
-R = TypeVar("R", bound=Row)
+R = TypeVar("R", bound=Batchable)
 
 
 @dataclass

@@ -87,10 +87,10 @@ def fuse_answers(layers: Iterable[Any]) -> None:
     """
     for layer in layers:
         if _is_update(layer) and layer.base_layer.weight.dtype.is_floating_point:
-            layer.forward = _Answer(layer)
+            layer.forward = _AnsweringLinear(layer)
 
 
-class _Answer:
+class _AnsweringLinear:
     """W x + bias + s B A x without gradients."""
 
     def __init__(self, layer: Any) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from semievol.run_folder.files import whole
 
-Row = Mapping[str, Any]
+OutputRow = Mapping[str, Any]
 
 PREFIX = "predicted_"
 """Before a name of ours that one of the user's columns has already."""
@@ -27,12 +27,12 @@ def named(columns: Sequence[str], own_names: Sequence[str]) -> dict[str, str]:
     return names
 
 
-def lines(rows: Sequence[Row]) -> Iterator[str]:
+def lines(rows: Sequence[OutputRow]) -> Iterator[str]:
     """The rows as JSON Lines; a value that JSON does not have is written as its text."""
     return (json.dumps(dict(row), ensure_ascii=False, default=str) + "\n" for row in rows)
 
 
-def write_predictions(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def write_predictions(path: Path, columns: Sequence[str], rows: Sequence[OutputRow]) -> None:
     """Writes the rows in the format that the path's ending names: `.csv`, `.tsv`, `.parquet`, else JSON Lines.
 
     The file appears whole, in place of one that was there.
@@ -42,13 +42,13 @@ def write_predictions(path: Path, columns: Sequence[str], rows: Sequence[Row]) -
         write(beside, columns, rows)
 
 
-def _json(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def _json(path: Path, columns: Sequence[str], rows: Sequence[OutputRow]) -> None:
     with path.open("w", encoding="utf-8") as handle:
         handle.writelines(lines(rows))
 
 
 def _delimited(delimiter: str) -> Any:
-    def write(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    def write(path: Path, columns: Sequence[str], rows: Sequence[OutputRow]) -> None:
         with path.open("w", encoding="utf-8", newline="") as handle:
             writer = csv.writer(handle, delimiter=delimiter, lineterminator="\n")
             writer.writerow(columns)
@@ -66,7 +66,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _parquet(path: Path, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def _parquet(path: Path, columns: Sequence[str], rows: Sequence[OutputRow]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 

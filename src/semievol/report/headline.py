@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from semievol.metrics import mcnemar
 from semievol.report.failures import failure_lines
-from semievol.report.table import Measured, percent, results_table, unanswered
+from semievol.report.table import TableRow, percent, results_table, unanswered
 from semievol.run_folder import STAGES
 from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
@@ -68,7 +68,7 @@ def paired(folder: RunFolder, model: str, model_beside: str) -> tuple[int, int, 
     return only_one, only_other, mcnemar(only_one, only_other)
 
 
-def _compared(folder: RunFolder, evolved: Measured, warm: Measured) -> str:
+def _compared(folder: RunFolder, evolved: TableRow, warm: TableRow) -> str:
     difference = 100 * ((evolved.accuracy or 0.0) - (warm.accuracy or 0.0))
     points = f"{abs(difference):.1f} points {'more' if difference > 0 else 'less'}" if difference else "the same"
     overlap = evolved.low <= warm.high and warm.low <= evolved.high
@@ -88,5 +88,5 @@ def _compared(folder: RunFolder, evolved: Measured, warm: Measured) -> str:
     )
 
 
-def _share(row: Measured) -> str:
+def _share(row: TableRow) -> str:
     return f"{percent(row.accuracy)} %"

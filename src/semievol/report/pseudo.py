@@ -21,7 +21,7 @@ MOST_CLASSES = 30
 EXAMPLES = 5
 """Rows shown of the kept and of the dropped."""
 
-Row = dict[str, Any]
+PseudoRow = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Group:
 class Shown:
     """One row for a person to look at."""
 
-    row: Row
+    row: PseudoRow
     prompt: str | None
     right: bool | None
     truth: str | None

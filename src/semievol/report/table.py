@@ -26,7 +26,7 @@ PSEUDO_NAMES: Mapping[str, str] = {"kept": "pseudo-labels, kept", "all": "pseudo
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class TableRow:
     """One row of the table: a share of right answers."""
 
     kind: Literal["model", "pseudo_labels"]
@@ -47,7 +47,7 @@ class Measured:
     """Rows whose response was cut for its length, with an answer or without."""
 
 
-def results_table(folder: RunFolder) -> list[Measured]:
+def results_table(folder: RunFolder) -> list[TableRow]:
     """The models that answered the test rows, then the pseudo-labels where their truth is known; empty before."""
     stage = folder.stage("evaluate")
     if not stage.is_done:
@@ -145,13 +145,13 @@ def percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f}"
 
 
-def between(row: Measured) -> str:
+def between(row: TableRow) -> str:
     """The 95 % interval in percent; empty without rows."""
     return f"{percent(row.low)} to {percent(row.high)}" if row.rows else ""
 
 
-def _measured(kind: Literal["model", "pseudo_labels"], key: str, name: str, figures: Mapping[str, Any]) -> Measured:
-    return Measured(
+def _measured(kind: Literal["model", "pseudo_labels"], key: str, name: str, figures: Mapping[str, Any]) -> TableRow:
+    return TableRow(
         kind=kind,
         key=key,
         name=name,

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from semievol.config import RetrievalConfig
-from semievol.plugins import Table, implementation
+from semievol.plugins import Implementations, implementation
 from semievol.records import Example
 
-RETRIEVERS: Table = {
+RETRIEVERS: Implementations = {
     "dense": ("semievol.retrieval.dense:DenseRetriever", "local"),
     "bm25": ("semievol.retrieval.bm25:BM25Retriever", None),
 }

@@ -14,9 +14,9 @@ from semievol.errors import ConfigError
 from semievol.records import Example
 from semievol.stages.select import threshold
 
-Answers = list[tuple[str, float]]
+Predictions = list[tuple[str, float]]
 """For each test row the answer and its probability."""
-Vectors = npt.NDArray[Any]
+Embeddings = npt.NDArray[Any]
 
 GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """The values of C, the inverse strength of the regularization, that cross-validation chooses from."""
@@ -25,7 +25,7 @@ MOST_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Rows:
+class BaselineRows:
     """What a baseline may learn from, and what it is to answer."""
 
     labeled: Sequence[Example]
@@ -33,7 +33,7 @@ class Rows:
     test: Sequence[Example]
 
 
-def logistic_regression(config: Config, rows: Rows) -> Answers:
+def logistic_regression(config: Config, rows: BaselineRows) -> Predictions:
     """Logistic regression over sentence embeddings of the labeled prompts, C = 10.
 
     Raises:
@@ -44,7 +44,7 @@ def logistic_regression(config: Config, rows: Rows) -> Answers:
     return _answers(model, embed(rows.test))
 
 
-def self_trained_logistic_regression(config: Config, rows: Rows) -> Answers:
+def self_trained_logistic_regression(config: Config, rows: BaselineRows) -> Predictions:
     """Logistic regression that also learns from the unlabeled rows, once, by the rule that SemiEvol selects with.
 
     Trained on the labeled rows, it answers the unlabeled ones; those whose H, here -log p of the answer, is at most
@@ -68,7 +68,7 @@ def self_trained_logistic_regression(config: Config, rows: Rows) -> Answers:
     return _answers(model, embed(rows.test))
 
 
-def setfit(config: Config, rows: Rows) -> Answers:
+def setfit(config: Config, rows: BaselineRows) -> Predictions:
     """SetFit (Tunstall et al. 2022, arXiv 2209.11055): logistic regression over an encoder drawn to the labels.
 
     The library's own recipe: the embedder is trained for one epoch on pairs of labeled prompts, as many of one label as
@@ -106,7 +106,7 @@ def setfit(config: Config, rows: Rows) -> Answers:
     return _surest(labels, shares)
 
 
-def selected(answers: Answers, config: Config) -> list[int]:
+def selected(answers: Predictions, config: Config) -> list[int]:
     """The positions of the answers that are kept as pseudo-labels, by the θ and the groups of `select`; in order."""
     if not config.select.enabled:
         return list(range(len(answers)))
@@ -121,7 +121,7 @@ def selected(answers: Answers, config: Config) -> list[int]:
     return sorted(positions)
 
 
-def best_c(vectors: Vectors, answers: Sequence[str], seed: int) -> float:
+def best_c(vectors: Embeddings, answers: Sequence[str], seed: int) -> float:
     """The C with the highest accuracy in a stratified cross-validation, the smallest of equals.
 
     `USUAL_C` where an answer has one row only, for a fold would leave it out of the training.
@@ -147,7 +147,7 @@ def _classifier(c: float) -> Any:
     return LogisticRegression(C=c, max_iter=2000)
 
 
-def _embedder(config: Config) -> Callable[[Sequence[Example]], Vectors]:
+def _embedder(config: Config) -> Callable[[Sequence[Example]], Embeddings]:
     from semievol.retrieval.dense import Embedder
 
     embedder = Embedder(config.retrieval.embedder)
@@ -161,16 +161,16 @@ def _truth(labeled: Sequence[Example]) -> list[str]:
     return answers
 
 
-def _answers(model: Any, vectors: Vectors) -> Answers:
+def _answers(model: Any, vectors: Embeddings) -> Predictions:
     return _surest(model.classes_, model.predict_proba(vectors))
 
 
-def _surest(answers: Sequence[str], shares: Vectors) -> Answers:
+def _surest(answers: Sequence[str], shares: Embeddings) -> Predictions:
     """The likeliest answer of each row of probabilities (N, answers)."""
     return [(str(answers[row.argmax()]), float(row.max())) for row in shares]
 
 
-BASELINES: Mapping[str, Callable[[Config, Rows], Answers]] = {
+BASELINES: Mapping[str, Callable[[Config, BaselineRows], Predictions]] = {
     "logistic_regression": logistic_regression,
     "self_trained_logistic_regression": self_trained_logistic_regression,
     "setfit": setfit,

@@ -18,7 +18,7 @@ from semievol.run_folder.place import make_folder, remove_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
-from semievol.stages.baselines import BASELINES, READ_UNLABELED, Rows
+from semievol.stages.baselines import BASELINES, READ_UNLABELED, BaselineRows
 from semievol.stages.collaborate import nearest_examples
 from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import Task, answer_in, open_task
@@ -191,7 +191,7 @@ def _forget_changed(stage: Stage, digests: Mapping[str, str], old: Mapping[str, 
 
 def _measure_baseline(round_: Round, stage: Stage, name: str, test: Sequence[Example]) -> dict[str, Any]:
     with round_.reporter.stage(f"evaluate {name}", 1, "models"):
-        answers = BASELINES[name](round_.config, Rows(round_.labeled, round_.unlabeled, test))
+        answers = BASELINES[name](round_.config, BaselineRows(round_.labeled, round_.unlabeled, test))
         round_.reporter.advance()
     rows = [
         answer_row(round_.task, example, Response(example.id, answer, (math.log(p),), "stop", 0, 0))

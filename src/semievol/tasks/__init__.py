@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from semievol.config import TaskConfig
-from semievol.plugins import Table, implementation
+from semievol.plugins import Implementations, implementation
 from semievol.records import Example, Message, Response
 
-TASKS: Table = {
+TASKS: Implementations = {
     "multiple_choice": ("semievol.tasks.multiple_choice:MultipleChoice", None),
     "label": ("semievol.tasks.label:Label", None),
     "number": ("semievol.tasks.number:Number", None),

@@ -5,16 +5,16 @@ from typing import Protocol
 
 from semievol.config import TrainingConfig
 from semievol.costs.budget import Budget, paid_from
-from semievol.plugins import Table, implementation
+from semievol.plugins import Implementations, implementation
 from semievol.training.job import Job
 
-TRAINERS: Table = {
+TRAINERS: Implementations = {
     "local": ("semievol.training.local:LocalTrainer", "local"),
     "hosted": ("semievol.training.hosted.trainer:HostedTrainer", "openai"),
     "fake": ("semievol.training.fake:FakeTrainer", None),
 }
 
-LAUNCHERS: Table = {
+LAUNCHERS: Implementations = {
     "accelerate": ("semievol.training.launchers.accelerate:AccelerateLauncher", "local"),
     "ray": ("semievol.training.launchers.ray:RayLauncher", "ray"),
 }

@@ -20,7 +20,7 @@ from semievol.records import TrainingExample
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class TokenisedRow:
     """A training example in tokens."""
 
     prompt: Tokens
@@ -43,7 +43,7 @@ class Row:
         return len(self.prompt) + len(self.response)
 
 
-def tokenised(template: ChatTemplate, examples: Sequence[TrainingExample], limit: int) -> list[Row]:
+def tokenised(template: ChatTemplate, examples: Sequence[TrainingExample], limit: int) -> list[TokenisedRow]:
     """The tokens of each chat: the backend's prompt, then the assistant's turn as the model's template writes it.
 
     That is what stands before an answer (an empty thought, the name of a channel), the answer, the end of the turn.
@@ -61,7 +61,7 @@ def tokenised(template: ChatTemplate, examples: Sequence[TrainingExample], limit
         with located(f"example {example.id}"):
             prompt, answer = template.prompt(example.messages), template.answer(example.response)
         turn = template.turn_of(example.messages)
-        row = Row(tuple(prompt), (*turn.opening, *answer, turn.end), example.weight)
+        row = TokenisedRow(tuple(prompt), (*turn.opening, *answer, turn.end), example.weight)
         if row.length > limit:
             raise TrainingError(
                 f"example {example.id}: {row.length} tokens, and the model takes {limit}; "
@@ -79,13 +79,13 @@ class Collator:
         blank: the row that an empty batch computes, for the other processes' sake; it counts for nothing.
     """
 
-    def __init__(self, share: bool, blank: Row) -> None:
+    def __init__(self, share: bool, blank: TokenisedRow) -> None:
         self._share = share
         self._blank = dataclasses.replace(blank, weight=0.0)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """The batch, its answers' tokens as labels, and their weights."""
-        real = [Row(tuple(r["prompt_ids"]), tuple(r["response_ids"]), r["weight"]) for r in rows]
+        real = [TokenisedRow(tuple(r["prompt_ids"]), tuple(r["response_ids"]), r["weight"]) for r in rows]
         batch = tree(real or [self._blank], share=self._share)
         weights = [row.weight for row in batch.rows for _ in row.response]
         return {

@@ -31,7 +31,7 @@ Line = tuple[str, int, object]
 
 
 @dataclass(frozen=True)
-class Job:
+class BatchState:
     """How a batch stands."""
 
     status: str
@@ -83,7 +83,7 @@ class BatchAPI:
 
         job.note(batch=self._again_and_again(create).id)
 
-    def look(self, job: JobFile) -> Job:
+    def look(self, job: JobFile) -> BatchState:
         """How the batch stands now.
 
         Raises:
@@ -104,14 +104,14 @@ class BatchAPI:
             self._shown[id_] = line
             logger.info("batch %s: %s", id_, line)
         errors = (batch.errors.data if batch.errors else None) or []
-        return Job(
+        return BatchState(
             status=batch.status,
             result_files=tuple(file for file in (batch.output_file_id, batch.error_file_id) if file),
             reason="; ".join(f"{e.message}{f' (line {e.line})' if e.line is not None else ''}" for e in errors[:3]),
             is_hopeless=any(error.line is not None for error in errors),
         )
 
-    def results(self, job: Job) -> Iterator[Line]:
+    def results(self, job: BatchState) -> Iterator[Line]:
         """The lines of the result files; one that is damaged is left out, and counts as not answered."""
         for file in job.result_files:
             content = self._again_and_again(partial(self._client.files.content, file)).content

@@ -17,7 +17,7 @@ _SEED_BITS = 0x7FFF_FFFF
 """Some services take seeds of 32 bits with a sign."""
 
 
-class Dialect:
+class ChatDialect:
     """Makes the bodies of requests.
 
     OpenAI's reasoning models want `max_completion_tokens` where others want `max_tokens`, and have a temperature of

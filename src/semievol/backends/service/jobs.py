@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from semievol.backends.service.answers import estimated_tokens, read_answer
-from semievol.backends.service.batch_api import BatchAPI, Job
+from semievol.backends.service.batch_api import BatchAPI, BatchState
 from semievol.backends.service.clients import address
-from semievol.backends.service.dialect import Dialect
+from semievol.backends.service.dialect import ChatDialect
 from semievol.backends.service.failures import Failure, backoff, failed, of_status, stops_all
 from semievol.backends.service.job_file import JobFile, fingerprint, job_files
 from semievol.config import ServiceConfig
@@ -34,7 +34,7 @@ class Jobs:
     """A service that is asked in batches."""
 
     def __init__(
-        self, service: ServiceConfig, dialect: Dialect, model: Callable[[str], str], folder: Path, budget: Budget
+        self, service: ServiceConfig, dialect: ChatDialect, model: Callable[[str], str], folder: Path, budget: Budget
     ) -> None:
         """Connects to nothing yet.
 
@@ -124,7 +124,7 @@ class Jobs:
         return jobs
 
     def _collected(
-        self, job: JobFile, state: Job, open_: Mapping[str, Request], retries: Counter[str]
+        self, job: JobFile, state: BatchState, open_: Mapping[str, Request], retries: Counter[str]
     ) -> Iterator[Response]:
         """The answers of a job that has ended, then the requests that are hopeless; the others are to be sent again."""
         version = self._dialect.version
@@ -161,7 +161,7 @@ class Jobs:
         retries[request.id] += 1
         return True
 
-    def _judge(self, state: Job, turned_away: int) -> None:
+    def _judge(self, state: BatchState, turned_away: int) -> None:
         """Ends the run where the service takes no batch: it found a mistake in the file, or refused too often."""
         if state.status == "failed" and (state.is_hopeless or turned_away > self._service.max_retries):
             raise BackendError(

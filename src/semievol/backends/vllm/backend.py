@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
-from semievol.backends.prompts import Prompts, Row
+from semievol.backends.prompts import Prompts, TokenisedRequest
 from semievol.backends.service.realtime import Realtime
 from semievol.backends.vllm.engine import Engine, open_engine
 from semievol.backends.vllm.token_ids import TokenIds, in_cache_order
@@ -68,7 +68,7 @@ class VllmBackend:
             self._engine.close()
         self._engine = self._dialect = self._realtime = None
 
-    def _answered(self, rows: Sequence[Row], stop: Callable[[], bool]) -> Iterator[Response]:
+    def _answered(self, rows: Sequence[TokenisedRequest], stop: Callable[[], bool]) -> Iterator[Response]:
         if self._engine is None:
             self._engine = open_engine(self._config, self._folders, self._prompts, rows, stop)
         engine = self._engine

@@ -6,7 +6,7 @@ from typing import Any
 
 import openai
 
-from semievol.backends.prompts import Prompts, Row
+from semievol.backends.prompts import Prompts, TokenisedRequest
 from semievol.backends.vllm.token_ids import MOST_IDS, choices
 from semievol.errors import BackendError
 
@@ -25,7 +25,7 @@ class Probe:
         rows: those of the run; a few of them are taken.
     """
 
-    def __init__(self, client: openai.OpenAI, url: str, prompts: Prompts, rows: Sequence[Row]) -> None:
+    def __init__(self, client: openai.OpenAI, url: str, prompts: Prompts, rows: Sequence[TokenisedRequest]) -> None:
         self._client, self._url, self._prompts = client, url, prompts
         self._rows = rows[:: max(1, len(rows) // SAMPLE)][:SAMPLE]
 

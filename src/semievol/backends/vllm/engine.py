@@ -8,7 +8,7 @@ from pathlib import Path
 
 import openai
 
-from semievol.backends.prompts import Prompts, Row
+from semievol.backends.prompts import Prompts, TokenisedRequest
 from semievol.backends.service.clients import open_client
 from semievol.backends.vllm.checks import Probe
 from semievol.backends.vllm.command import server_command
@@ -49,7 +49,7 @@ class Engine:
         self.seeds = section.send_seeds if section.send_seeds is not None else server is None or _takes_seeds(server)
         """Whether requests carry their seeds."""
 
-    def prepare(self, folders: Mapping[str, str], prompts: Prompts, rows: Sequence[Row]) -> None:
+    def prepare(self, folders: Mapping[str, str], prompts: Prompts, rows: Sequence[TokenisedRequest]) -> None:
         """Brings the adapters there and checks everything that a run rests on.
 
         Raises:
@@ -112,7 +112,11 @@ class Engine:
 
 
 def open_engine(
-    config: Config, folders: Mapping[str, str], prompts: Prompts, rows: Sequence[Row], stop: Callable[[], bool]
+    config: Config,
+    folders: Mapping[str, str],
+    prompts: Prompts,
+    rows: Sequence[TokenisedRequest],
+    stop: Callable[[], bool],
 ) -> Engine | None:
     """A server that is ready; `None` where `stop` said yes before it was.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semievol.backends.prompts import Prompts, Row
+from semievol.backends.prompts import Prompts, TokenisedRequest
 from semievol.backends.service.failures import Failure
 from semievol.records import Request, Response
 
@@ -29,7 +29,7 @@ _PLAIN = {"top_k": 0, "min_p": 0.0, "repetition_penalty": 1.0, "presence_penalty
 class Piece:
     """What one call asks: an answer, or the log-probabilities of `row.response[start:end]`."""
 
-    row: Row
+    row: TokenisedRequest
     start: int = 0
     end: int = 0
 
@@ -47,7 +47,7 @@ class Piece:
         return self.row.response[self.start : self.end]
 
 
-def pieces(row: Row) -> Iterator[Piece]:
+def pieces(row: TokenisedRequest) -> Iterator[Piece]:
     """A request's calls: one, unless a long response is scored."""
     if row.request.response is None:
         yield Piece(row)
@@ -59,7 +59,7 @@ def pieces(row: Row) -> Iterator[Piece]:
         start = end
 
 
-def in_cache_order(rows: Iterable[Row]) -> list[Row]:
+def in_cache_order(rows: Iterable[TokenisedRequest]) -> list[TokenisedRequest]:
     """The rows sorted so that prompts with a common beginning, under the same weights, follow one another."""
     return sorted(rows, key=lambda row: (row.request.weights, row.prompt, row.response))
 
@@ -75,7 +75,7 @@ class TokenIds:
         self._pieces: dict[str, Piece] = {}
         self._calls: Counter[str] = Counter()
 
-    def take(self, rows: Iterable[Row]) -> list[Request]:
+    def take(self, rows: Iterable[TokenisedRequest]) -> list[Request]:
         """The requests to send for `rows`: one for each piece."""
         self._pieces, self._calls = {}, Counter()
         requests = []

@@ -10,15 +10,15 @@ from typing import Literal, Protocol
 
 from semievol.config import ServiceConfig, TrainingConfig
 from semievol.errors import TrainingError
-from semievol.plugins import Table, implementation
+from semievol.plugins import Implementations, implementation
 
-PROVIDERS: Table = {
+PROVIDERS: Implementations = {
     "openai": ("semievol.training.hosted.openai:OpenAIProvider", "openai"),
     "together": ("semievol.training.hosted.together:TogetherProvider", "openai"),
 }
 
 
-State = Literal["waiting", "running", "succeeded", "failed", "cancelled"]
+JobState = Literal["waiting", "running", "succeeded", "failed", "cancelled"]
 """How a job stands."""
 
 
@@ -58,7 +58,7 @@ class HostedJob:
     """A training job as the service describes it."""
 
     id: str
-    state: State
+    state: JobState
     said: str
     """The service's own word for the state."""
     model: str | None = None

@@ -10,7 +10,7 @@ import openai
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from semievol.config import ServiceConfig
-from semievol.training.hosted import HostedJob, Order, Point, Rules, State
+from semievol.training.hosted import HostedJob, JobState, Order, Point, Rules
 from semievol.training.hosted.client import answered, connect
 
 NOTICE = (
@@ -23,7 +23,7 @@ REFUSED = (
     f"{NOTICE}\nTrain elsewhere: training.hosted.provider together, another service in training.hosted.service, "
     "or training.kind local."
 )
-STATES: Mapping[str, State] = {
+STATES: Mapping[str, JobState] = {
     "running": "running",
     "succeeded": "succeeded",
     "failed": "failed",

@@ -8,11 +8,11 @@ from typing import Any
 import openai
 
 from semievol.config import ServiceConfig, TrainingConfig
-from semievol.training.hosted import HostedJob, Order, Point, Rules, State
+from semievol.training.hosted import HostedJob, JobState, Order, Point, Rules
 from semievol.training.hosted.client import answered, connect
 
 ADDRESS = "https://api.together.ai/v1"
-STATES: Mapping[str, State] = {
+STATES: Mapping[str, JobState] = {
     "pending": "waiting",
     "queued": "waiting",
     "completed": "succeeded",

@@ -8,9 +8,9 @@ from semievol.data import Dataset
 from semievol.errors import MissingExtraError
 from semievol.experiments.catalogue import Experiment
 from semievol.experiments.grid import Cell, Grid, Recipes
+from semievol.experiments.methods import Method
 from semievol.experiments.options import Options
 from semievol.experiments.targets import Target, targets
-from semievol.experiments.variants import Variant
 from semievol.forecast.needs import require_ready
 from semievol.forecast.plan import make_plan
 
@@ -19,17 +19,17 @@ UNEVEN = 1.5
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedTarget:
     """A target with the methods to be run on it."""
 
     target: Target
     seeds: Sequence[int]
-    variants: Sequence[Variant]
+    methods: Sequence[Method]
     is_uneven: bool
     """Whether the classes of its test rows are uneven, with the first seed."""
 
 
-def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planned]:
+def planned(experiment: Experiment, options: Options, grid: Grid) -> list[PlannedTarget]:
     """The targets that the options name.
 
     Raises:
@@ -41,10 +41,10 @@ def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planne
         config = target.with_seed(seeds[0])
         dataset = grid.dataset(config)
         make_plan(config, dataset)  # refuses prompts that do not fit into the model
-        variants = experiment.variants(config, dataset, options)
-        for variant in variants:
-            _require_ready(Cell(target, seeds[0], variant), grid)
-        plans.append(Planned(target, seeds, variants, is_uneven(dataset)))
+        methods = experiment.methods(config, dataset, options)
+        for method in methods:
+            _require_ready(Cell(target, seeds[0], method), grid)
+        plans.append(PlannedTarget(target, seeds, methods, is_uneven(dataset)))
     return plans
 
 
@@ -54,7 +54,7 @@ def _require_ready(cell: Cell, grid: Grid) -> None:
         require_ready(*grid.made(cell, Recipes()))
     except MissingExtraError as error:
         raise MissingExtraError(
-            f"{cell.target.task}, {cell.variant.name}: {error}; or leave the method out with --methods"
+            f"{cell.target.task}, {cell.method.name}: {error}; or leave the method out with --methods"
         ) from error
 
 

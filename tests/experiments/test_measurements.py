@@ -12,13 +12,13 @@ from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.grid import Result
 from semievol.experiments.options import Search
 from semievol.experiments.outcomes import read, write
-from semievol.experiments.results import Found, markdown
+from semievol.experiments.results import Findings, markdown
 
 METHODS = ("vanilla", "SFT", "SemiEvol")
 SEARCH = Search(epochs=(1, 2))
 
 
-def without_places(found: Found) -> tuple[list[Result], list[object]]:
+def without_places(found: Findings) -> tuple[list[Result], list[object]]:
     """What was found, without where and when it was computed."""
     results = [dataclasses.replace(each, run="", facts={}) for each in found.results]
     return results, [*found.summaries, *found.comparisons]
@@ -51,7 +51,7 @@ def test_a_cell_that_is_measured_again_replaces_what_is_added(experiment, tmp_pa
         each["metrics"] |= {"accuracy": 0.123, "low": 0.1, "high": 0.2}
     (kept / "results.json").write_text(json.dumps(fields), encoding="utf-8")
     found = experiment("table1", methods=("SFT",), seeds=(0,), add=(kept,))
-    assert [(each.variant, each.accuracy == 0.123) for each in found.summaries] == [
+    assert [(each.method, each.accuracy == 0.123) for each in found.summaries] == [
         ("vanilla", True),
         ("SFT", False),
         ("SemiEvol", True),
@@ -82,7 +82,7 @@ def test_a_method_may_rest_on_its_tasks_config(experiment, tmp_path: Path) -> No
     assert shown == {"mail": 1, "topics": 3}
     both = moved(tmp_path / "out" / "table1", tmp_path / "both")
     again = experiment("table1", **first, seeds=(1,), add=(both,))
-    assert [(each.task, each.variant, each.seeds) for each in again.summaries] == [
+    assert [(each.task, each.method, each.seeds) for each in again.summaries] == [
         ("mail", "vanilla", (0, 1)),
         ("mail", "RAG (BM25)", (0, 1)),
         ("topics", "vanilla", (0,)),
@@ -97,7 +97,7 @@ def test_another_config_or_method_is_refused_before_anything_is_run(experiment, 
     with pytest.raises(ExperimentError, match=r"kept: not the same .*: topics, select\.theta: was 0\.5, is now 0\.3"):
         experiment("continuous", sections={"select": {"theta": 0.3}}, sizes=(50,), **elsewhere)
     fields = json.loads((kept / "results.json").read_text(encoding="utf-8"))
-    fields["targets"][0]["variants"][1]["options"]["data"]["unlabeled_rows"] = 7
+    fields["targets"][0]["methods"][1]["options"]["data"]["unlabeled_rows"] = 7
     (kept / "results.json").write_text(json.dumps(fields), encoding="utf-8")
     with pytest.raises(ExperimentError, match=r"50 % unlabeled, options\.data\.unlabeled_rows: was 7, is now 6"):
         experiment("continuous", sizes=(50,), **elsewhere)
@@ -119,7 +119,7 @@ def test_a_cell_that_failed_elsewhere_is_named_until_it_is_measured(experiment, 
     monkeypatch.undo()
     kept = moved(tmp_path / "out" / "table1", tmp_path / "kept")
     found = experiment("table1", methods=("vanilla", "SFT"), seeds=(0,), add=(kept,))
-    assert [(each.variant, each.seed) for each in found.failures] == [("RAG (dense)", 1)]
+    assert [(each.method, each.seed) for each in found.failures] == [("RAG (dense)", 1)]
     assert "Not measured: RAG (dense) on topics, seed 1" in markdown(found)
 
 

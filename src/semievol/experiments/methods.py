@@ -12,7 +12,7 @@ Model = Literal["base", "warm", "evolved"] | Baseline
 
 
 @dataclass(frozen=True)
-class Variant:
+class Method:
     """One method of an experiment."""
 
     name: str
@@ -39,18 +39,18 @@ class Variant:
 
 _UNTRAINED = {"data": {"unlabeled": None}, "warmup": {"enabled": False}, "evolve": {"start_from": "base"}}
 
-VANILLA = Variant("vanilla", "base", _UNTRAINED)
-SFT = Variant("SFT", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}})
-SEMIEVOL = Variant("SemiEvol", "evolved")
-LOGISTIC_REGRESSION = Variant("logistic regression on embeddings", "logistic_regression", _UNTRAINED)
-SELF_TRAINED = Variant(
+VANILLA = Method("vanilla", "base", _UNTRAINED)
+SFT = Method("SFT", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}})
+SEMIEVOL = Method("SemiEvol", "evolved")
+LOGISTIC_REGRESSION = Method("logistic regression on embeddings", "logistic_regression", _UNTRAINED)
+SELF_TRAINED = Method(
     "self-trained logistic regression",
     "self_trained_logistic_regression",
     {"warmup": {"enabled": False}, "evolve": {"enabled": False, "start_from": "base"}},
 )
 """It sees the unlabeled rows as SemiEvol does: what a language model adds shows beside it."""
-SETFIT = Variant("SetFit", "setfit", _UNTRAINED)
-PSEUDO_LABEL_ALL = Variant(
+SETFIT = Method("SetFit", "setfit", _UNTRAINED)
+PSEUDO_LABEL_ALL = Method(
     "pseudo-label everything",
     "evolved",
     {"collaborate": {"enabled": False}, "select": {"enabled": False}, "rounds": 1},
@@ -76,43 +76,43 @@ def _released() -> dict[str, Any]:
     }
 
 
-RELEASED = Variant("released recipe", "evolved", _released(), evolve_recipe="own")
+RELEASED = Method("released recipe", "evolved", _released(), evolve_recipe="own")
 """What a config has beyond the authors' code is not taken over."""
-ORACLE = Variant(
+ORACLE = Method(
     "oracle (all true answers)", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}}, truth=True
 )
-MEMORY = Variant(
+MEMORY = Method(
     "nearest labeled example as memory (MemoryLLM's place)", "base", {**_UNTRAINED, "evaluate": {"examples": 1}}
 )
 
 ABLATIONS = (
-    Variant(
+    Method(
         "without in-weight propagation", "evolved", {"warmup": {"enabled": False}, "evolve": {"start_from": "base"}}
     ),
-    Variant("without in-context propagation", "evolved", {"retrieval": {"enabled": False}}),
-    Variant("without collaborative learning", "evolved", {"collaborate": {"enabled": False}}),
-    Variant("without adaptive selection", "evolved", {"select": {"enabled": False}}),
+    Method("without in-context propagation", "evolved", {"retrieval": {"enabled": False}}),
+    Method("without collaborative learning", "evolved", {"collaborate": {"enabled": False}}),
+    Method("without adaptive selection", "evolved", {"select": {"enabled": False}}),
 )
 
 
-def rag(config: Config, kind: str, name: str) -> Variant:
+def rag(config: Config, kind: str, name: str) -> Method:
     """The base model with the k nearest labeled examples in its prompt."""
     changes = {"evaluate": {"examples": config.retrieval.k}, "retrieval": {"kind": kind}}
-    return Variant(name, "base", {**_UNTRAINED, **changes})
+    return Method(name, "base", {**_UNTRAINED, **changes})
 
 
-def sft_for(epochs: int) -> Variant:
+def sft_for(epochs: int) -> Method:
     """SFT with so many epochs, whatever a search says: does its result rest on how long it trained?"""
     options = {**SFT.options, "warmup": {"enabled": True, "training": {"num_train_epochs": epochs}}}
     return dataclasses.replace(SFT, name=f"SFT, {epochs} epochs", options=options)
 
 
-def checkpoint(model: str) -> Variant:
+def checkpoint(model: str) -> Method:
     """Another model, evaluated as it is."""
-    return Variant(model, "base", {**_UNTRAINED, "model": {"name": model, "revision": None, "dtype": "auto"}})
+    return Method(model, "base", {**_UNTRAINED, "model": {"name": model, "revision": None, "dtype": "auto"}})
 
 
-def told(method: Variant, number: int, instruction: str) -> Variant:
+def told(method: Method, number: int, instruction: str) -> Method:
     """The method's model, told something else at the test than in training."""
     evaluate = {**method.options.get("evaluate", {}), "instruction": instruction}
     return dataclasses.replace(

@@ -11,9 +11,9 @@ from semievol.config import build
 from semievol.errors import ExperimentError
 from semievol.experiments import outcomes
 from semievol.experiments.grid import Recipes, Result
+from semievol.experiments.methods import Method
 from semievol.experiments.outcomes import Outcomes
 from semievol.experiments.targets import Target
-from semievol.experiments.variants import Variant
 from semievol.run_folder.files import write_text
 from semievol.run_folder.folder import OF_THE_SYSTEM
 from semievol.run_folder.keys import differences
@@ -24,11 +24,11 @@ NO_MATTER = {"seed", "output", "costs"}
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurements:
     """Cells with what they are cells of."""
 
     targets: Sequence[Target]
-    methods: Mapping[tuple[str, str], Mapping[str, Variant]]
+    methods: Mapping[tuple[str, str], Mapping[str, Method]]
     """(task, base) -> its methods by their names; their options may rest on the task's config."""
     results: Sequence[Result]
     """Of every cell, failed ones too."""
@@ -38,7 +38,7 @@ class Measured:
     """The tasks whose classes are so uneven that macro-F1 belongs beside the accuracy."""
 
     @property
-    def variants(self) -> dict[str, Variant]:
+    def all_methods(self) -> dict[str, Method]:
         """By their names, in the order of the table's rows: that of the target with most of them, then the others."""
         widest_first = sorted(self.methods.values(), key=lambda methods: -len(methods))
         return {name: method for methods in widest_first for name, method in methods.items()}
@@ -56,14 +56,14 @@ def require_own(folder: Path) -> None:
         raise ExperimentError(f"{folder}: holds {names} and is no experiment's folder; name another one with --out")
 
 
-def write(measured: Measured, about: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
+def write(measured: Measurements, about: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
     """Writes results.json, with what it is about before and what was found behind the cells, and outcomes.parquet."""
     outcomes.write(folder / OUTCOMES, {result.place: result.outcomes for result in measured.results})
     content = {**about, **_fields(measured), **found}
     write_text(folder / RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
-def read(folder: Path, experiment: str) -> Measured:
+def read(folder: Path, experiment: str) -> Measurements:
     """What another call has left in its folder.
 
     Raises:
@@ -78,7 +78,7 @@ def read(folder: Path, experiment: str) -> Measured:
         raise ExperimentError(f"--add {folder}: these are results of {fields['experiment']}, not of {experiment}")
     rows = outcomes.read(folder / OUTCOMES)
     results = [Result(**row) for row in fields["results"]]
-    return Measured(
+    return Measurements(
         targets=[
             Target(
                 target["task"], target["base"], build(target["config"], source=f"{folder / RESULTS}"), target["source"]
@@ -86,7 +86,7 @@ def read(folder: Path, experiment: str) -> Measured:
             for target in fields["targets"]
         ],
         methods={
-            (target["task"], target["base"]): {method["name"]: Variant(**method) for method in target["variants"]}
+            (target["task"], target["base"]): {method["name"]: Method(**method) for method in target["methods"]}
             for target in fields["targets"]
         },
         results=[dataclasses.replace(result, outcomes=rows.get(result.place, Outcomes())) for result in results],
@@ -95,7 +95,7 @@ def read(folder: Path, experiment: str) -> Measured:
     )
 
 
-def require_same(here: Measured, earlier: Mapping[str, Measured]) -> None:
+def require_same(here: Measurements, earlier: Mapping[str, Measurements]) -> None:
     """Nothing, if all can stand in one table.
 
     Args:
@@ -109,12 +109,12 @@ def require_same(here: Measured, earlier: Mapping[str, Measured]) -> None:
             raise ExperimentError(f"{where}: not the same experiment as here: {'; '.join(different)}")
 
 
-def together(here: Measured, earlier: Iterable[Measured]) -> Measured:
+def together(here: Measurements, earlier: Iterable[Measurements]) -> Measurements:
     """Everything in one; of a cell that is in several the last one counts, and that of `here` before all."""
     parts = [*earlier, here]
     targets = {(target.task, target.base): target for part in parts for target in part.targets}
-    methods: dict[tuple[str, str], dict[str, Variant]] = {}
-    for part in sorted(parts, key=lambda part: -len(part.variants)):  # the order of its rows stays
+    methods: dict[tuple[str, str], dict[str, Method]] = {}
+    for part in sorted(parts, key=lambda part: -len(part.all_methods)):  # the order of its rows stays
         for target, named in part.methods.items():
             methods.setdefault(target, {}).update(named)
     cells = {result.place: result for part in parts for result in part.results}
@@ -122,9 +122,9 @@ def together(here: Measured, earlier: Iterable[Measured]) -> Measured:
 
     def order(result: Result) -> tuple[int, int, int]:
         rows = list(methods[result.task, result.base])
-        return columns.index((result.task, result.base)), result.seed, rows.index(result.variant)
+        return columns.index((result.task, result.base)), result.seed, rows.index(result.method)
 
-    return Measured(
+    return Measurements(
         targets=list(targets.values()),
         methods=methods,
         results=sorted(cells.values(), key=order),
@@ -133,7 +133,7 @@ def together(here: Measured, earlier: Iterable[Measured]) -> Measured:
     )
 
 
-def _different(there: Measured, here: Measured) -> Iterator[str]:
+def _different(there: Measurements, here: Measurements) -> Iterator[str]:
     """A line for each option in which what both have differs."""
     targets = {(target.task, target.base): target for target in here.targets}
     for each in there.targets:
@@ -147,7 +147,7 @@ def _different(there: Measured, here: Measured) -> Iterator[str]:
             yield from (f"{target[0]}, {name}, {line}" for line in differences(old, new))
 
 
-def _fields(measured: Measured) -> dict[str, Any]:
+def _fields(measured: Measurements) -> dict[str, Any]:
     return {
         "targets": [
             {
@@ -156,8 +156,8 @@ def _fields(measured: Measured) -> dict[str, Any]:
                 "source": target.source,
                 "uneven": target.task in measured.uneven,
                 "config": target.config.model_dump(mode="json"),
-                "variants": [
-                    dataclasses.asdict(variant) for variant in measured.methods[target.task, target.base].values()
+                "methods": [
+                    dataclasses.asdict(method) for method in measured.methods[target.task, target.base].values()
                 ],
             }
             for target in measured.targets
