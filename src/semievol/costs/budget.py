@@ -147,8 +147,8 @@ class Budget:
         if self._price is None:
             return None
         per_input, per_output = self._price.answering(weights)
-        read, written = dollars(prompt_tokens, per_input), dollars(completion_tokens, per_output)
-        return None if read is None or written is None else read + written
+        read, output = dollars(prompt_tokens, per_input), dollars(completion_tokens, per_output)
+        return None if read is None or output is None else read + output
 
     def _reserve(self, id_: str, cost: float | None, refusable: bool = True) -> bool:
         with self._lock:

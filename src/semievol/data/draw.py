@@ -21,7 +21,7 @@ class Ranks:
     """So many rows come next; `None` is all that are left."""
 
     def draw(
-        self, rows: Callable[[Collection[str]], Iterator[Row]], wanted: Collection[str], seed: int, name: str
+        self, rows: Callable[[Collection[str]], Iterator[Row]], needed: Collection[str], seed: int, name: str
     ) -> Iterator[Row]:
         """The rows of these ranks, in the order of the source.
 
@@ -30,14 +30,14 @@ class Ranks:
 
         Args:
             rows: reads the source from the start, with the wanted columns.
-            wanted: the columns that the drawn rows need.
+            needed: the columns that the drawn rows need.
             name: the source, for the error message.
 
         Raises:
             DataError: fewer rows are there than are to be taken.
         """
         if self.take is None and self.skip == 0:
-            return rows(wanted)
+            return rows(needed)
         ranks = hashes(f"{seed}:{row.index}" for row in rows(()))
         end = len(ranks) if self.take is None else self.skip + self.take
         if end > len(ranks):
@@ -45,4 +45,4 @@ class Ranks:
             raise DataError(f"{name}: {self.take} rows are asked for{beside}, and there are {len(ranks)}")
         is_drawn = np.zeros(len(ranks), dtype=bool)
         is_drawn[np.argsort(ranks, kind="stable")[self.skip : end]] = True
-        return compress(rows(wanted), is_drawn)
+        return compress(rows(needed), is_drawn)

@@ -29,9 +29,9 @@ def repeated(values: Hashes) -> Hashes:
     return again
 
 
-def among(values: Hashes, others: Hashes) -> npt.NDArray[np.bool_]:
-    """Which of `values` are among `others`, (N,)."""
-    ordered = np.sort(others)
+def among(values: Hashes, known_values: Hashes) -> npt.NDArray[np.bool_]:
+    """Which of `values` are among `known_values`, (N,)."""
+    ordered = np.sort(known_values)
     at = ordered.searchsorted(values)
     at[at == len(ordered)] = 0
     return ordered[at] == values if len(ordered) else np.zeros(len(values), dtype=bool)

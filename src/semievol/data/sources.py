@@ -56,7 +56,7 @@ def _open(part: str, streaming: bool, dialect: Dialect) -> Table:
     return open_file(path, part, dialect)
 
 
-def resolve(option: str, given: str | tuple[str, ...]) -> Source:
+def resolve(option: str, configured: str | tuple[str, ...]) -> Source:
     """The files, data sets of the hub or files in wheels that an option names.
 
     A list is all of them, one after another. A list of files and of sources elsewhere is the files, or what is
@@ -65,7 +65,7 @@ def resolve(option: str, given: str | tuple[str, ...]) -> Source:
     Raises:
         DataError: a file is not there, nothing fits a pattern, or a folder holds no table; names what was looked for.
     """
-    listed = (given,) if isinstance(given, str) else given
+    listed = (configured,) if isinstance(configured, str) else configured
     if not listed:
         raise DataError(f"{option}: the list of sources is empty")
     local, elsewhere, missing = [], [], []

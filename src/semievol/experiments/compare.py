@@ -14,13 +14,13 @@ def verdict(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> 
     pair = next((comparison for comparison in comparisons if comparison.one == SEMIEVOL.name), None)
     if pair is None:
         return _best(summaries)
-    verdict_ = {
+    sentences = {
         1: "SemiEvol is better than SFT here",
         -1: "SemiEvol is worse than SFT here",
         0: "Whether SemiEvol is better than SFT here is open",
     }[pair.settled]
     evolved, sft = by_name[SEMIEVOL.name], by_name[SFT.name]
-    return f"{verdict_}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)} {_best(summaries)}"
+    return f"{sentences}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)} {_best(summaries)}"
 
 
 def _best(summaries: Sequence[Summary]) -> str:

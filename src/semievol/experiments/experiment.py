@@ -38,22 +38,22 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
     results: list[Result] = []
     searched: dict[tuple[str, str, int], Recipes] = {}
     uneven = frozenset(plan.target.task for plan in targets if plan.is_uneven)
-    here = Measurements([plan.target for plan in targets], methods, results, searched, uneven)
+    measurements = Measurements([plan.target for plan in targets], methods, results, searched, uneven)
     earlier = {f"--add {path}": read(path, experiment.name) for path in options.add}
-    require_same(here, earlier)
+    require_same(measurements, earlier)
     columns = [_column(plan.target, seed) for plan in targets for seed in plan.seeds]
     try:
-        with reporter.table(list(here.all_methods), columns):
+        with reporter.table(list(measurements.all_methods), columns):
             for result in _measured(grid, experiment.search(options), targets, searched):
                 results.append(result)
                 accuracy = percent(result.metrics["accuracy"]) if result.metrics else "failed"
                 reporter.fill(result.method, _column_of(result), accuracy)
     finally:
         free_memory()  # one model serves all cells
-        found = _found(experiment, together(here, earlier.values()))
+        findings = _found(experiment, together(measurements, earlier.values()))
         if any(result.metrics is not None for result in results):
-            write(found, folder, figure(found))
-    return found
+            write(findings, folder, figure(findings))
+    return findings
 
 
 def _measured(
@@ -78,18 +78,18 @@ def _measured(
                     yield failed(cell, error)
 
 
-def _found(experiment: Experiment, measured_: Measurements) -> Findings:
-    results = measured_.results
-    found = summaries(results)
-    compared = comparisons(results, experiment.reference)
-    series = {name: method.series or name for name, method in measured_.all_methods.items()}
+def _found(experiment: Experiment, measurements: Measurements) -> Findings:
+    results = measurements.results
+    means = summaries(results)
+    pairs = comparisons(results, experiment.reference)
+    series = {name: method.series or name for name, method in measurements.all_methods.items()}
     return Findings(
-        **vars(measured_),
+        **vars(measurements),
         experiment=experiment,
-        summaries=found,
-        comparisons=compared,
-        tables=tables(experiment, results, found, compared, series, measured_.uneven),
-        headline=verdict(found, compared) if experiment is COMPARE else "",
+        summaries=means,
+        comparisons=pairs,
+        tables=tables(experiment, results, means, pairs, series, measurements.uneven),
+        headline=verdict(means, pairs) if experiment is COMPARE else "",
     )
 
 

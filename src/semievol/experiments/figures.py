@@ -32,26 +32,26 @@ def require_matplotlib() -> None:
         raise MissingExtraError("experiments draw with matplotlib; pip install 'semievol[experiments]'") from error
 
 
-def figure(found: Findings) -> "Figure":
+def figure(findings: Findings) -> "Figure":
     """The figure of an experiment, in the shape of the paper's."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    draw = _DRAWN[found.experiment.shape]
+    draw = _DRAWN[findings.experiment.shape]
     with rc_context({"font.size": 9, "svg.hashsalt": "semievol", "svg.fonttype": "none"}):
         canvas = Figure(layout="constrained", dpi=150)
-        draw(canvas, found)
+        draw(canvas, findings)
     return canvas
 
 
-def _methods(canvas: "Figure", found: Findings) -> None:
+def _methods(canvas: "Figure", findings: Findings) -> None:
     """A panel for each target: methods down, accuracy across; the paper's as hollow marks."""
-    targets = _targets(found)
-    names = list(dict.fromkeys(s.method for s in found.summaries))
+    targets = _targets(findings)
+    names = list(dict.fromkeys(s.method for s in findings.summaries))
     canvas.set_size_inches(2.2 + 2.8 * len(targets), 0.9 + 0.32 * len(names))
     panels = _panels(canvas, 1, len(targets), sharey=True)
     for axes, (base, task) in zip(panels, targets, strict=True):
-        for summary in _of(found, base, task):
+        for summary in _of(findings, base, task):
             place = len(names) - 1 - names.index(summary.method)
             _mark(axes, summary, place)
         axes.set_title(f"{task}\n{base}", fontsize=9)
@@ -70,14 +70,14 @@ def _mark(axes: "Axes", summary: Summary, place: int) -> None:
         axes.plot([summary.paper], [place], "D", color=COLORS[1], fillstyle="none", label="the paper")
 
 
-def _points(canvas: "Figure", found: Findings) -> None:
+def _points(canvas: "Figure", findings: Findings) -> None:
     """A panel for each series: a line for each target, with SFT dashed where it is no point itself."""
-    series = list(dict.fromkeys(v.series for v in found.all_methods.values() if v.x is not None))
+    series = list(dict.fromkeys(v.series for v in findings.all_methods.values() if v.x is not None))
     canvas.set_size_inches(0.8 + 3.8 * len(series), 3.2)
     for axes, name in zip(_panels(canvas, 1, len(series), sharey=True), series, strict=True):
-        for number, (base, task) in enumerate(_targets(found)):
+        for number, (base, task) in enumerate(_targets(findings)):
             color = COLORS[number % len(COLORS)]
-            points = [(found.all_methods[s.method], s) for s in _of(found, base, task)]
+            points = [(findings.all_methods[s.method], s) for s in _of(findings, base, task)]
             points_of_series = [(method.x, s) for method, s in points if method.series == name and method.x is not None]
             spreads = np.concatenate([_spread(s) for _, s in points_of_series], axis=1) if points_of_series else None
             places, shares = [x for x, _ in points_of_series], [100 * s.accuracy for _, s in points_of_series]
@@ -85,17 +85,17 @@ def _points(canvas: "Figure", found: Findings) -> None:
             for method, summary in points:
                 if method.x is None:
                     axes.axhline(100 * summary.accuracy, ls="--", color=color, label=f"{method.name}, {task}")
-        axes.set_xticks(sorted({v.x for v in found.all_methods.values() if v.series == name and v.x is not None}))
-        axes.set_xlabel(found.experiment.axis or name)
+        axes.set_xticks(sorted({v.x for v in findings.all_methods.values() if v.series == name and v.x is not None}))
+        axes.set_xlabel(findings.experiment.axis or name)
         axes.set_ylabel("accuracy in %")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=7)
 
 
-def _entropy(canvas: "Figure", found: Findings) -> None:
+def _entropy(canvas: "Figure", findings: Findings) -> None:
     """A panel for each target: the density of H for each method."""
-    targets = _targets(found)
-    values = mean_nlls([result for result in found.results if result.metrics is not None])
+    targets = _targets(findings)
+    values = mean_nlls([result for result in findings.results if result.metrics is not None])
     canvas.set_size_inches(0.8 + 3.4 * len(targets), 3.0)
     for axes, target in zip(_panels(canvas, 1, len(targets)), targets, strict=True):
         groups = {method: h for (base, task, method), h in values.items() if (base, task) == target}
@@ -111,11 +111,11 @@ def _entropy(canvas: "Figure", found: Findings) -> None:
         axes.set_ylabel("density")
 
 
-def _stability(canvas: "Figure", found: Findings) -> None:
+def _stability(canvas: "Figure", findings: Findings) -> None:
     """A panel for each target: mean and deviation over the instructions, and each of them as a dot."""
-    targets = _targets(found)
-    series = {name: method.series for name, method in found.all_methods.items()}
-    shares = over_instructions(found.summaries, series)
+    targets = _targets(findings)
+    series = {name: method.series for name, method in findings.all_methods.items()}
+    shares = over_instructions(findings.summaries, series)
     canvas.set_size_inches(0.8 + 2.6 * len(targets), 3.0)
     for axes, target in zip(_panels(canvas, 1, len(targets), sharey=True), targets, strict=True):
         methods = {method: accuracies for (base, task, method), accuracies in shares.items() if (base, task) == target}
@@ -129,16 +129,16 @@ def _stability(canvas: "Figure", found: Findings) -> None:
         axes.set_ylabel("accuracy in %")
 
 
-def _categories(canvas: "Figure", found: Findings) -> None:
+def _categories(canvas: "Figure", findings: Findings) -> None:
     """A panel for each target: categories down, a dot for each method."""
-    shares = by_category([result for result in found.results if result.metrics is not None])
+    shares = by_category([result for result in findings.results if result.metrics is not None])
     most = max((len(next(iter(methods.values()), {})) for methods in shares.values()), default=1)
     canvas.set_size_inches(0.8 + 4.0 * len(shares), 1.2 + 0.2 * most)
     for axes, ((base, task), methods) in zip(_panels(canvas, 1, len(shares)), shares.items(), strict=True):
         names = sorted({name for by_category in methods.values() for name in by_category}, reverse=True)
-        for color, (method, each) in zip(COLORS, methods.items(), strict=False):
-            places = [place for place, name in enumerate(names) if name in each]
-            axes.plot([100 * each[names[place]] for place in places], places, "o", color=color, label=method, ms=4)
+        for color, (method, shares_of) in zip(COLORS, methods.items(), strict=False):
+            places = [place for place, name in enumerate(names) if name in shares_of]
+            axes.plot([100 * shares_of[names[place]] for place in places], places, "o", color=color, label=method, ms=4)
         axes.set_yticks(range(len(names)), names, fontsize=7)
         axes.set_xlabel("accuracy in %")
         axes.set_title(f"{task}\n{base}", fontsize=9)
@@ -159,13 +159,13 @@ def _panels(canvas: "Figure", rows: int, columns: int, **sharing: Any) -> "Seque
     return list(canvas.subplots(rows, max(columns, 1), squeeze=False, **sharing).flat)[:columns]
 
 
-def _targets(found: Findings) -> list[tuple[str, str]]:
+def _targets(findings: Findings) -> list[tuple[str, str]]:
     """(base, task) of everything that was measured."""
-    return list(dict.fromkeys((s.base, s.task) for s in found.summaries))
+    return list(dict.fromkeys((s.base, s.task) for s in findings.summaries))
 
 
-def _of(found: Findings, base: str, task: str) -> list[Summary]:
-    return [s for s in found.summaries if (s.base, s.task) == (base, task)]
+def _of(findings: Findings, base: str, task: str) -> list[Summary]:
+    return [s for s in findings.summaries if (s.base, s.task) == (base, task)]
 
 
 def _spread(summary: Summary) -> Any:

@@ -56,10 +56,10 @@ def require_own(folder: Path) -> None:
         raise ExperimentError(f"{folder}: holds {names} and is no experiment's folder; name another one with --out")
 
 
-def write(measured: Measurements, about: Mapping[str, Any], found: Mapping[str, Any], folder: Path) -> None:
+def write(measurements: Measurements, about: Mapping[str, Any], summary: Mapping[str, Any], folder: Path) -> None:
     """Writes results.json, with what it is about before and what was found behind the cells, and outcomes.parquet."""
-    outcomes.write(folder / OUTCOMES, {result.place: result.outcomes for result in measured.results})
-    content = {**about, **_fields(measured), **found}
+    outcomes.write(folder / OUTCOMES, {result.place: result.outcomes for result in measurements.results})
+    content = {**about, **_fields(measurements), **summary}
     write_text(folder / RESULTS, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
 
@@ -95,7 +95,7 @@ def read(folder: Path, experiment: str) -> Measurements:
     )
 
 
-def require_same(here: Measurements, earlier: Mapping[str, Measurements]) -> None:
+def require_same(own: Measurements, earlier: Mapping[str, Measurements]) -> None:
     """Nothing, if all can stand in one table.
 
     Args:
@@ -104,19 +104,19 @@ def require_same(here: Measurements, earlier: Mapping[str, Measurements]) -> Non
     Raises:
         ExperimentError: the same task or method had other options there.
     """
-    for where, measured in earlier.items():
-        if different := list(_different(measured, here)):
+    for where, measurements in earlier.items():
+        if different := list(_different(measurements, own)):
             raise ExperimentError(f"{where}: not the same experiment as here: {'; '.join(different)}")
 
 
-def together(here: Measurements, earlier: Iterable[Measurements]) -> Measurements:
-    """Everything in one; of a cell that is in several the last one counts, and that of `here` before all."""
-    parts = [*earlier, here]
+def together(own: Measurements, earlier: Iterable[Measurements]) -> Measurements:
+    """Everything in one; of a cell that is in several the last one counts, and that of `own` before all."""
+    parts = [*earlier, own]
     targets = {(target.task, target.base): target for part in parts for target in part.targets}
     methods: dict[tuple[str, str], dict[str, Method]] = {}
     for part in sorted(parts, key=lambda part: -len(part.all_methods)):  # the order of its rows stays
-        for target, named in part.methods.items():
-            methods.setdefault(target, {}).update(named)
+        for target, methods_of_target in part.methods.items():
+            methods.setdefault(target, {}).update(methods_of_target)
     cells = {result.place: result for part in parts for result in part.results}
     columns = list(targets)
 
@@ -133,40 +133,40 @@ def together(here: Measurements, earlier: Iterable[Measurements]) -> Measurement
     )
 
 
-def _different(there: Measurements, here: Measurements) -> Iterator[str]:
+def _different(measurements: Measurements, own: Measurements) -> Iterator[str]:
     """A line for each option in which what both have differs."""
-    targets = {(target.task, target.base): target for target in here.targets}
-    for each in there.targets:
-        if twin := targets.get((each.task, each.base)):
-            old, new = (target.config.model_dump(mode="json", exclude=NO_MATTER) for target in (each, twin))
-            yield from (f"{each.task}, {line}" for line in differences(old, new))
-    for target, methods in there.methods.items():
-        own_methods = here.methods.get(target, {})
+    targets = {(target.task, target.base): target for target in own.targets}
+    for target_there in measurements.targets:
+        if twin := targets.get((target_there.task, target_there.base)):
+            old, new = (target.config.model_dump(mode="json", exclude=NO_MATTER) for target in (target_there, twin))
+            yield from (f"{target_there.task}, {line}" for line in differences(old, new))
+    for target, methods in measurements.methods.items():
+        own_methods = own.methods.get(target, {})
         for name in methods.keys() & own_methods.keys():
             old, new = (_plain(dataclasses.asdict(method)) for method in (methods[name], own_methods[name]))
             yield from (f"{target[0]}, {name}, {line}" for line in differences(old, new))
 
 
-def _fields(measured: Measurements) -> dict[str, Any]:
+def _fields(measurements: Measurements) -> dict[str, Any]:
     return {
         "targets": [
             {
                 "task": target.task,
                 "base": target.base,
                 "source": target.source,
-                "uneven": target.task in measured.uneven,
+                "uneven": target.task in measurements.uneven,
                 "config": target.config.model_dump(mode="json"),
                 "methods": [
-                    dataclasses.asdict(method) for method in measured.methods[target.task, target.base].values()
+                    dataclasses.asdict(method) for method in measurements.methods[target.task, target.base].values()
                 ],
             }
-            for target in measured.targets
+            for target in measurements.targets
         ],
         "searches": [
             {"task": task, "base": base, "seed": seed, **dataclasses.asdict(recipes)}
-            for (task, base, seed), recipes in measured.searched.items()
+            for (task, base, seed), recipes in measurements.searched.items()
         ],
-        "results": [_of_result(result) for result in measured.results],
+        "results": [_of_result(result) for result in measurements.results],
     }
 
 

@@ -42,28 +42,28 @@ class Findings(Measurements):
         return [result for result in self.results if result.error is not None]
 
 
-def write(found: Findings, folder: Path, figure: "Figure") -> None:
+def write(findings: Findings, folder: Path, figure: "Figure") -> None:
     """Writes results.json, outcomes.parquet, results.csv, table.md, figure.png and figure.svg."""
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"experiment": found.experiment.name, "paper": found.experiment.paper, "headline": found.headline}
+    about = {"experiment": findings.experiment.name, "paper": findings.experiment.paper, "headline": findings.headline}
     summary = {
-        "summaries": [dataclasses.asdict(summary) for summary in found.summaries],
-        "comparisons": [dataclasses.asdict(comparison) for comparison in found.comparisons],
+        "summaries": [dataclasses.asdict(summary) for summary in findings.summaries],
+        "comparisons": [dataclasses.asdict(comparison) for comparison in findings.comparisons],
     }
-    measurements.write(found, about, summary, folder)
-    write_text(folder / "results.csv", _csv(found.results))
-    write_text(folder / "table.md", markdown(found))
+    measurements.write(findings, about, summary, folder)
+    write_text(folder / "results.csv", _csv(findings.results))
+    write_text(folder / "table.md", markdown(findings))
     for kind in ("png", "svg"):
         figure.savefig(folder / f"figure.{kind}", metadata={"Date": None} if kind == "svg" else None)
 
 
-def markdown(found: Findings) -> str:
+def markdown(findings: Findings) -> str:
     """The page of an experiment: its tables, its figure, and what they rest on."""
-    experiment = found.experiment
+    experiment = findings.experiment
     where = f" ({experiment.paper} of the paper)" if experiment.paper else ""
-    parts = [f"# {experiment.title}{where}\n", *([f"{found.headline}\n"] if found.headline else [])]
-    parts += [table.markdown() for table in found.tables]
-    parts += ["![The same as a figure](figure.svg)\n", "## What this rests on\n", *_provenance(found)]
+    parts = [f"# {experiment.title}{where}\n", *([f"{findings.headline}\n"] if findings.headline else [])]
+    parts += [table.markdown() for table in findings.tables]
+    parts += ["![The same as a figure](figure.svg)\n", "## What this rests on\n", *_provenance(findings)]
     return "\n".join(parts)
 
 
@@ -80,62 +80,62 @@ def page(out: Path) -> str:
     return "\n".join(text.replace("](figure.svg)", f"]({folder.as_posix()}/figure.svg)") for folder, text in pages)
 
 
-def show(found: Findings, folder: Path) -> None:
+def show(findings: Findings, folder: Path) -> None:
     """Prints the tables, the sentence, what the figures have to be read with, and where the results lie.
 
     Raises:
         ExperimentError: cells could not be measured.
     """
     console = TextConsole()
-    for table in found.tables:
+    for table in findings.tables:
         console.print(table.rich())
         console.print()
-    if found.headline:
-        console.print(found.headline)
-    for line in _not_answered(found):
+    if findings.headline:
+        console.print(findings.headline)
+    for line in _not_answered(findings):
         console.print(line)
     console.print(f"results: {folder}", soft_wrap=True)
-    if found.failures:
-        names = ", ".join(f"{failure.method} ({failure.error})" for failure in found.failures)
+    if findings.failures:
+        names = ", ".join(f"{failure.method} ({failure.error})" for failure in findings.failures)
         raise ExperimentError(f"not measured: {names}; the same command tries them again")
 
 
-def _provenance(found: Findings) -> Iterator[str]:
-    for target in found.targets:
-        of_target = [r for r in found.results if (r.task, r.base) == (target.task, target.base)]
+def _provenance(findings: Findings) -> Iterator[str]:
+    for target in findings.targets:
+        of_target = [r for r in findings.results if (r.task, r.base) == (target.task, target.base)]
         seeds = sorted({result.seed for result in of_target})
-        rows = sorted({s.rows for s in found.summaries if (s.task, s.base) == (target.task, target.base)})
+        rows = sorted({s.rows for s in findings.summaries if (s.task, s.base) == (target.task, target.base)})
         yield (
             f"- {target.task}, {target.config.model.name}: config `{target.source}`, seed{'s' * (len(seeds) > 1)} "
-            f"{', '.join(map(str, seeds))}, test rows {', '.join(map(str, rows))}. {_recipes(found, target)}"
+            f"{', '.join(map(str, seeds))}, test rows {', '.join(map(str, rows))}. {_recipes(findings, target)}"
         )
-    origins = {_made_by(result) for result in found.results if result.error is None}
+    origins = {_made_by(result) for result in findings.results if result.error is None}
     yield from (f"- {line}" for line in sorted(origins))
-    if any(summary.paper is not None for summary in found.summaries):
+    if any(summary.paper is not None for summary in findings.summaries):
         yield f"- [paper]: {SOURCE}, its test split and recipe."
     yield (
         "- One seed: 95 % Wilson intervals. Several: mean and sample standard deviation. Differences: paired bootstrap "
         "over test rows and seeds; p by McNemar's exact test, or its extension to several seeds, and after Holm."
     )
-    yield from (f"- {line}" for line in _not_answered(found))
-    for result in found.failures:
+    yield from (f"- {line}" for line in _not_answered(findings))
+    for result in findings.failures:
         yield f"- Not measured: {result.method} on {result.task}, seed {result.seed}: {result.error}"
     yield "- results.csv names config digest, run folder, seed, versions and machine of every number.\n"
 
 
-def _not_answered(found: Findings) -> Iterator[str]:
+def _not_answered(findings: Findings) -> Iterator[str]:
     """Why a figure may be lower than what the model knows."""
-    yield from unanswered((f"{s.method} ({s.task})", s.no_answer, s.cut) for s in found.summaries)
+    yield from unanswered((f"{s.method} ({s.task})", s.no_answer, s.cut) for s in findings.summaries)
     lost_requests = [
-        f"{r.failed_requests} of {r.method} ({r.task}, seed {r.seed})" for r in found.results if r.failed_requests
+        f"{r.failed_requests} of {r.method} ({r.task}, seed {r.seed})" for r in findings.results if r.failed_requests
     ]
     if lost_requests:
         yield f"Requests that failed: {', '.join(lost_requests)}. The same command asks again, where that may help."
 
 
-def _recipes(found: Findings, target: Target) -> str:
+def _recipes(findings: Findings, target: Target) -> str:
     lines, how = [], ""
-    for (task, base, seed), recipes in found.searched.items():
+    for (task, base, seed), recipes in findings.searched.items():
         if (task, base) == (target.task, target.base) and recipes.tried:
             how = f"on {recipes.tried[0]['rows']} held-out labeled rows"
             how = f"{how}, by {recipes.folds}-fold cross-validation" if recipes.folds > 1 else how

@@ -69,7 +69,7 @@ class Shelf:
         """Dollars that services have charged the other runs of the grid: `costs.max_cost` is for all together."""
         # os.walk passes over folders that another process of the grid has renamed in the meantime; glob does not
         walked = os.walk(self.path.parent / "runs")
-        ledgers = (Path(folder_) for folder_, _, files in walked if LEDGER in files and Path(folder_) != folder.path)
+        ledgers = (Path(run) for run, _, files in walked if LEDGER in files and Path(run) != folder.path)
         return sum(costs(RunFolder(ledger)).dollars for ledger in ledgers)
 
     def close(self) -> None:

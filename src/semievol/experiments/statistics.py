@@ -158,11 +158,11 @@ def _compared(group: Sequence[Result], against: Sequence[Result]) -> dict[str, A
     """The fields of a comparison but for the corrected p-value."""
     verdicts = [[_verdicts(result) for result in results_of] for results_of in (group, against)]
     ids = list(dict.fromkeys(id_ for by_id in verdicts[0] for id_ in by_id))
-    one, second = (_matrix(by_seed_, ids) for by_seed_ in verdicts)
-    gain = one - second  # (S, N)
+    first_matrix, second = (_matrix(by_seed_, ids) for by_seed_ in verdicts)
+    gain = first_matrix - second  # (S, N)
     by_seed = tuple(float(seed_gain) for seed_gain in np.nanmean(gain, axis=1))
     mean, deviation = metrics.mean_and_deviation(by_seed)
-    low, high = metrics.difference_interval(one, second)
+    low, high = metrics.difference_interval(first_matrix, second)
     first = group[0]
     return {
         "task": first.task,

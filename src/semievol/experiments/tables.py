@@ -196,12 +196,12 @@ def over_instructions(
 
 def _categories(results: Sequence[Result]) -> list[ResultTable]:
     """A table for each target: categories down, methods across."""
-    made = []
+    lines = []
     for (base, task), methods in by_category(results).items():
         names = sorted({name for shares in methods.values() for name in shares})
         rows = [[name, *(percent(shares.get(name)) for shares in methods.values())] for name in names]
-        made.append(ResultTable(f"Accuracy in % by category: {task}, {base}", ["", *methods], rows))
-    return made
+        lines.append(ResultTable(f"Accuracy in % by category: {task}, {base}", ["", *methods], rows))
+    return lines
 
 
 def by_category(results: Sequence[Result]) -> dict[tuple[str, str], dict[str, dict[str, float]]]:

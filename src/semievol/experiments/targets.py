@@ -38,15 +38,15 @@ def targets(options: Options) -> list[Target]:
     Raises:
         ConfigError: there are none, one of them stands twice, has no test rows, or its config cannot be read.
     """
-    targets_ = [
+    all_targets = [
         _target(Path(path).stem, path, base, options) for path in options.configs for base in options.bases or ("",)
     ]
     for task in options.tasks:
-        targets_ += [_shipped(task, base, options) for base in options.bases or (LAPTOP,)]
-    if not targets_:
+        all_targets += [_shipped(task, base, options) for base in options.bases or (LAPTOP,)]
+    if not all_targets:
         raise ConfigError("nothing to run on: name a config with --config, or tasks of the configs folder with --tasks")
     names = set()
-    for target in targets_:
+    for target in all_targets:
         if (target.task, target.base) in names:
             raise ConfigError(
                 f"{target.task} with {target.base} is named twice; give one of the config files another name"
@@ -56,7 +56,7 @@ def targets(options: Options) -> list[Target]:
             raise ConfigError(f"{target.source}: data.test is not set, and an experiment measures on test rows")
         if target.config.data.unlabeled is None:
             raise ConfigError(f"{target.source}: data.unlabeled is not set, and an experiment needs unlabeled rows")
-    return targets_
+    return all_targets
 
 
 def _shipped(task: str, base: str, options: Options) -> Target:

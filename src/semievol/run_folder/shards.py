@@ -136,9 +136,9 @@ class Shards:
 
     def progress(self) -> tuple[int, int]:
         """Finished shards, and answers in the journals of shards under way."""
-        finished = self.parts()
-        under_way = self.begun() - _numbers(finished)
-        return len(finished), sum(self.journal(index).lines for index in under_way)
+        parts = self.parts()
+        under_way = self.begun() - _numbers(parts)
+        return len(parts), sum(self.journal(index).lines for index in under_way)
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of all shards in order.

@@ -63,8 +63,8 @@ class Stage:
             make_folder(self.path)
             self._write_key(plain)
         elif (old := read_json(self._key_path)) != plain:
-            changed = differences(without_revision(old), without_revision(plain))
-            fields = [line for line in changed if _field(line) not in figures]
+            changes = differences(without_revision(old), without_revision(plain))
+            fields = [line for line in changes if _field(line) not in figures]
             inputs_only = all(_field(line) in INPUTS for line in fields)
             if fields and not (inputs_only and revision > old.get("revision", 0)):
                 raise RunFolderError(
@@ -76,7 +76,7 @@ class Stage:
                 )
             if fields:
                 (renew or self.empty)(old)
-            if changed or reads_rows:
+            if changes or reads_rows:
                 (self.path / "done.json").unlink(missing_ok=True)
                 self.shards.forget_begun()
             self._write_key(plain)

@@ -56,11 +56,11 @@ def _expected(round_: Round, collaborated: Stage) -> int:
     return count + len(round_.unlabeled)
 
 
-def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Shard) -> None:
+def _settle_shard(round_: Round, shards: Shards, collaborated: Shards, shard: Shard) -> None:
     candidate_table = read_columns(collaborated.part_path(shard.index), ["candidates"])
     rows = list(zip(shard.rows, _candidates(candidate_table["candidates"]), strict=True))
-    _forget_changed(round_, stored, shard, candidate_table)
-    journal = stored.journal(shard.index)
+    _forget_changed(round_, shards, shard, candidate_table)
+    journal = shards.journal(shard.index)
     requests = [
         _justification_request(round_, e, candidates)
         for e, candidates in rows
@@ -73,7 +73,7 @@ def _settle_shard(round_: Round, stored: Shards, collaborated: Shards, shard: Sh
     ]
     confidences, responses = measure(round_, with_response, journal)
     table = table_of([_with_confidence(final, confidences.get(final.id)) for final in final_answers], FinalAnswer)
-    stored.write_part(
+    shards.write_part(
         shard.index, [table], schema_of(FinalAnswer), (justifications | responses).values(), above=collaborated
     )
 
@@ -84,12 +84,12 @@ def _with_confidence(final: FinalAnswer, confidence: Confidence | None) -> Final
     return dataclasses.replace(final, mean_nll=confidence.mean_nll, h_from=confidence.origin)
 
 
-def _forget_changed(round_: Round, stored: Shards, shard: Shard, table: pa.Table) -> None:
+def _forget_changed(round_: Round, shards: Shards, shard: Shard, table: pa.Table) -> None:
     """Takes back rows whose candidates have changed, because requests that failed were answered since.
 
     What was asked about them stands where it would be asked in the same words.
     """
-    part = stored.part_path(shard.index)
+    part = shards.part_path(shard.index)
     if not part.exists():
         return
     before = _candidates(read_columns(part, ["candidates"])["candidates"])
@@ -100,8 +100,8 @@ def _forget_changed(round_: Round, stored: Shards, shard: Shard, table: pa.Table
             if _justification_request(round_, example, old) != _justification_request(round_, example, new):
                 ids.add(f"{example.id}/justify")
     if ids:
-        stored.journal(shard.index).forget(ids)
-        stored.reopen(shard.index)
+        shards.journal(shard.index).forget(ids)
+        shards.reopen(shard.index)
 
 
 def agreement(task: Task, answer: str | None, candidates: Sequence[Candidate]) -> float:

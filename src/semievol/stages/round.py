@@ -114,7 +114,7 @@ class Round:
 
     def run_shards(
         self,
-        stored: Shards,
+        stage_shards: Shards,
         rows: Sequence[Any],
         function: Callable[[Shard], None],
         title: str,
@@ -132,14 +132,14 @@ class Round:
             ClusterError: shards were given up; names them.
         """
         answerer, reporter = self.answerer, self.reporter
-        stored.take_up()
+        stage_shards.take_up()
         every = shards(rows, self.config.shard_rows)
-        closed, begun = stored.closed(), stored.begun()
+        closed, begun = stage_shards.closed(), stage_shards.begun()
         open_ = [shard for shard in every if shard.index not in closed]
         finished_rows = sum(len(s.rows) for s in every) - sum(len(s.rows) for s in open_)
         per_row = requests / max(len(rows), 1)
         answered = round(finished_rows * per_row) + sum(
-            len(stored.journal(s.index).read()) for s in open_ if s.index in begun
+            len(stage_shards.journal(s.index).read()) for s in open_ if s.index in begun
         )
         with reporter.stage(title, requests, unit, done=min(answered, requests)):
             try:
@@ -148,7 +148,7 @@ class Round:
                     if not answerer.executor.in_process:
                         reporter.advance(usage.requests)
             except ShardsFailed as error:
-                raise ClusterError(_given_up(stored, error, len(open_))) from error
+                raise ClusterError(_given_up(stage_shards, error, len(open_))) from error
 
 
 def _used(answerer: Answerer, function: Callable[[Shard], None], shard: Shard) -> Usage:
@@ -161,12 +161,14 @@ def _used(answerer: Answerer, function: Callable[[Shard], None], shard: Shard) -
         answerer.usage = before
 
 
-def _given_up(stored: Shards, error: ShardsFailed, of: int) -> str:
+def _given_up(stage_shards: Shards, error: ShardsFailed, of: int) -> str:
     """What became of the shards that failed for good, whose errors are kept in the stage's folder."""
     count = len(error.failures)
-    lines = [f"{stored.path.name}: {count} of {of} shards failed and were set aside; the same command tries them again"]
+    lines = [
+        f"{stage_shards.path.name}: {count} of {of} shards failed and were set aside; the same command tries them again"
+    ]
     for failure in error.failures:
-        error_path = stored.set_aside(failure.shard.index, failure.error)
+        error_path = stage_shards.set_aside(failure.shard.index, failure.error)
         lines.append(f"  {error_path} (tried {failure.attempts} times): {failure.reason}")
     return "\n".join(lines)
 

@@ -106,7 +106,7 @@ class Label(BaseTask):
                 spelled.setdefault(label, []).append((spelling, rows))
         names = {one_number(label) for label in self.config.label_names}
         for label, spellings in spelled.items():
-            foreign = [spelling_ for spelling_ in spellings if one_number(spelling_[0]) not in names]
+            foreign = [entry for entry in spellings if one_number(entry[0]) not in names]
             if len(foreign) > 1 or (foreign and foreign[0][0] != label):
                 lines.append(f"{_counted(foreign)} in the answer columns are the one label {label!r}")
         found_of: Counter[str] = Counter()

@@ -26,19 +26,19 @@ class Number(BaseTask):
 
     def read(self, text: str, example: Example) -> str | None:
         """The number that the text is."""
-        quantity_ = quantity.whole(text, self.config.decimal_mark)
-        return None if quantity_ is None else str(quantity_)
+        number = quantity.whole(text, self.config.decimal_mark)
+        return None if number is None else str(number)
 
     def find(self, text: str, example: Example) -> str | None:
         """The number after the last "Answer:" that has one (after its last `=`), else the last number."""
         mark = self.config.decimal_mark
         for claim in self.claims(text):
             line = claim.splitlines()[0].rpartition("=")[2]
-            quantity_ = quantity.whole(line, mark) or quantity.first(line, mark)
-            if quantity_ is not None:
-                return str(quantity_)
-        quantity_ = quantity.last(text, mark)
-        return None if quantity_ is None else str(quantity_)
+            number = quantity.whole(line, mark) or quantity.first(line, mark)
+            if number is not None:
+                return str(number)
+        number = quantity.last(text, mark)
+        return None if number is None else str(number)
 
     def gold(self, text: str, example: Example) -> str:
         """The number in the answer column, where "Answer:" may stand before it."""
@@ -74,9 +74,9 @@ class Number(BaseTask):
             f"to {wrong_mark}",
         )
 
-    def equal(self, one: str, other: str) -> bool:
+    def equal(self, answer: str, truth: str) -> bool:
         """Whether the numbers lie within `task.relative_tolerance` of each other."""
-        first, second = quantity.whole(one), quantity.whole(other)
+        first, second = quantity.whole(answer), quantity.whole(truth)
         if first is None or second is None:
-            return one == other
+            return answer == truth
         return quantity.same(first, second, self.config.relative_tolerance)

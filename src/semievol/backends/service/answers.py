@@ -113,7 +113,7 @@ def _beginning(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[byt
     for count, (token, _) in enumerate(tokens, start=1):
         text_bytes += token
         if text_bytes.lstrip().startswith(text):
-            return [token_ for token_ in tokens[:count] if token_[0]]
+            return [pair for pair in tokens[:count] if pair[0]]
     return []
 
 

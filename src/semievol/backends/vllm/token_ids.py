@@ -171,12 +171,12 @@ def choices(content: object) -> list[Mapping[str, Any]]:
 
 def scores(piece: Piece, content: object) -> list[float]:
     """Log P of each token of a piece that is scored."""
-    choices_ = choices(content)
-    if len(choices_) != len(piece.wanted):
-        raise ValueError(f"{len(choices_)} choices for {len(piece.wanted)} prompts")
+    entries = choices(content)
+    if len(entries) != len(piece.wanted):
+        raise ValueError(f"{len(entries)} choices for {len(piece.wanted)} prompts")
     return [
         float(choice["logprobs"]["top_logprobs"][0][f"token_id:{token}"])
-        for choice, token in zip(choices_, piece.wanted, strict=True)
+        for choice, token in zip(entries, piece.wanted, strict=True)
     ]
 
 
