@@ -30,7 +30,7 @@ def write_topics(path: Path, rows: int, seed: int, answers: bool = True) -> None
 
 
 def topics_config(folder: Path, **sections: Any) -> Config:
-    """A run of the fake engine on topics in `folder`, whose files are written where they are missing."""
+    """A run of the fake engine on topics in `folder`, whose files are written if they are missing."""
     for name, rows in (("labeled", 12), ("unlabeled", 40), ("test", 30)):
         if not (folder / f"{name}.csv").exists():
             write_topics(folder / f"{name}.csv", rows, seed=rows)

@@ -58,7 +58,7 @@ def texts(count: int, start: int = 0) -> str:
 
 
 def config(labeled: str = "labeled.csv", **sections: Any) -> Config:
-    """A run of the fake engine on files in this folder; `unlabeled.csv` is written where there is none."""
+    """A run of the fake engine on files in this folder; `unlabeled.csv` is written if there is none."""
     if not Path("unlabeled.csv").exists():
         Path("unlabeled.csv").write_text(texts(8))
     raw: dict[str, Any] = {

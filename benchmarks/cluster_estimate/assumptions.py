@@ -50,7 +50,7 @@ CLIENT_RATE = 300.0
 DISAGREE = 0.5
 """Share of the rows that are asked again in `justify`. Assumed."""
 TRAINING_SHARE = 0.3
-"""Of the peak that a training pass reaches where it is long enough. Assumed."""
+"""Of the peak that a training pass reaches if it is long enough. Assumed."""
 PASS_SECONDS = 0.15
 """Least time of a pass forward and back through 32 layers: launching its kernels. Assumed."""
 GRADIENT_BYTES = 4

@@ -25,7 +25,7 @@ show what the method does for a small model with few labels; they say nothing ab
 
 `python -m benchmarks.paper` runs all of it, and `python -m benchmarks.paper --page` writes this page from what is kept
 in [benchmarks/results/paper](../benchmarks/results/paper). No number here is typed by hand. All rows of a table have
-the same config and the same data; the recipes of SFT and SemiEvol come out of the same search where one is named.
+the same config and the same data; the recipes of SFT and SemiEvol come out of the same search if one is named.
 
 These figures were made by an engine that merged adapters into bfloat16 weights to answer, which loses a part of a small
 update. The engine answers with the adapter beside the weights now ([method](method.md#the-adapter-while-it-answers)).
@@ -56,7 +56,7 @@ training.
 |---|---:|---:|---:|---:|---:|---:|---:|---|"""
 CHANCE = """## Which tasks are at chance
 
-A model is above chance where the 95 % interval of its accuracy (Wilson, the rows of all seeds together) lies above
+A model is above chance if the 95 % interval of its accuracy (Wilson, the rows of all seeds together) lies above
 what the most frequent answer of the test rows would reach. A task is called at chance where neither SFT nor SemiEvol
 is above it.
 
@@ -125,7 +125,7 @@ def _comparison(kept: Mapping[str, Kept]) -> Iterator[str]:
 
 
 def _other_epochs(found: Sequence[Summary]) -> str:
-    """What SFT reaches where its epochs are given, as a sentence; empty where that was not measured."""
+    """What SFT reaches where its epochs are given, as a sentence; empty if that was not measured."""
     shown = [f"{percent(one.accuracy)} % with {one.method[5:]}" for one in found if one.method.startswith("SFT, ")]
     return f" SFT without the search: {', '.join(shown)}." if shown else ""
 

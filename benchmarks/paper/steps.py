@@ -75,7 +75,7 @@ def steps() -> Iterator[Step]:
 
 
 def ready(waiting: Sequence[Step], running: Sequence[Step]) -> Step | None:
-    """The first that works on no run of one that runs, or that waits before it; `None` where there is none."""
+    """The first that works on no run of one that runs, or that waits before it; `None` if there is none."""
     for place, step in enumerate(waiting):
         if not any(step.shares_with(other) for other in (*running, *waiting[:place])):
             return step

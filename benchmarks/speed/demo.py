@@ -1,7 +1,7 @@
 """The whole demo, really run, by ours and as the naive program would do it: `python -m benchmarks.speed.demo`.
 
 The pipeline is the same; the seams take the naive way to answer and TRL's defaults to train. So both retrieve, vote,
-select and evaluate alike, both resume where they were stopped, and their accuracies can be compared. Takes an hour and
+select and evaluate alike, both resume if they were stopped, and their accuracies can be compared. Takes an hour and
 more on 2 cores.
 """
 
@@ -79,7 +79,7 @@ class NaiveTrainer:
 
 
 def run(way: str, folder: Path, quick: bool) -> dict[str, Any]:
-    """Minutes, peak memory and accuracies of one run of the demo, which goes on where it was stopped."""
+    """Minutes, peak memory and accuracies of one run of the demo, which goes on if it was stopped."""
     import semievol
     from semievol.run_folder.folder import RunFolder
 

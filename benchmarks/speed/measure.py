@@ -26,7 +26,7 @@ def measure(
     """Everything about one workload, as it is kept.
 
     Args:
-        naive_tokens: the longest answer of the naive way; the config's `collaborate.max_tokens` where it is not set.
+        naive_tokens: the longest answer of the naive way; the config's `collaborate.max_tokens` if it is not set.
     """
     log(f"{name}: preparing")
     with Lane() as lane:

@@ -62,7 +62,7 @@ def respond(
 
     Args:
         adapters: where the weights lie that requests name.
-        cap: the longest answer in tokens; what each request says where it is not set.
+        cap: the longest answer in tokens; what each request says if it is not set.
         loaded: told how long each loading of the weights took.
     """
     folder, device = resolve_model(model), resolve_device(model)

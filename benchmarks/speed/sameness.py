@@ -45,7 +45,7 @@ def samples(folder: Path, repetitions: Sequence[Mapping[str, str]]) -> dict[str,
 
 
 def difference(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float] | None:
-    """The largest and the mean absolute difference of two curves; `None` where there is nothing to compare.
+    """The largest and the mean absolute difference of two curves; `None` if there is nothing to compare.
 
     Raises:
         ValueError: the curves have not the same number of points.

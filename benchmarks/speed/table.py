@@ -134,7 +134,7 @@ def tables(
     """All tables in Markdown.
 
     Args:
-        whole: the figures of `benchmarks.speed.demo`, where it was run.
+        whole: the figures of `benchmarks.speed.demo`, if it was run.
         free: those of `benchmarks.speed.free`.
     """
     if not results:

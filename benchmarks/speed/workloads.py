@@ -115,7 +115,7 @@ def row_of(request_id: str) -> str:
 
 
 def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
-    """The facts of a workload, which is made where it does not lie in `folder` already.
+    """The facts of a workload, which is made if it does not lie in `folder` already.
 
     Raises:
         DataError: the data set is not on this machine.
@@ -160,7 +160,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
 
 
 def missing(name: str) -> str | None:
-    """Why a data set cannot be had on this machine; `None` where it can."""
+    """Why a data set cannot be had on this machine; `None` if it can."""
     import semievol
     from semievol.data import load
 

@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     _takes_grid(experiment)
     config = add("config", "show the resolved config, check it, or print its JSON schema")
     config.add_argument("what", choices=("show", "check", "schema"))
-    config.add_argument("config", nargs="?", type=_path, help="config file; the defaults where it is left out")
+    config.add_argument("config", nargs="?", type=_path, help="config file; the defaults if it is left out")
     _takes_set(config)
     return program
 

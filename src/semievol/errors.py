@@ -77,12 +77,12 @@ class Stopped(SemiEvolError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of what an error of a library says; the name of its type where it says nothing."""
+    """The first line of what an error of a library says; the name of its type if it says nothing."""
     return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def refused_by_system(error: Exception) -> str | None:
-    """What the system refused, in one line for a person; `None` where the error is another."""
+    """What the system refused, in one line for a person; `None` if the error is another."""
     number = getattr(error, "errno", None)
     if number is None and (match := _NUMBER.search(str(error))):
         number = int(match[1] or match[2])

@@ -97,11 +97,11 @@ def exchange_test(sums: Sequence[int]) -> float:
 def difference_interval(first: npt.NDArray[np.float64], second: npt.NDArray[np.float64]) -> tuple[float, float]:
     """The 95 % percentile interval of the difference of two accuracies, by a paired bootstrap of 10,000 draws.
 
-    Test rows are drawn with replacement, each with both models' answers; where there are several seeds, they are
+    Test rows are drawn with replacement, each with both models' answers; if there are several seeds, they are
     drawn too.
 
     Args:
-        first: (seeds, rows), 1 where the one is right, 0 where it is wrong, nan where a seed has no such row.
+        first: (seeds, rows), 1 if the one is right, 0 if it is wrong, nan if a seed has no such row.
         second: the same of the other, on the same rows.
     """
     gain, has_both = np.nan_to_num(first - second), (~np.isnan(first)).astype(float)  # (S, N)
@@ -130,5 +130,5 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def mean_and_deviation(values: Sequence[float]) -> tuple[float, float | None]:
-    """The mean, and the sample standard deviation where there are two values or more."""
+    """The mean, and the sample standard deviation if there are two values or more."""
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None

@@ -76,7 +76,7 @@ class PlainReporter(Reporter):
     _start = _last = 0.0
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        """Prints a line where the last is old enough, and at the end."""
+        """Prints a line if the last is old enough, and at the end."""
         self._done += count
         now = time.monotonic()
         if now - self._last < self.every and self._done < self._total:

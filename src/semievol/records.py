@@ -22,9 +22,9 @@ class Example:
     prompt: str
     """The question, story or input as the user wrote it, without instruction."""
     answer: str | None = None
-    """The canonical answer (a letter, a name, a number, a text); `None` where there is no label."""
+    """The canonical answer (a letter, a name, a number, a text); `None` if there is no label."""
     response: str | None = None
-    """The whole text that trains the model, where it is more than the answer (worked solutions)."""
+    """The whole text that trains the model, if it is more than the answer (worked solutions)."""
     options: tuple[str, ...] = ()
     """The choices of a multiple-choice question, in order; A is the first."""
     context: tuple[Message, ...] = ()
@@ -77,7 +77,7 @@ def possible(logprob: float) -> bool:
 
 
 def before_stop(text: str, stop: Sequence[str]) -> str | None:
-    """What stands before the first of the texts that end a response; `None` where there is none of them."""
+    """What stands before the first of the texts that end a response; `None` if there is none of them."""
     positions = [at for ending in stop if (at := text.find(ending)) >= 0]
     return text[: min(positions)] if positions else None
 
@@ -90,12 +90,12 @@ class Response:
     text: str
     logprobs: tuple[float, ...] | None
     """log P of each token of `text` under the unmodified distribution (temperature 1), without the
-    end-of-turn token; `None` where the engine gives none, or one that is no log-probability (see `possible`)."""
+    end-of-turn token; `None` if the engine gives none, or one that is no log-probability (see `possible`)."""
     finish: Finish
     prompt_tokens: int
     completion_tokens: int
     error: str | None = None
-    """Why there is no answer, where `finish` is `error`."""
+    """Why there is no answer, if `finish` is `error`."""
     permanent: bool = False
     """An error that would come again, such as a prompt that is too long: the request is not asked again."""
 
@@ -130,7 +130,7 @@ class Candidate:
     collaborator: str
     text: str
     answer: str | None
-    """The answer read from `text`; `None` where it has none."""
+    """The answer read from `text`; `None` if it has none."""
     mean_nll: float | None
     """Under the collaborator's own weights and prompt, in nats per token."""
     references: tuple[str, ...]

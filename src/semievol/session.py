@@ -64,14 +64,14 @@ def _about_this_process() -> dict[str, Any]:
 
 @functools.cache
 def commit() -> str | None:
-    """The commit of the checkout that this package runs from, `-dirty` where files differ; `None` outside of one."""
+    """The commit of the checkout that this package runs from, `-dirty` if files differ; `None` outside of one."""
     if _git("ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # installed, and perhaps inside the repository of somebody else
     return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
 def _git(*arguments: str) -> str | None:
-    """What git prints; `None` where it is missing or refuses."""
+    """What git prints; `None` if it is missing or refuses."""
     try:
         process = subprocess.run(
             ["git", "-C", str(Path(__file__).parent), *arguments], capture_output=True, text=True, check=False

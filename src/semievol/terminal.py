@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 WIDTH_ELSEWHERE = 120
-"""Columns where there is no terminal to fit into, such as in a log file."""
+"""Columns if there is no terminal to fit into, such as in a log file."""
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b\u2028-\u202e\u2060\u2066-\u2069\ufeff\ud800-\udfff]")
 """Control characters but newline and tab, those that turn the direction of text, those without width, surrogates."""
 

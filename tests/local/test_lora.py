@@ -1,4 +1,4 @@
-"""The fused LoRA layers: PEFT's numbers, and PEFT's own layers where they are more than an update."""
+"""The fused LoRA layers: PEFT's numbers, and PEFT's own layers if they are more than an update."""
 
 from collections.abc import Iterator
 

@@ -48,7 +48,7 @@ class Batch:
 
 
 class Batches:
-    """The endpoint; `outcomes` says how the next batches end, completed where it is empty."""
+    """The endpoint; `outcomes` says how the next batches end, completed if it is empty."""
 
     def __init__(self, files: Files, chat: Chat, answered: Counter[str]) -> None:
         self._files, self._chat, self._answered = files, chat, answered

@@ -43,7 +43,7 @@ class Chat:
         self.unsupported: dict[str, str] = {}
         """Field -> the message with which a request that has it is refused."""
         self.temperatures: set[float] | None = None
-        """The temperatures that are allowed; all where it is not set."""
+        """The temperatures that are allowed; all if it is not set."""
         self.context = 100_000
         """The most words that prompt and answer may have."""
 

@@ -47,7 +47,7 @@ class Job:
 
 
 class Together:
-    """The endpoints; `outcomes` says how the next jobs end, completed where it is empty."""
+    """The endpoints; `outcomes` says how the next jobs end, completed if it is empty."""
 
     def __init__(self, files: Files, models: Models, folder: Path) -> None:
         self._files, self._models, self._folder = files, models, folder

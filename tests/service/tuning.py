@@ -63,7 +63,7 @@ class Job:
 
 
 class Tuning:
-    """The endpoint; `outcomes` says how the next jobs end, succeeded where it is empty."""
+    """The endpoint; `outcomes` says how the next jobs end, succeeded if it is empty."""
 
     def __init__(self, files: Files, models: Models, folder: Path) -> None:
         self._files, self._models, self._folder = files, models, folder

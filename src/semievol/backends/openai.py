@@ -50,7 +50,7 @@ class OpenAIBackend(Paid):
         return estimated_tokens(request)
 
     def max_length(self) -> int:
-        """`model.max_length`; where it is not set, the service knows its limit and refuses what is longer."""
+        """`model.max_length`; if it is not set, the service knows its limit and refuses what is longer."""
         return self._config.model.max_length or NO_LIMIT
 
     def close(self) -> None:

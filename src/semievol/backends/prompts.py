@@ -97,7 +97,7 @@ class Prompts:
     ) -> Response:
         """An answer of `tokens` (L,) with `logprobs` (L,), the token that ended it aside.
 
-        Where one of the request's stops is in it, it ends there, with the tokens that its text needs. What the template
+        If one of the request's stops is in it, it ends there, with the tokens that its text needs. What the template
         writes before an answer is no part of it.
         """
         tokens, logprobs = self._without_opening(row, tokens, logprobs)

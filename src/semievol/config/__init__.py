@@ -1,7 +1,7 @@
 """Every option of SemiEvol, declared once.
 
 The YAML file, `--set` on the command line, `semievol config schema`, the digests of a run's stages and the
-reference page all come from these classes. A section has the name of its stage where there is one.
+reference page all come from these classes. A section has the name of its stage if there is one.
 """
 
 from semievol.config.backend import ServiceConfig

@@ -17,7 +17,7 @@ class ServiceConfig(Section):
     """
 
     base_url: str | None = None
-    """Where the service is, such as `http://localhost:8000/v1`; OpenAI's where it is not set. With `api_version`, the
+    """Where the service is, such as `http://localhost:8000/v1`; OpenAI's if it is not set. With `api_version`, the
     address of the Azure resource."""
     api_version: str | None = None
     """API version of an Azure resource that names one; its newer `/openai/v1` address needs none."""
@@ -28,11 +28,11 @@ class ServiceConfig(Section):
     api_key_env: str = "OPENAI_API_KEY"
     """Name of the environment variable that holds the key; never the key itself."""
     mode: Literal["realtime", "batch"] = "realtime"
-    """`batch`: requests are uploaded in files and answered within a day, at half the price where the service has it."""
+    """`batch`: requests are uploaded in files and answered within a day, at half the price if the service has it."""
     max_concurrency: Count = 64
     """Most requests in flight. Fewer are sent while the service is overloaded."""
     requests_per_minute: Count | None = None
-    """Most requests in a minute; as many as the service takes where it is not set."""
+    """Most requests in a minute; as many as the service takes if it is not set."""
     tokens_per_minute: Count | None = None
     """Most tokens in a minute, estimated for what is in flight."""
     timeout: Annotated[float, Field(gt=0)] = 120.0
@@ -93,7 +93,7 @@ class VllmConfig(Section):
     url: str | None = None
     """Address of a server that is there, such as `http://gpu-box:8000`. It must serve `model.name`, see the run folder
     by the same path, and be started with `--enable-lora` and `VLLM_ALLOW_RUNTIME_LORA_UPDATING=1`. Its key, if it wants
-    one, is in the environment variable `VLLM_API_KEY`. Where it is not set, the run starts a server of its own."""
+    one, is in the environment variable `VLLM_API_KEY`. If it is not set, the run starts a server of its own."""
     command: tuple[str, ...] = ()
     """What starts the server, up to the model's name, in place of this environment's own vLLM:
     `[/opt/vllm/bin/vllm, serve]`."""
@@ -102,7 +102,7 @@ class VllmConfig(Section):
     data_parallel_size: Count = 1
     """Copies of the model, each on GPUs of its own."""
     gpu_memory_utilization: Share | None = None
-    """Share of the GPU's memory that the server takes; vLLM's own default where it is not set."""
+    """Share of the GPU's memory that the server takes; vLLM's own default if it is not set."""
     max_concurrency: Count = 512
     """Most requests in flight; the engine forms its batches from them."""
     startup_timeout: Annotated[float, Field(gt=0)] = 1800.0
@@ -110,7 +110,7 @@ class VllmConfig(Section):
     engine_options: dict[str, Any] = {}
     """Any other option of `vllm serve` by its name: `{max_num_seqs: 512, enforce_eager: true, quantization: fp8}`."""
     send_seeds: bool | None = None
-    """Send the seed of each request. Where it is not set: yes, unless the run's own server computes on a CPU, where
+    """Send the seed of each request. If it is not set: yes, unless the run's own server computes on a CPU, where
     vLLM dies of seeds."""
 
     @field_validator("url")

@@ -10,7 +10,7 @@ Dollars = Annotated[float, Field(ge=0)]
 
 
 class PriceConfig(Section):
-    """Dollars per million tokens of `model.name`, where they differ from the list prices or those do not have it."""
+    """Dollars per million tokens of `model.name`, if they differ from the list prices or those do not have it."""
 
     input: Dollars | None = None
     """Prompts to the base model."""

@@ -11,16 +11,16 @@ class RayConfig(Section):
     """A Ray cluster, and the workers that a run has there. None of it changes an answer."""
 
     address: str | None = None
-    """Of a cluster: `auto` on one of its machines, or `10.0.0.1:6379`. Where it is not set: what the environment
+    """Of a cluster: `auto` on one of its machines, or `10.0.0.1:6379`. If it is not set: what the environment
     variable RAY_ADDRESS says, or else a cluster that the run starts on this machine and ends."""
     workers: Count = 2
     """Most workers. Each holds one engine and answers one shard at a time. An autoscaler is asked for this many."""
     min_workers: Annotated[int, Field(ge=0)] | None = None
-    """Workers that are kept while others run out of work, and between the stages; `workers` where it is not set."""
+    """Workers that are kept while others run out of work, and between the stages; `workers` if it is not set."""
     num_cpus: Annotated[float, Field(gt=0)] = 1
     """Cores of each worker."""
     num_gpus: Annotated[float, Field(ge=0)] | None = None
-    """GPUs of each worker. Where it is not set: as many as its engine spreads the model over, if the cluster has
+    """GPUs of each worker. If it is not set: as many as its engine spreads the model over, if the cluster has
     GPUs."""
     resources: dict[str, float] = {}
     """Ray's custom resources of each worker: `{"accelerator_type:A100": 0.001}`."""

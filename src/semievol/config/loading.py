@@ -65,7 +65,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def _run_folder(place: Path) -> Path | None:
-    """The run folder that is named, itself or by its config; `None` where a config of the user's is named."""
+    """The run folder that is named, itself or by its config; `None` if a config of the user's is named."""
     if place.is_dir():
         return place
     return place.parent if place.name == CONFIG and (place.parent / FACTS).exists() else None

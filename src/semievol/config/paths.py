@@ -20,7 +20,7 @@ def unset_variables(text: str) -> list[str]:
 def expanded(text: str) -> str:
     """The path or address with `~` and `$NAME` expanded.
 
-    A file whose own name has a `$` or begins with `~` is meant where it is there and nothing else can be.
+    A file whose own name has a `$` or begins with `~` is meant if it is there and nothing else can be.
 
     Raises:
         ConfigError: a variable is not set, there is no such user, or no path can be written so.

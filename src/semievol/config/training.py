@@ -52,7 +52,7 @@ class HostedConfig(Section):
     provider: str = "openai"
     """Whose endpoints: `openai` (also Azure and others), `together`, or `my_package.module:Class`."""
     service: ServiceConfig | None = None
-    """Where the training is done, with the options of `backend.service`; that itself where it is not set."""
+    """Where the training is done, with the options of `backend.service`; that itself if it is not set."""
     learning_rate_multiplier: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """OpenAI takes no learning rate but a factor on one that it does not tell; `auto` leaves it to the service."""
     suffix: Annotated[str, Field(min_length=1, max_length=40)] = "semievol"
@@ -73,11 +73,11 @@ class TrainingConfig(TrainingRecipe):
     `ray` (as many on a cluster). This and the next three options change no result beyond rounding; see
     docs/distributed-training.md."""
     num_workers: Count = 1
-    """Processes that train together and share the rows of each optimizer step; a GPU each where there are GPUs."""
+    """Processes that train together and share the rows of each optimizer step; a GPU each if there are GPUs."""
     fsdp: bool = False
     """Spread the weights over the workers, for models that do not fit one GPU."""
     ray: RayConfig | None = None
-    """The cluster of `launcher: ray`, with the options of `executor.ray`; that itself where it is not set. Of them,
+    """The cluster of `launcher: ray`, with the options of `executor.ray`; that itself if it is not set. Of them,
     `address`, `runtime_env`, `num_cpus`, `num_gpus` and `resources` count here."""
 
     @model_validator(mode="after")

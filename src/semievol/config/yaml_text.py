@@ -10,7 +10,7 @@ from semievol.errors import ConfigError
 
 
 def parsed(text: str, source: str) -> Any:
-    """What the text says; `None` where it is blank.
+    """What the text says; `None` if it is blank.
 
     `true` and `false`, whole numbers, decimals and `null` are what they look like; all else is text.
 

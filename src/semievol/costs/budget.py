@@ -40,8 +40,8 @@ class Budget:
     """Counts what is paid and refuses what could pass the limit; threads may share it.
 
     An engine asks `admit` before it sends a request and says with `settle` what was used, or with `release` that
-    nothing was. Until then the most that the request can cost is set aside. Where a request does not fit beside others
-    that are in flight, the engine asks again when those are settled; where none is, `refused` is set and the engine
+    nothing was. Until then the most that the request can cost is set aside. If a request does not fit beside others
+    that are in flight, the engine asks again when those are settled; if none is, `refused` is set and the engine
     sends nothing any more.
     """
 
@@ -77,7 +77,7 @@ class Budget:
         Args:
             id_: of the request; `settle` takes it back.
             weights: the name of the weights that answer.
-            prompt_tokens: at most; an estimate where the service's tokenizer is not known.
+            prompt_tokens: at most; an estimate if the service's tokenizer is not known.
             max_tokens: the longest answer.
             sent: it has been sent by an earlier process and is paid in any case.
         """
@@ -126,7 +126,7 @@ class Budget:
         return self._limit - self._elsewhere - self._spent - self._all_set_aside
 
     def check(self) -> None:
-        """Does nothing while everything fitted.
+        """Raises BudgetError if something did not fit.
 
         Raises:
             BudgetError: a request did not fit.
@@ -210,7 +210,7 @@ def costs(folder: RunFolder) -> Costs:
 
 
 def in_words(paid: Costs) -> str:
-    """What services charged, as a sentence; empty where they did nothing."""
+    """What services charged, as a sentence; empty if they did nothing."""
     if paid == Costs():
         return ""
     parts = [f"${paid.dollars:,.2f}" if paid.dollars >= 1 else f"${paid.dollars:.4f}"]

@@ -47,7 +47,7 @@ class Ledger:
             self.upload()
 
     def upload(self) -> None:
-        """Brings what is new to the address; nothing where the ledger is on a disk."""
+        """Brings what is new to the address; nothing if the ledger is on a disk."""
         if self._is_due:
             upload(self._file, self._path)
             self._uploaded, self._is_due = time.monotonic(), False

@@ -11,7 +11,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True)
 class Price:
-    """Dollars per million tokens; `None` where it is not known."""
+    """Dollars per million tokens; `None` if it is not known."""
 
     input: float | None = None
     output: float | None = None
@@ -68,7 +68,7 @@ SAME_HOST: Mapping[str, str] = {"api.together.xyz": "api.together.ai"}
 
 
 def price_of(config: Config) -> Price | None:
-    """What the run's model costs at its services: `costs.prices`, then the list prices; `None` where nothing is known.
+    """What the run's model costs at its services: `costs.prices`, then the list prices; `None` if nothing is known.
 
     Prompts and answers cost what `backend.service` takes in its mode, trainings what the service takes that trains.
     """

@@ -49,7 +49,7 @@ def items(value: Any) -> Sequence[Any]:
 
 
 def chat_items(value: Any) -> Sequence[Any] | None:
-    """The turns in a cell that may hold a text as well; `None` where it does.
+    """The turns in a cell that may hold a text as well; `None` if it does.
 
     Raises:
         DataError: it looks like a chat and cannot be read as one.
@@ -86,12 +86,12 @@ def question(turns: Sequence[Any]) -> tuple[tuple[Message, ...], str]:
 
 
 def context(turns: Sequence[Any]) -> tuple[Message, ...]:
-    """All turns, where they are earlier ones; raises as `question`."""
+    """All turns, if they are earlier ones; raises as `question`."""
     return tuple(_turn(number, turn) for number, turn in enumerate(turns, start=1))
 
 
 def answer(turns: Sequence[Any]) -> str:
-    """What the assistant says at the end; empty where it says nothing. Raises as `question`."""
+    """What the assistant says at the end; empty if it says nothing. Raises as `question`."""
     if not turns or not _by_assistant(turns[-1]):
         return ""
     silent = _first(turns[-1], _SAID) is None and not (turns[-1].get("tool_calls") or turns[-1].get("function_call"))

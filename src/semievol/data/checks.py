@@ -70,11 +70,11 @@ class Report:
     contradictions: tuple[Contradiction, ...]
     """Of labeled and test rows."""
     test_answers: Mapping[str, int]
-    """Test answer -> rows, where the answers are a closed set; a label that no test row has is there with 0."""
+    """Test answer -> rows, if the answers are a closed set; a label that no test row has is there with 0."""
     words: Mapping[str, tuple[float, ...]]
     """Split -> prompt lengths in words, at `QUANTILES`."""
     imbalance: float | None
-    """Rows of the most frequent labeled answer over those of the rarest that occurs; `None` where the answers are
+    """Rows of the most frequent labeled answer over those of the rarest that occurs; `None` if the answers are
     no closed set."""
     notes: tuple[str, ...]
     """Of the task, on how it reads the answer column."""
@@ -128,7 +128,7 @@ def _counted(examples: Iterable[Example], classes: Sequence[str] | None) -> dict
 
 
 def _option_numbers(dataset: Dataset) -> tuple[str, ...]:
-    """A note, where labeled answers were read as numbers of options and none is that of the last."""
+    """A note, if labeled answers were read as numbers of options and none is that of the last."""
     if any(example.options and example.answer == ascii_uppercase[len(example.options) - 1] for example in dataset.test):
         return ()
     numbers = []
@@ -151,7 +151,7 @@ def _option_numbers(dataset: Dataset) -> tuple[str, ...]:
 
 
 def _systems(splits: Mapping[str, Sequence[Example]]) -> tuple[str, ...]:
-    """A note for each split that has no system's text, where labeled rows have one."""
+    """A note for each split that has no system's text, if labeled rows have one."""
     if not any(map(_has_system, splits["labeled"])):
         return ()
     without = [name for name, rows in splits.items() if rows and not any(map(_has_system, rows))]

@@ -25,12 +25,12 @@ class Choices:
 
     texts: tuple[str, ...]
     names: tuple[str, ...] = ()
-    """What an answer may call them, where that is neither a letter nor a number counted from 1."""
+    """What an answer may call them, if that is neither a letter nor a number counted from 1."""
 
 
 @lru_cache(maxsize=32)  # asked for every row
 def choice_columns(configured: str | tuple[str, ...] | None, columns: tuple[str, ...]) -> tuple[str, ...]:
-    """The columns that hold options: those that are named, or `A`, `B`, ... where the one that is named is missing.
+    """The columns that hold options: those that are named, or `A`, `B`, ... if the one that is named is missing.
 
     A name that is like that of a column is taken for a slip.
     """
@@ -61,7 +61,7 @@ def choices(columns: Sequence[str], cells: Cells) -> Choices:
 
 
 def lettered_answer(answer: str, choices: Choices, first: Literal[0, 1] | None) -> str:
-    """The answer; as a letter, where it is the name of an option or, with `first` set, its number.
+    """The answer; as a letter, if it is the name of an option or, with `first` set, its number.
 
     Args:
         first: the number of the first option, `data.answer_index`.
@@ -142,4 +142,4 @@ _SEQUENCES = (
     (1, tuple(map(str, range(1, 27)))),
     (0, tuple(map(str, range(26)))),
 )
-"""The first number, where they are numbers, and the labels."""
+"""The first number, if they are numbers, and the labels."""

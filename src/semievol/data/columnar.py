@@ -93,7 +93,7 @@ def with_class_names(cells: Mapping[str, Any], classes: Mapping[str, list[str]])
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, list[str]]:
-    """Column -> names of its classes, where `datasets` has written a ClassLabel."""
+    """Column -> names of its classes, if `datasets` has written a ClassLabel."""
     try:
         features = json.loads(metadata.get(b"huggingface", b"{}"))["info"]["features"]
         return {

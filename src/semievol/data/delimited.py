@@ -16,7 +16,7 @@ _CELL_LIMIT = 2**31 - 1
 on Windows holds no more than this."""
 _ORANGE_ROLES = {"", "class", "c", "meta", "m", "ignore", "i", "weight", "w", "continuous", "discrete"}
 _SEPARATORS = ";\t|"
-"""Those that are looked for where a line has no comma."""
+"""Those that are looked for if a line has no comma."""
 _TRIED = 20
 """Records that must agree on another separator."""
 
@@ -149,7 +149,7 @@ def _agree(cells: list[int]) -> bool:
 
 
 def _cells(path: Path, name: str, separator: str, quotes: bool | None) -> list[int]:
-    """How many cells the first records have with a separator; none where they cannot be told apart."""
+    """How many cells the first records have with a separator; none if they cannot be told apart."""
     records = _Records(path, name, separator, quotes, 0).read()
     try:
         return [len(record) for _, record in itertools.islice(records, _TRIED) if record]

@@ -14,7 +14,7 @@ _SOURCE = re.compile(r"hub:(?P<name>[^#:]+)(?:#(?P<config>[^:]+))?(?::(?P<split>
 
 
 def open_hub(source: str, streaming: bool) -> Table:
-    """The table behind `hub:owner/name#config:split`; config and split may be left out where there is only one.
+    """The table behind `hub:owner/name#config:split`; config and split may be left out if there is only one.
 
     Args:
         streaming: rows are read over the network one by one and nothing is kept on disk. The draw still passes

@@ -27,11 +27,11 @@ class Layout:
     prompt_columns: tuple[str, ...]
     """Without these there is no prompt; the first names the part in messages."""
     answer_column: str
-    """One of the prompt's columns where a chat holds both."""
+    """One of the prompt's columns if a chat holds both."""
     prompt: Callable[[Cells], tuple[tuple[Message, ...], str]]
     """Cells -> the earlier turns and the prompt."""
     answer: Callable[[Cells], str]
-    """Cells -> the raw answer, empty where there is none."""
+    """Cells -> the raw answer, empty if there is none."""
     optional_columns: tuple[str, ...] = ()
     answer_option: str = "the answer of data.layout"
     """What asks for the answer's column, for messages."""

@@ -25,7 +25,7 @@ def load(config: Config, folder: Path | None = None) -> Dataset:
     """The rows that the config names.
 
     Args:
-        folder: where unlabeled and test rows are stored; a temporary folder, which goes with the process, where it is
+        folder: where unlabeled and test rows are stored; a temporary folder, which goes with the process, if it is
             not given.
 
     Raises:
@@ -59,13 +59,13 @@ def load(config: Config, folder: Path | None = None) -> Dataset:
 
 
 def read_answers(config: Config, task: Task, ids: Collection[str] | None = None) -> Mapping[str, str | None]:
-    """Row id -> canonical answer of the unlabeled source, `None` where the cell is empty.
+    """Row id -> canonical answer of the unlabeled source, `None` if the cell is empty.
 
-    For the evaluation alone, after the pseudo-labels are made. The column is `evaluate.unlabeled_answers`; where it
+    For the evaluation alone, after the pseudo-labels are made. The column is `evaluate.unlabeled_answers`; if it
     is a part of a layout (`messages`, `output`), the layout says where in it the answer stands.
 
     Args:
-        ids: the rows that are wanted; every drawn one where it is not set.
+        ids: the rows that are wanted; every drawn one if it is not set.
 
     Raises:
         DataError: there is no such column, or an answer is none to this task.
@@ -74,7 +74,7 @@ def read_answers(config: Config, task: Task, ids: Collection[str] | None = None)
 
 
 def read_truth(config: Config, task: Task, ids: Collection[str] | None = None) -> Iterator[Example]:
-    """The unlabeled rows with their canonical answers, `None` where the cell is empty; arguments as `read_answers`."""
+    """The unlabeled rows with their canonical answers, `None` if the cell is empty; arguments as `read_answers`."""
     column = config.evaluate.unlabeled_answers
     split = open_splits(config).get("unlabeled")
     if split is None or column is None:
@@ -87,7 +87,7 @@ def read_truth(config: Config, task: Task, ids: Collection[str] | None = None) -
 
 
 def _rows(split: Split) -> Iterator[tuple[str, Example]]:
-    """The split's rows with their places; answers are read where the split has them."""
+    """The split's rows with their places; answers are read if the split has them."""
     return split.examples(None) if split.name == "unlabeled" else _answered(split)
 
 

@@ -44,7 +44,7 @@ class WheelSource:
     version: str
     member: PurePosixPath
     sha256: str | None
-    """What the wheel must hash to; `None` where nobody said."""
+    """What the wheel must hash to; `None` if nobody said."""
 
     @property
     def folder(self) -> PurePosixPath:

@@ -60,7 +60,7 @@ def resolve(option: str, configured: str | tuple[str, ...]) -> Source:
     """The files, data sets of the hub or files in wheels that an option names.
 
     A list is all of them, one after another. A list of files and of sources elsewhere is the files, or what is
-    elsewhere where none of the files is there.
+    elsewhere if none of the files is there.
 
     Raises:
         DataError: a file is not there, nothing fits a pattern, or a folder holds no table; names what was looked for.
@@ -99,7 +99,7 @@ def _named(names: Sequence[str]) -> str:
 
 
 def _files(option: str, path: Path) -> list[Path]:
-    """The file at a path, those that fit a pattern or lie in a folder in their natural order; none where none is."""
+    """The file at a path, those that fit a pattern or lie in a folder in their natural order; none if none is."""
     if path.is_dir():
         return _in_folder(option, path)
     if path.exists():
@@ -112,7 +112,7 @@ def _files(option: str, path: Path) -> list[Path]:
 
 
 def _in_folder(option: str, folder: Path) -> list[Path]:
-    """The tables of a folder; the folder itself where `datasets` has saved it.
+    """The tables of a folder; the folder itself if `datasets` has saved it.
 
     Raises:
         DataError: it holds none, or several splits.

@@ -54,7 +54,7 @@ class Split:
             yield place, example
 
     def _answer(self, answers: Layout, row: Row) -> str | None:
-        """The raw answer; a letter, where the row or `data.answer_index` says how the options are counted."""
+        """The raw answer; a letter, if the row or `data.answer_index` says how the options are counted."""
         answer = answers.answer(row.cells).strip()
         return lettered_answer(answer, self._choices(row), self.config.answer_index) or None
 
@@ -87,7 +87,7 @@ class Split:
         """The example without its answer.
 
         Args:
-            unnamed: its id where no column has one.
+            unnamed: its id if no column has one.
 
         Raises:
             DataError: the row cannot be used.
@@ -156,7 +156,7 @@ def dialect_of(data: DataConfig) -> Dialect:
 
 
 def _divided(data: DataConfig, sources: dict[SplitName, Source]) -> list[SplitName]:
-    """The splits of a source whose rows are labeled where there is an answer, and unlabeled where there is none."""
+    """The splits of a source whose rows are labeled if there is an answer, and unlabeled if there is none."""
     labeled, unlabeled = sources["labeled"], sources.get("unlabeled")
     if data.labeled_rows is not None or unlabeled is None or labeled.identities != unlabeled.identities:
         return []

@@ -43,7 +43,7 @@ class StoredExamples(Sequence[Example]):
     def __init__(self, path: Path, positions: range, digest: str | None = None) -> None:
         self.path, self.positions = path, positions
         self.digest = digest
-        """That of the rows, where they are the whole file."""
+        """That of the rows, if they are the whole file."""
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -66,7 +66,7 @@ class StoredExamples(Sequence[Example]):
 
 
 def store(examples: Iterable[Example], folder: Path | None = None) -> StoredExamples:
-    """The examples in a file of `folder`; where there is none, of a temporary one that goes with the process."""
+    """The examples in a file of `folder`; if there is none, of a temporary one that goes with the process."""
     folder = folder or _scratch()
     disk = on_disk(folder)
     disk.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ _OPENERS: tuple[tuple[bytes, Any], ...] = (
 
 
 def open_bytes(path: Path) -> Any:
-    """What a file holds, unpacked where it is compressed, which its first bytes tell."""
+    """What a file holds, unpacked if it is compressed, which its first bytes tell."""
     with path.open("rb") as stream:
         first = stream.read(6)
     for magic, opener in _OPENERS:
@@ -100,7 +100,7 @@ def _utf8(stream: Any, name: str) -> Iterator[str]:
 
 
 def _encoding(first: bytes) -> str:
-    """That of a mark at the beginning; without one UTF-16 where every other byte of what is mostly ASCII is zero."""
+    """That of a mark at the beginning; without one UTF-16 if every other byte of what is mostly ASCII is zero."""
     for mark, encoding in _MARKED:
         if first.startswith(mark):
             return encoding

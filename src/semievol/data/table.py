@@ -20,9 +20,9 @@ class Row:
     """Counts from 0, header and blank lines left out."""
     cells: Cells
     line: int | None = None
-    """The line of the file where the row starts, from 1; `None` where the format has no lines."""
+    """The line of the file where the row starts, from 1; `None` if the format has no lines."""
     part: str | None = None
-    """The file that the row is of, where its source is several, and its number there: `part1.csv row 17`."""
+    """The file that the row is of, if its source is several, and its number there: `part1.csv row 17`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Table:
     """The source in the user's words, for messages."""
     columns: tuple[str, ...]
     rows: Callable[[Collection[str]], Iterator[Row]]
-    """Reads from the start, with the wanted columns alone; an unwanted column is not even decoded where the
+    """Reads from the start, with the wanted columns alone; an unwanted column is not even decoded if the
     format allows it."""
     scan: Callable[[], tuple[str, ...]] | None = None
-    """Reads the whole source for its columns, where `columns` are those of its first rows; `None` where there can be
+    """Reads the whole source for its columns, if `columns` are those of its first rows; `None` if there can be
     no more."""
     parts: "tuple[Table, ...]" = ()
     """The files that are one source."""
@@ -51,7 +51,7 @@ class Table:
         return f"{row.part or f'{self.name} row {row.index + 1}'}{line}"
 
     def require(self, column: str, option: str) -> None:
-        """Nothing, if the column is there.
+        """Raises DataError if the column is not there.
 
         Raises:
             DataError: it is not; names the option that asked for it, the columns that are there and the nearest.
@@ -69,7 +69,7 @@ class Table:
 def joined(tables: Sequence[Table], name: str) -> Table:
     """Tables one after another as one; the only one as it is.
 
-    A column that a part lacks is missing in its rows; where it must be there, `require` names the part.
+    A column that a part lacks is missing in its rows; if it must be there, `require` names the part.
     """
     if len(tables) == 1:
         return tables[0]

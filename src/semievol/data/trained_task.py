@@ -27,7 +27,7 @@ def described_task(config: Config, dataset: Dataset) -> str:
 def trained_task(config: Config, folder: RunFolder) -> tuple[Task, str]:
     """The task, and how its rows are laid out.
 
-    Where an older version has kept none, or the config asks for another task, the training data is read.
+    If an older version has kept none, or the config asks for another task, the training data is read.
 
     Raises:
         DataError: it has to be read and cannot be.

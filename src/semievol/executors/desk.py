@@ -24,7 +24,7 @@ class Desk:
     """
 
     def __init__(self, folder: str, modules: Sequence[str]) -> None:
-        """Works in the hiring process' folder and finds its modules, where this machine has them.
+        """Works in the hiring process' folder and finds its modules, if this machine has them.
 
         Args:
             folder: what paths in a config are relative to.

@@ -23,4 +23,4 @@ class InlineExecutor:
         return map(function, shards)
 
     def close(self) -> None:
-        """Nothing: it holds nothing."""
+        """Frees nothing: it holds nothing."""

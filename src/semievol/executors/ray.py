@@ -162,7 +162,7 @@ class _Shift:
         self._tell_of_waiting(reporter)
 
     def end(self) -> None:
-        """Nothing where all is done.
+        """Raises an error if not all is done.
 
         Raises:
             Stopped: the user asked to stop.

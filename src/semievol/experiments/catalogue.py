@@ -27,7 +27,7 @@ class Experiment:
     paper: str
     """Where the paper has it."""
     reference: str
-    """The method that the others are tested against; empty where none is."""
+    """The method that the others are tested against; empty if none is."""
     methods: Methods
     """The methods for a task, given its config and rows."""
     shape: Shape = "methods"
@@ -81,7 +81,7 @@ def _compare(config: Config, dataset: Dataset, options: Options) -> list[Method]
 
 
 def _classifiers(config: Config) -> list[Method]:
-    """Methods without a language model; SetFit, whose training takes long, where the config names it."""
+    """Methods without a language model; SetFit, whose training takes long, if the config names it."""
     if config.task.kind != "label":
         return []
     optional = [known_methods.SETFIT] if "setfit" in config.evaluate.baselines else []
@@ -135,7 +135,7 @@ def _continuous(config: Config, dataset: Dataset, options: Options) -> list[Meth
             fitting = [str(size) for size in options.sizes if 1 <= round(size / 100 * labeled) <= unlabeled]
             raise ConfigError(
                 f"continuous: {size} % of {labeled} labeled rows are {rows} unlabeled ones, and there are {unlabeled}; "
-                f"take --sizes {' '.join(fitting) or '...'}, or raise data.unlabeled_rows where it is set"
+                f"take --sizes {' '.join(fitting) or '...'}, or raise data.unlabeled_rows if it is set"
             )
         changes = {"data": {"unlabeled_rows": rows}}
         methods.append(Method(f"{size} % unlabeled", "evolved", changes, series="SemiEvol", x=float(size)))

@@ -14,17 +14,17 @@ def verdict(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> 
     pair = next((comparison for comparison in comparisons if comparison.one == SEMIEVOL.name), None)
     if pair is None:
         return _best(summaries)
-    sentences = {
+    sentence = {
         1: "SemiEvol is better than SFT here",
         -1: "SemiEvol is worse than SFT here",
         0: "Whether SemiEvol is better than SFT here is open",
     }[pair.settled]
     evolved, sft = by_name[SEMIEVOL.name], by_name[SFT.name]
-    return f"{sentences}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)} {_best(summaries)}"
+    return f"{sentence}: {_figures(evolved, sft, pair)}.{_draws(pair)}{_chance(evolved, sft)} {_best(summaries)}"
 
 
 def _best(summaries: Sequence[Summary]) -> str:
-    """Which method has the most test rows right, the ones that nobody could use aside; empty where it is alone."""
+    """Which method has the most test rows right, the ones that nobody could use aside; empty if it is alone."""
     usable = [summary for summary in summaries if summary.method != ORACLE.name]
     if len(usable) < 2:
         return ""
@@ -34,7 +34,7 @@ def _best(summaries: Sequence[Summary]) -> str:
 
 
 def _draws(comparison: Comparison) -> str:
-    """Why a small p-value of several seeds does not settle it, where it does not; else empty."""
+    """Why a small p-value of several seeds does not settle it, if it does not; else empty."""
     if comparison.settled or comparison.p >= SURE or len(comparison.seeds) == 1:
         return ""
     return (
@@ -44,7 +44,7 @@ def _draws(comparison: Comparison) -> str:
 
 
 def _chance(evolved: Summary, sft: Summary) -> str:
-    """A warning where a model may have gained by giving one answer more often."""
+    """A warning if a model may have gained by giving one answer more often."""
     if evolved.is_above_chance or sft.is_above_chance:
         return ""
     return (

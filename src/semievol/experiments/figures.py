@@ -21,7 +21,7 @@ _BINS = 30
 
 
 def require_matplotlib() -> None:
-    """Nothing, if figures can be drawn.
+    """Raises MissingExtraError if no figures can be drawn.
 
     Raises:
         MissingExtraError: they cannot.
@@ -71,7 +71,7 @@ def _mark(axes: "Axes", summary: Summary, place: int) -> None:
 
 
 def _points(canvas: "Figure", findings: Findings) -> None:
-    """A panel for each series: a line for each target, with SFT dashed where it is no point itself."""
+    """A panel for each series: a line for each target, with SFT dashed if it is no point itself."""
     series = list(dict.fromkeys(v.series for v in findings.all_methods.values() if v.x is not None))
     canvas.set_size_inches(0.8 + 3.8 * len(series), 3.2)
     for axes, name in zip(_panels(canvas, 1, len(series), sharey=True), series, strict=True):

@@ -61,9 +61,9 @@ class Result:
     model: str
     """Whose answers were measured."""
     metrics: dict[str, Any] | None
-    """As in the run's metrics.json; `None` where the cell failed."""
+    """As in the run's metrics.json; `None` if the cell failed."""
     run: str
-    """The run folder; empty where the cell failed before there was one."""
+    """The run folder; empty if the cell failed before there was one."""
     config_digest: str
     recipes: dict[str, Any]
     """Epochs and learning rate of the trainings."""
@@ -71,11 +71,11 @@ class Result:
     """Versions and machine."""
     error: str | None = None
     pseudo_labels: dict[str, Any] | None = None
-    """How many are right, as in the run's metrics.json; `None` where there are none or their truth is not known."""
+    """How many are right, as in the run's metrics.json; `None` if there are none or their truth is not known."""
     failed_requests: int = 0
     """Requests of the run that were never answered; a test row among them counts as wrong."""
     outcomes: Outcomes = dataclasses.field(default_factory=Outcomes, repr=False)
-    """Of the test rows; none where the cell failed."""
+    """Of the test rows; none if the cell failed."""
 
     @property
     def place(self) -> Place:

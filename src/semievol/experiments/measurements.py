@@ -45,7 +45,7 @@ class Measurements:
 
 
 def require_own(folder: Path) -> None:
-    """Does nothing where the folder is an experiment's, empty, or not there.
+    """Raises ExperimentError unless the folder is an experiment's, empty, or not there.
 
     Raises:
         ExperimentError: it is somebody else's: an experiment would replace a results.csv there.
@@ -96,7 +96,7 @@ def read(folder: Path, experiment: str) -> Measurements:
 
 
 def require_same(own: Measurements, earlier: Mapping[str, Measurements]) -> None:
-    """Nothing, if all can stand in one table.
+    """Raises ExperimentError if not all can stand in one table.
 
     Args:
         earlier: by what messages call them.

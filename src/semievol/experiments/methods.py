@@ -60,7 +60,7 @@ PSEUDO_LABEL_ALL = Method(
 
 def _released() -> dict[str, Any]:
     """The preset over the defaults of every option that says how the method goes; how long an answer may be, and the
-    recipe where the preset leaves it open, are the user's.
+    recipe if the preset leaves it open, are the user's.
     """
     preset = PRESETS["released"]
     method = {"enabled", "temperature", "top_p"}

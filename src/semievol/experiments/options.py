@@ -13,9 +13,9 @@ class Search:
     """The recipes that SFT and SemiEvol may choose from, on a slice of the labeled rows."""
 
     epochs: tuple[int, ...] = ()
-    """Where it is empty and `enabled`: half, once, twice and three times the config's."""
+    """If it is empty and `enabled`: half, once, twice and three times the config's."""
     learning_rates: tuple[float, ...] = ()
-    """The config's own where it is empty."""
+    """The config's own if it is empty."""
     held_out: float = 0.2
     """The share of the labeled rows on which recipes are compared."""
     folds: int = 1
@@ -33,15 +33,15 @@ class Options:
     tasks: tuple[str, ...] = ()
     """Names of tasks in `config_folder`."""
     bases: tuple[str, ...] = ()
-    """Base models: a name that files in `config_folder` end in, or a model id; the config's own where it is empty."""
+    """Base models: a name that files in `config_folder` end in, or a model id; the config's own if it is empty."""
     checkpoints: tuple[str, ...] = ()
     """Other models, evaluated as they are (table1, compare)."""
     seeds: tuple[int, ...] = ()
-    """The config's own where it is empty."""
+    """The config's own if it is empty."""
     overrides: tuple[str, ...] = ()
     """`section.option=value`, for every config."""
     methods: tuple[str, ...] = ()
-    """The methods to run, by their names; all where it is empty (table1, compare)."""
+    """The methods to run, by their names; all if it is empty (table1, compare)."""
     sft_epochs: tuple[int, ...] = ()
     """Further rows of SFT, with so many epochs (table1, compare)."""
     counts: tuple[int, ...] = (1, 2, 3, 4, 5)

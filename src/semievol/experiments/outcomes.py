@@ -28,7 +28,7 @@ class Outcomes:
     truth: tuple[str, ...] = ()
     right: tuple[bool, ...] = ()
     mean_nll: tuple[float | None, ...] = ()
-    """H of the model's own answer, in nats per token; `None` where the engine gives no log-probabilities."""
+    """H of the model's own answer, in nats per token; `None` if the engine gives no log-probabilities."""
 
 
 def of_answers(path: Path) -> Outcomes:

@@ -42,7 +42,7 @@ ABLATION: Mapping[str, Accuracies] = {
 
 
 def reported(base: str, task: str, method: str) -> float | None:
-    """What the paper reports for the same model, task and method, in %; `None` where it reports nothing."""
+    """What the paper reports for the same model, task and method, in %; `None` if it reports nothing."""
     name = task.replace("_", "-").lower()
     if name not in TASKS:
         return None

@@ -15,7 +15,7 @@ from semievol.forecast.needs import require_ready
 from semievol.forecast.plan import make_plan
 
 UNEVEN = 1.5
-"""Classes are uneven where the largest has so many times the rows that it would have among equal ones."""
+"""Classes are uneven if the largest has so many times the rows that it would have among equal ones."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planne
 
 
 def _require_ready(cell: Cell, grid: Grid) -> None:
-    """Nothing, if the method's run will not lack a package that can be had."""
+    """Raises MissingExtraError if the method's run will lack a package that can be had."""
     try:
         require_ready(*grid.made(cell, Recipes()))
     except MissingExtraError as error:
@@ -59,7 +59,7 @@ def _require_ready(cell: Cell, grid: Grid) -> None:
 
 
 def is_uneven(dataset: Dataset) -> bool:
-    """Whether the classes of the test rows are uneven; not where answers are no closed set."""
+    """Whether the classes of the test rows are uneven; not if answers are no closed set."""
     classes = dataset.task.answers()
     counts = Counter(example.answer for example in dataset.test)
     return classes is not None and max(counts.values()) > UNEVEN * len(dataset.test) / len(classes)

@@ -34,7 +34,7 @@ class Findings(Measurements):
     comparisons: Sequence[Comparison]
     tables: Sequence[ResultTable]
     headline: str
-    """What it comes to in a sentence; empty where that is left to the tables."""
+    """What it comes to in a sentence; empty if that is left to the tables."""
 
     @property
     def failures(self) -> list[Result]:
@@ -130,7 +130,7 @@ def _not_answered(findings: Findings) -> Iterator[str]:
         f"{r.failed_requests} of {r.method} ({r.task}, seed {r.seed})" for r in findings.results if r.failed_requests
     ]
     if lost_requests:
-        yield f"Requests that failed: {', '.join(lost_requests)}. The same command asks again, where that may help."
+        yield f"Requests that failed: {', '.join(lost_requests)}. The same command asks again, if that may help."
 
 
 def _recipes(findings: Findings, target: Target) -> str:

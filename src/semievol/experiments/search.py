@@ -82,8 +82,8 @@ def candidates(config: Config, options: Search, stage: TrainedStage) -> list[Rec
     """The recipes to try as changes of a stage's training options, its own first.
 
     Both stages are offered the same ones, or the one with more choices would win by that alone: the recipes of both
-    in the config, then every other combination of the options' epochs and learning rates. Where the options name none,
-    the epochs are half, once, twice and three times those of the warm-up; where they name no learning rates, those of
+    in the config, then every other combination of the options' epochs and learning rates. If the options name none,
+    the epochs are half, once, twice and three times those of the warm-up; if they name no learning rates, those of
     the config.
     """
     recipes = {stage: _searched(config.recipe(stage)) for stage in get_args(TrainedStage)}

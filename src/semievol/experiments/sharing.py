@@ -1,7 +1,7 @@
 """What the runs of a grid have in common: finished stages by their keys, and answers by what was asked.
 
 <shelf>/
-  stages/warmup-<digest>/ ...   finished stages, as hard links where the file system has them
+  stages/warmup-<digest>/ ...   finished stages, as hard links if the file system has them
   answers.sqlite                every answer, by a digest of weights, prompt and sampling
   rows/                         the user's rows as the stages read them
 
@@ -85,7 +85,7 @@ def _copied(source: Path, target: Path) -> Path:
 
 
 def _link(source: str, target: str) -> None:
-    """A hard link, which costs no room; a copy where the file system has none."""
+    """A hard link, which costs no room; a copy if the file system has none."""
     try:
         os.link(source, target)
     except OSError:
@@ -103,7 +103,7 @@ class AnswerCache:
         self._db.execute("CREATE TABLE IF NOT EXISTS answers (asked BLOB PRIMARY KEY, call BLOB, response TEXT)")
 
     def find(self, request: bytes) -> tuple[bytes, dict[str, Any]] | None:
-        """The call that computed it, and the response's fields; `None` where nobody asked."""
+        """The call that computed it, and the response's fields; `None` if nobody asked."""
         row = self._db.execute("SELECT call, response FROM answers WHERE asked = ?", (request,)).fetchone()
         return None if row is None else (row[0], json.loads(row[1]))
 

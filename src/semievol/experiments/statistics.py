@@ -77,7 +77,7 @@ class Comparison:
 
     @property
     def settled(self) -> int:
-        """1 where `one` is better, -1 where it is worse, 0 where that is open; without the correction."""
+        """1 if `one` is better, -1 if it is worse, 0 where that is open; without the correction."""
         return self._settled(self.p)
 
     @property
@@ -97,7 +97,7 @@ def summaries(results: Iterable[Result]) -> list[Summary]:
 
 
 def comparisons(results: Sequence[Result], reference: str) -> list[Comparison]:
-    """Each other method against the reference, where both were measured with the same seeds."""
+    """Each other method against the reference, if both were measured with the same seeds."""
     groups = _grouped(results)
     rows, made_from = [], []
     for (base, task, method), group in groups.items():

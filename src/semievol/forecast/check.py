@@ -36,7 +36,7 @@ def check(config: Config, *, measure: bool = True, folder: Path | None = None) -
     Args:
         config: the whole run.
         measure: load the model and time it for a few seconds.
-        folder: where rows are stored; a temporary one where it is not given.
+        folder: where rows are stored; a temporary one if it is not given.
 
     Raises:
         SemiEvolError: the run cannot be; says why.

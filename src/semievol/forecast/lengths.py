@@ -28,7 +28,7 @@ def fitted(
     """The config with a number for `collaborate.max_tokens: auto`.
 
     Args:
-        executor: where the tokenizer is; in this process where it is not set.
+        executor: where the tokenizer is; in this process if it is not set.
     """
     if config.collaborate.max_tokens != "auto":
         return config
@@ -44,7 +44,7 @@ def fitted(
 
 
 def cut_note(config: Config, dataset: Dataset) -> Iterator[str]:
-    """Says how many labeled responses are longer than what may be answered; nothing where all fit."""
+    """Says how many labeled responses are longer than what may be answered; nothing if all fit."""
     set_by_hand = {
         f"{section}.max_tokens": most
         for section, most in (
@@ -65,7 +65,7 @@ def cut_note(config: Config, dataset: Dataset) -> Iterator[str]:
 
 
 def token_counts(config: Config, texts: Sequence[str]) -> list[int]:
-    """Tokens of each text, by the model's tokenizer where the run has it; else estimated."""
+    """Tokens of each text, by the model's tokenizer if the run has it; else estimated."""
     if not is_local(config):
         return [math.ceil(_size(text) / BYTES_PER_TOKEN) for text in texts]
     from semievol.models.loading import load_template

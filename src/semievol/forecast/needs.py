@@ -33,11 +33,11 @@ PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 """An option -> its values -> what they import; all of it is looked for at once, and imported where it is used."""
 TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "kubeflow": ()}
-"""A name of `training.report_to` -> the packages of which it needs one, where that is not its name."""
+"""A name of `training.report_to` -> the packages of which it needs one, if that is not its name."""
 
 
 def require_engine(config: Config) -> None:
-    """Nothing, if the packages are there with which a run answers; to be asked before a model is looked at.
+    """Raises an error if a package is missing with which a run answers; to be asked before a model is looked at.
 
     Raises:
         BackendError: vLLM is not installed where the run would start it.
@@ -54,7 +54,7 @@ def require_engine(config: Config) -> None:
 
 
 def require_ready(config: Config, dataset: Dataset, until: str = STAGES[-1]) -> None:
-    """Nothing, if nothing that can be known now stands in the way of the stages up to `until`.
+    """Raises an error if something that can be known now stands in the way of the stages up to `until`.
 
     Raises:
         ConfigError: an option does not go with the task, or names something that is not there.
@@ -73,7 +73,7 @@ def require_ready(config: Config, dataset: Dataset, until: str = STAGES[-1]) -> 
 
 
 def _require(option: str, kind: str, table: Implementations) -> None:
-    """Nothing, if what the option names can be imported; of ours, the packages are looked for and not loaded."""
+    """Raises an error if what the option names cannot be imported; our own packages are looked for and not loaded."""
     if kind not in table:
         implementation(option, kind, table)
         return
@@ -83,7 +83,7 @@ def _require(option: str, kind: str, table: Implementations) -> None:
 
 
 def _require_server(section: VllmConfig) -> None:
-    """Nothing, if a server of vLLM is there or can be started; raises BackendError."""
+    """Raises BackendError if no server of vLLM is there or can be started."""
     if section.url is None and not section.command:
         from semievol.backends.vllm.command import own_vllm
 
@@ -139,7 +139,7 @@ def _most_shown(config: Config, dataset: Dataset, stages: Collection[str]) -> in
 
 
 def _require_embedder(config: Config, is_needed: bool) -> None:
-    """Nothing, if the embedder is no folder, or one that is there; an address is asked when it is loaded."""
+    """Raises ConfigError if the embedder is a folder that is not there; an address is asked when it is loaded."""
     source = config.retrieval.embedder
     place = expanded(source)
     if is_needed and place.startswith((".", "/")) and not Path(place).is_dir():

@@ -47,7 +47,7 @@ class Estimate:
 
     @property
     def dollars(self) -> float | None:
-        """What services charge for all of it at most; `None` where a price is missing or nothing is paid."""
+        """What services charge for all of it at most; `None` if a price is missing or nothing is paid."""
         return sum_of_all([step.dollars for step in self.steps])
 
 
@@ -90,7 +90,7 @@ def make_plan(config: Config, dataset: Dataset, *, measure: bool = False) -> Pla
 
 
 def price_at_services(config: Config, backend: Backend) -> Price | None:
-    """What the run's model costs at services; `None` where none is asked, or no price is known."""
+    """What the run's model costs at services; `None` if none is asked, or no price is known."""
     return price_of(config) if isinstance(backend, Paid) or config.training.kind == "hosted" else None
 
 
@@ -120,7 +120,7 @@ def notes_on(config: Config, backend: Backend, price: Price | None, steps: Seque
 
 
 def _criterion_note(config: Config) -> Iterator[str]:
-    """What rows will be kept by, where that is not plain."""
+    """What rows will be kept by, if that is not plain."""
     if config.backend.kind == "openai" and config.select.enabled and config.select.criterion == "auto":
         if config.backend.service.logprobs is False:
             yield "rows are kept by agreement: backend.service.logprobs is false, so there is no H"
@@ -200,7 +200,7 @@ def _cost_notes(config: Config, price: Price | None, steps: Sequence[Step]) -> I
 def prompt_rate(config: Config, dataset: Dataset, backend: Backend) -> float | None:
     """Prompt tokens a second of this engine on this machine, from two small batches of the user's prompts.
 
-    `None` where that would be paid for, or says nothing.
+    `None` if that would be paid for, or says nothing.
     """
     if isinstance(backend, Paid) or config.backend.kind == "fake":
         return None

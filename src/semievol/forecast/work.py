@@ -26,9 +26,9 @@ class Step:
     answers: int = 0
     """Tokens of answers: at most, or those that are trained on."""
     seconds: float | None = None
-    """Estimated from a short measurement, or from a service's limits; `None` where there is no telling."""
+    """Estimated from a short measurement, or from a service's limits; `None` if there is no telling."""
     dollars: float | None = None
-    """What services charge at most; `None` where nothing is paid or the price is not known."""
+    """What services charge at most; `None` if nothing is paid or the price is not known."""
     round: int = 1
     part: str = ""
     """Which collaborator of `collaborate`, which model of `evaluate`; empty for a whole stage."""
@@ -103,7 +103,7 @@ def _together(stage: str, steps: Sequence[Step]) -> Step:
 
 
 def sum_of_all(values: Sequence[float | None]) -> float | None:
-    """`None` where one of them is not known, or there are none."""
+    """`None` if one of them is not known, or there are none."""
     numbers = [value for value in values if value is not None]
     return sum(numbers) if numbers and len(numbers) == len(values) else None
 

@@ -4,7 +4,7 @@ import sys
 
 
 def free_memory() -> None:
-    """Frees the model that answering and training share, where this process has loaded one."""
+    """Frees the model that answering and training share, if this process has loaded one."""
     if "semievol.local.model" in sys.modules:  # importing it would load torch
         from semievol.local.model import free_local_model
 

@@ -1,7 +1,7 @@
 """An adapter in the base model while it answers: beside weights of 16 bits, merged into those of float32.
 
 A weight plus its update is rounded to the spacing of the weights' type. That of bfloat16 is 1/256 to 1/128 of the
-weight, and where a training makes few steps or small ones, most of the update is lost in it. That of float32 is 65,536
+weight, and if a training makes few steps or small ones, most of the update is lost in it. That of float32 is 65,536
 times finer, and loses no more than another order of the same sums does.
 """
 

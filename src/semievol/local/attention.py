@@ -29,7 +29,7 @@ class Block:
     seen: int
     keys: int
     bias: torch.Tensor
-    """0 where a query sees one of the keys between, else -inf, (B, end - start, keys - seen)."""
+    """0 if a query sees one of the keys between, else -inf, (B, end - start, keys - seen)."""
 
     @property
     def pairs(self) -> int:

@@ -81,7 +81,7 @@ class _Update(torch.autograd.Function):
 
 
 def fuse_answers(layers: Iterable[Any]) -> None:
-    """Lets LoRA layers compute base and update together where no gradients are wanted, and nothing is dropped.
+    """Lets LoRA layers compute base and update together if no gradients are wanted, and nothing is dropped.
 
     Any other layer stays as it is. A and B are copied in the base's type: what is changed in them later is not seen.
     """

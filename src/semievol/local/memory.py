@@ -7,7 +7,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 def keep_freed_memory() -> None:
-    """Has glibc keep freed memory for the next batch; does nothing where the C library is another one.
+    """Has glibc keep freed memory for the next batch; does nothing if the C library is another one.
 
     It would give the memory back to the system after each layer, and the system would hand it out again page by page,
     each of them cleared: a quarter of the time of a large batch on a CPU.

@@ -62,7 +62,7 @@ class Packing:
                 [place for above, new_places in sequences for place in (*above, *new_places)], device=device
             )
         self.places = places
-        """Where in the row the keys stand; `None` where they are the row."""
+        """Where in the row the keys stand; `None` if they are the row."""
 
     def attend(self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scale: float) -> torch.Tensor:
         """What N tokens with queries (N, H, D), keys and values (N, G, D) find, (N, H, D)."""

@@ -111,7 +111,7 @@ class ChatTemplate:
         return text
 
     def _foldable(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """The chat, its system's text before the user's first where the template takes no system."""
+        """The chat, its system's text before the user's first if the template takes no system."""
         if not messages or messages[0]["role"] != "system" or not self.folds_system:
             return messages
         system, *rest = messages
@@ -189,7 +189,7 @@ class ChatTemplate:
     def _unbroken(self, text: str, placeholder: str) -> list[int] | None:
         """The tokens of a text in which `placeholder` stands for each break, those of the breaks aside.
 
-        `None` where a token is of a break and of what stands beside it, or a character is lost with it.
+        `None` if a token is of a break and of what stands beside it, or a character is lost with it.
         """
         breaks = {at for at, letter in enumerate(text) if letter == _BREAKS[0]}
         encoding = self.tokenizer(

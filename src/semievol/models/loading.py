@@ -113,7 +113,7 @@ def readied(model: Any, device: str) -> Any:
 
 
 def model_limit(config: ModelConfig) -> int:
-    """The most tokens that prompt and response may have together: the model's limit, or less where the user says so."""
+    """The most tokens that prompt and response may have together: the model's limit, or less if the user says so."""
     model_limit_ = getattr(model_description(config).get_text_config(), "max_position_embeddings", None)
     return min(limit for limit in (model_limit_, config.max_length, 2**31) if limit is not None)
 

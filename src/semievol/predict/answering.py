@@ -159,7 +159,7 @@ def _key(config: Config, model: str, made_from: str, task: Task, inputs: Inputs)
 
 @contextmanager
 def _kept(target: Path | None, key: str) -> Iterator[Path]:
-    """The folder of the answers so far; a temporary one where the output is no file."""
+    """The folder of the answers so far; a temporary one if the output is no file."""
     if target is None:
         with tempfile.TemporaryDirectory() as scratch:
             yield Path(scratch)

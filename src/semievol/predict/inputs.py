@@ -31,7 +31,7 @@ class Input:
     id: str
     """That of `data.columns.id`, or `input-N` counted from 0."""
     example: Example | None
-    """`None` where the row holds no question."""
+    """`None` if the row holds no question."""
     error: str | None = None
     """Why there is none."""
 

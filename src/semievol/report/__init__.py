@@ -17,7 +17,7 @@ def finish(path: Path, dataset: "Dataset | None" = None) -> None:
     What cannot be drawn is left out, and said on standard error.
 
     Args:
-        dataset: the run's rows, where they are loaded already; else they are read from their sources.
+        dataset: the run's rows, if they are loaded already; else they are read from their sources.
 
     Raises:
         ConfigError: there is no run in the folder.
@@ -30,7 +30,7 @@ def finish(path: Path, dataset: "Dataset | None" = None) -> None:
 
     folder = RunFolder(path)
     if dataset is None:
-        # Read once for both. Where it cannot be read, for whatever reason, the page says why.
+        # Read once for both. If it cannot be read, for whatever reason, the page says why.
         with suppress(Exception):
             dataset = load(load_config(folder.config_path), folder.rows_path)
     for line in dict.fromkeys([*write_report(folder, dataset), *write_card(folder, dataset)]):

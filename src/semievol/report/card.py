@@ -27,7 +27,7 @@ def write_card(folder: RunFolder, dataset: Dataset | None = None) -> list[str]:
     """Writes the model card from whatever stages there are.
 
     Args:
-        dataset: the run's rows, where they are loaded already; the prompt is shown only where they can be read.
+        dataset: the run's rows, if they are loaded already; the prompt is shown only if they can be read.
 
     Returns:
         The parts that could not be made and why, a line each.
@@ -79,7 +79,7 @@ def _provider(config: Config) -> str | None:
 
 
 def _hub_id(config: Config) -> str | None:
-    """The base model's id on the hub; `None` where it comes from elsewhere."""
+    """The base model's id on the hub; `None` if it comes from elsewhere."""
     name = config.model.name
     return name if _HUB_ID.fullmatch(name) and not Path(name).exists() else None
 
@@ -113,7 +113,7 @@ def _version(folder: RunFolder) -> str:
 def _prompt(config: Config, dataset: Dataset | None) -> str | None:
     """The chat that the model was trained on, with a stand-in for the row, as a fenced block of Markdown.
 
-    `None` where the data is gone.
+    `None` if the data is gone.
     """
     try:
         task = (dataset or load(config)).task

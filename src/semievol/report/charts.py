@@ -46,7 +46,7 @@ class Histogram:
     x_ticks: tuple[Tick, ...]
     y_ticks: tuple[Tick, ...]
     tau: float | None
-    """Where τ stands, in the units of the SVG; `None` where there is not one τ."""
+    """Where τ stands, in the units of the SVG; `None` if there is not one τ."""
     tau_label: str
 
 
@@ -155,7 +155,7 @@ def _nearest(ends: npt.NDArray[np.int64], rows: float) -> int:
 
 
 def ticks(low: float, high: float, count: int = 5) -> list[float]:
-    """About `count` round numbers from `low` to `high`; `low` alone where they do not differ."""
+    """About `count` round numbers from `low` to `high`; `low` alone if they do not differ."""
     if not low < high:
         return [low]
     raw = (high - low) / count

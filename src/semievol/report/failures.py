@@ -10,7 +10,7 @@ SHOWN = 3
 
 
 def failure_lines(folder: RunFolder) -> list[str]:
-    """A line for each stage with failed requests, and what to do about them; empty where there are none."""
+    """A line for each stage with failed requests, and what to do about them; empty if there are none."""
     lines = []
     again = 0
     for round_, stage in folder.stages():

@@ -57,7 +57,7 @@ def remarks(folder: RunFolder) -> list[str]:
 def paired(folder: RunFolder, model: str, model_beside: str) -> tuple[int, int, float] | None:
     """Test rows that only `model` has right, rows that only `model_beside` has, and the exact McNemar p-value.
 
-    `None` where the answers are not there.
+    `None` if the answers are not there.
     """
     paths = [folder.stage("evaluate").answers_path(model) for model in (model, model_beside)]
     if not all(path.exists() for path in paths):

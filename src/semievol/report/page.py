@@ -27,7 +27,7 @@ def write_report(folder: RunFolder, dataset: Dataset | None = None) -> list[str]
     """Writes report.html from whatever stages there are.
 
     Args:
-        dataset: the run's rows, where they are loaded already; else they are read from their sources, and what
+        dataset: the run's rows, if they are loaded already; else they are read from their sources, and what
             needs them is left out where those are gone.
 
     Returns:
@@ -121,7 +121,7 @@ def _selections(folder: RunFolder, parts: Parts, sources: Sources) -> Iterator[P
 
 
 def _categories(folder: RunFolder) -> dict[str, Any] | None:
-    """Models, and for each category their figures; `None` where rows have no category."""
+    """Models, and for each category their figures; `None` if rows have no category."""
     stage = folder.stage("evaluate")
     if not stage.is_done:
         return None

@@ -21,7 +21,7 @@ class Parts:
         """What could not be made and why, a line each."""
 
     def make(self, name: str, build: Callable[[], Made], instead: Instead) -> Made | Instead:
-        """What `build` returns, or `instead` where it fails; the log has the traceback."""
+        """What `build` returns, or `instead` if it fails; the log has the traceback."""
         try:
             return build()
         except Exception as error:

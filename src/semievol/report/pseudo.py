@@ -26,7 +26,7 @@ PseudoRow = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """One answer's share among the labeled, kept and all pseudo-labeled rows; `None` where there are no rows."""
+    """One answer's share among the labeled, kept and all pseudo-labeled rows; `None` if there are no rows."""
 
     answer: str
     labeled: float | None
@@ -46,7 +46,7 @@ class Group:
     mean_agreement: float
     median_h: float | None
     accuracy: Mapping[str, Any] | None
-    """As in `metrics.json`; `None` where the truth is not known."""
+    """As in `metrics.json`; `None` if the truth is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class PseudoLabels:
     criterion: str
     """`nll` or `agreement`."""
     tau: Any
-    """A number, one for each answer, or `None` where selection is off."""
+    """A number, one for each answer, or `None` if selection is off."""
     reasons: tuple[tuple[str, int], ...]
     """Why rows were dropped, with H and agreement left out of the words."""
     accuracy: Mapping[str, Any] | None
@@ -91,7 +91,7 @@ class _Columns:
 
     kept: npt.NDArray[np.bool_]
     h: npt.NDArray[np.float32]
-    """NaN where there is none."""
+    """NaN if there is none."""
     scored: npt.NDArray[np.bool_]
     """Whether there is an H."""
     agreement: npt.NDArray[np.int32]
@@ -101,7 +101,7 @@ class _Columns:
     """The position in `origins`."""
     origins: list[str]
     verdict: npt.NDArray[np.int8]
-    """1 right, 0 wrong, -1 where the truth is not known."""
+    """1 right, 0 wrong, -1 if the truth is not known."""
 
 
 def pseudo_labels(round_: int, stage: Stage, sources: Sources) -> PseudoLabels:
@@ -185,7 +185,7 @@ def _group(name: str, rows: _Columns, where: npt.NDArray[np.bool_]) -> Group:
 
 
 def _balance(stage: Stage, sources: Sources) -> tuple[Balance, ...]:
-    """Answers by their share of the labeled rows; empty where answers are no classes."""
+    """Answers by their share of the labeled rows; empty if answers are no classes."""
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     counts["labeled"].update(sources.labeled)
     for row in iter_rows(stage.rows_path, ["id", "answer", "kept"]):

@@ -76,7 +76,7 @@ def _type(option: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     if "const" in option:
         return f"`{option['const']}`"
     if "anyOf" in option:
-        # Nothing is a choice to be named only where it is not the default, which says so itself.
+        # Nothing is a choice to be named only if it is not the default, which says so itself.
         kinds = [kind for kind in option["anyOf"] if kind.get("type") != "null" or option.get("default") is not None]
         return " or ".join(_type(kind, definitions) for kind in kinds)
     kind = option.get("type", "any")

@@ -19,17 +19,17 @@ class Sources:
     labeled: tuple[str, ...]
     """The answers of the labeled rows."""
     truth: Mapping[str, str | None]
-    """Unlabeled row id -> true answer, where it is known after the fact."""
+    """Unlabeled row id -> true answer, if it is known after the fact."""
     task: Task | None
     missing: str | None
-    """Why the data could not be read; `None` where it could."""
+    """Why the data could not be read; `None` if it could."""
 
     def prompts(self, ids: Collection[str]) -> dict[str, str]:
         """Unlabeled row id -> what a person has to see of it: earlier turns, prompt and options."""
         return {example.id: _shown(example) for example in self.unlabeled if example.id in ids}
 
     def right(self, id_: str, answer: str | None) -> bool | None:
-        """Whether a pseudo-label is right; `None` where the truth is not known."""
+        """Whether a pseudo-label is right; `None` if the truth is not known."""
         true_answer = self.truth.get(id_)
         if true_answer is None or self.task is None:
             return None
@@ -40,7 +40,7 @@ def read_sources(config: Config, dataset: Dataset | None = None) -> Sources:
     """The data that `config` names; a run folder outlives its data, so what cannot be read is left out.
 
     Args:
-        dataset: the rows, where they are loaded already.
+        dataset: the rows, if they are loaded already.
     """
     try:
         dataset = dataset or load(config)

@@ -52,7 +52,7 @@ def _set_aside(stages: Sequence[tuple[int, Stage]]) -> list[str]:
 def _to_be_replaced(folder: RunFolder) -> list[str]:
     old = [stage.name for _, stage in RunFolder(folder.path / ASIDE).stages()]
     note = f"{ASIDE}/ has what --redo makes anew: {', '.join(old)}; they are removed once the new ones have begun"
-    return [f"{note}, and come back where a run ends before that"] if old else []
+    return [f"{note}, and come back if a run ends before that"] if old else []
 
 
 def _waiting_batches(folder: RunFolder) -> list[str]:

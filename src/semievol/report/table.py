@@ -48,7 +48,7 @@ class TableRow:
 
 
 def results_table(folder: RunFolder) -> list[TableRow]:
-    """The models that answered the test rows, then the pseudo-labels where their truth is known; empty before."""
+    """The models that answered the test rows, then the pseudo-labels if their truth is known; empty before."""
     stage = folder.stage("evaluate")
     if not stage.is_done:
         return []

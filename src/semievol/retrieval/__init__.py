@@ -25,7 +25,7 @@ class Retriever(Protocol):
     def nearest(self, prompts: Sequence[str], k: int) -> list[list[int]]:
         """For each prompt, the positions in `labeled` of its k nearest examples, nearest first.
 
-        Fewer than k where there are fewer labeled examples; ties go to the earlier example.
+        Fewer than k if there are fewer labeled examples; ties go to the earlier example.
         """
 
 

@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 EXACT = 100_000
 """Labeled rows up to which every one is compared with every prompt; docs/scale.md has the measurement."""
 BLAS_FROM = 10_000
-"""Labeled rows from which FAISS shall compare by matrix products also where it is asked for few prompts at a time: on
-one core 7 times as fast for a shard of 256. Where there are fewer rows it does not matter, and equal rows stay ties."""
+"""Labeled rows from which FAISS shall compare by matrix products also if it is asked for few prompts at a time: on
+one core 7 times as fast for a shard of 256. If there are fewer rows it does not matter, and equal rows stay ties."""
 PROBED = 16
 """Beyond, one in so many clusters is searched."""
 

@@ -165,7 +165,7 @@ def damaged(path: Path, why: str) -> RunFolderError:
 def whole(path: Path) -> Iterator[Path]:
     """A path to write to; renamed to `path` when the block ends, synced to the disk, or uploaded to its address.
 
-    Its name is of this process alone, among all machines that share a network disk. Where the block fails, there is
+    Its name is of this process alone, among all machines that share a network disk. If the block fails, there is
     nothing to upload.
     """
     if at_address(path):

@@ -7,7 +7,7 @@
 
 A stage's folder holds `key.json` (what its result depends on, written first), its results, and `done.json` (written
 last). Files appear whole: they are written beside their place and renamed. Answers of a shard under way are in
-`part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes. Where requests failed,
+`part-00000.jsonl`, one line each; the shard becomes `part-00000.parquet` and the journal goes. If requests failed,
 `part-00000.failed.json` says why, and the journal stays: the next run asks for what is missing. The error of a shard
 that was given up is in `part-00000.error.txt`. `jobs/` holds the batches that a service works on. `rows/` holds the
 user's rows as the stages read them, and can be made anew.
@@ -39,7 +39,7 @@ from semievol.run_folder.place import at_address, make_folder, on_disk, reaching
 from semievol.run_folder.stage import Stage
 
 PROCESS = "SEMIEVOL_PROCESS"
-"""Environment variable with a process' name, where several answer for one run."""
+"""Environment variable with a process' name, if several answer for one run."""
 
 LEDGER = "costs.jsonl"
 """What services charged, in a run folder on a disk."""
@@ -62,7 +62,7 @@ class RunFolder:
         self.path = path_of(path)
 
     def claim(self) -> None:
-        """Makes the folder a run's where it is new or empty; does nothing where it is one.
+        """Makes the folder a run's if it is new or empty; does nothing if it is one.
 
         Raises:
             RunFolderError: it is somebody else's, or cannot be written.
@@ -82,7 +82,7 @@ class RunFolder:
             raise RunFolderError(f"{self.path}: cannot be written: {error.strerror or error}") from error
 
     def require_own(self) -> None:
-        """Does nothing where the folder is a run's, empty, or not there.
+        """Raises RunFolderError unless the folder is a run's, empty, or not there.
 
         Raises:
             RunFolderError: it is somebody else's, or no folder.
@@ -116,7 +116,7 @@ class RunFolder:
         """Holds the folder for this process, and creates it.
 
         Args:
-            lost: called where another process has taken the folder, see `locks`.
+            lost: called if another process has taken the folder, see `locks`.
 
         Raises:
             RunFolderError: another process holds it or has taken it, or it cannot be written.
@@ -182,12 +182,12 @@ class RunFolder:
         return self._log_path(f"{engine}-{process}" if process else engine)
 
     def _log_path(self, name: str) -> Path:
-        """A file on a disk: where the folder is at an address, this machine's, which `upload_logs` takes there."""
+        """A file on a disk: if the folder is at an address, this machine's, which `upload_logs` takes there."""
         logs = self.path / "logs"
         return on_disk(logs) / f"{name}-{socket.gethostname()}.log" if at_address(logs) else logs / f"{name}.log"
 
     def upload_logs(self) -> None:
-        """Brings the logs to an address; nothing where the folder is on a disk."""
+        """Brings the logs to an address; nothing if the folder is on a disk."""
         if at_address(self.path):
             for file in on_disk(self.path / "logs").glob("*.log"):
                 upload(file, self.path / "logs" / file.name)
@@ -237,7 +237,7 @@ class RunFolder:
             raise
 
     def facts(self) -> dict[str, Any]:
-        """What `run.json` holds; empty where there is none yet."""
+        """What `run.json` holds; empty if there is none yet."""
         is_written = (
             self.facts_path.exists() and self.facts_path.stat().st_size > 0
         )  # else a killed process has begun it

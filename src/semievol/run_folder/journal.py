@@ -87,7 +87,7 @@ def _line(response: Response) -> bytes:
 
 
 def _read(line: bytes) -> Response | None:
-    """The response in a line; `None` where it is damaged. A line of an older version has no sum."""
+    """The response in a line; `None` if it is damaged. A line of an older version has no sum."""
     content, has_sum, end = line.rpartition(_SUM)
     try:
         if not has_sum:

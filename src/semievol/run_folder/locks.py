@@ -28,7 +28,7 @@ def locked(folder: Path, lost: Callable[[], None]) -> Iterator[None]:
     """Holds a folder for this process, and creates it on a disk.
 
     Args:
-        lost: called where another process has taken the folder, because this one did not renew its lock for long.
+        lost: called if another process has taken the folder, because this one did not renew its lock for long.
 
     Raises:
         RunFolderError: another process holds it or has taken it, or it cannot be written.
@@ -106,7 +106,7 @@ class AddressLock:
         self._path.unlink(missing_ok=True)
 
     def _taken_or_holder(self) -> dict[str, Any] | None:
-        """`None` where the lock is this process' now; else who holds it."""
+        """`None` if the lock is this process' now; else who holds it."""
         try:
             self._write("create")
         except FileExistsError:

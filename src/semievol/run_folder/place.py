@@ -40,7 +40,7 @@ def make_folder(path: Path) -> None:
 
 
 def remove_folder(path: Path) -> None:
-    """Removes a folder and what of it is on this machine's disk; nothing where there is none."""
+    """Removes a folder and what of it is on this machine's disk; nothing if there is none."""
     shutil.rmtree(on_disk(path), ignore_errors=at_address(path) or not path.exists())
     if at_address(path) and path.exists():
         path.fs.rm(path.path, recursive=True)  # type: ignore[attr-defined]
@@ -97,7 +97,7 @@ def upload(file: Path, path: Path) -> None:
 
 
 def fetched(path: Path) -> Path:
-    """A file on this machine's disk whose name is the digest of its content: fetched once where it is at an address.
+    """A file on this machine's disk whose name is the digest of its content: fetched once if it is at an address.
 
     Raises:
         RunFolderError: it cannot be read.
@@ -155,7 +155,7 @@ def _download(path: Path, file: Path) -> Path:
 
 @contextmanager
 def reaching(path: Path) -> Iterator[None]:
-    """Where `path` is at an address, what its file system raises in the block as a `RunFolderError`.
+    """If `path` is at an address, what its file system raises in the block as a `RunFolderError`.
 
     Raises:
         RunFolderError: the address cannot be read or written any more.

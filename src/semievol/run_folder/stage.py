@@ -46,13 +46,13 @@ class Stage:
     ) -> bool:
         """Whether there is work left; a stage that is done under the same key has none.
 
-        Work is left, too, where requests failed that may yet be answered. What is answered then changes the input of
+        Work is left, too, if requests failed that may yet be answered. What is answered then changes the input of
         later stages, which is no other setting: they are made anew, as far as they differ.
 
         Args:
             revision: how often earlier stages have changed their rows after the fact.
             reads_rows: the result depends on rows of earlier stages that the key does not stand for.
-            renew: removes, given the old key, what is to be made anew; everything where it is not set.
+            renew: removes, given the old key, what is to be made anew; everything if it is not set.
             figures: fields on which only the stage's figures depend, which are computed anew from what is there.
 
         Raises:

@@ -16,7 +16,7 @@ class UploadedJournal(Journal):
 
     What is at the address says that the shard is under way, and begins with a line of its own: a mark that no other
     upload has. The file on the disk bears it in its name and counts while it is there. So a process that was killed
-    goes on where it is started again, one elsewhere begins with what was uploaded last, and a file that somebody
+    goes on if it is started again, one elsewhere begins with what was uploaded last, and a file that somebody
     else's work has made old is never read.
     """
 

@@ -124,7 +124,7 @@ def selected(answers: Predictions, config: Config) -> list[int]:
 def best_c(vectors: Embeddings, answers: Sequence[str], seed: int) -> float:
     """The C with the highest accuracy in a stratified cross-validation, the smallest of equals.
 
-    `USUAL_C` where an answer has one row only, for a fold would leave it out of the training.
+    `USUAL_C` if an answer has one row only, for a fold would leave it out of the training.
     """
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 

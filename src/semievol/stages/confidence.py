@@ -14,7 +14,7 @@ class Confidence:
     """H of one pseudo-response, and how it was had."""
 
     mean_nll: float | None
-    """In nats per token; `None` where it is unknown."""
+    """In nats per token; `None` if it is unknown."""
     origin: str
     """`collaborator`, `scored`, `asked`, or why H is unknown."""
 
@@ -24,9 +24,9 @@ def measure(
 ) -> tuple[dict[str, Confidence], dict[str, Response]]:
     """H of each row's pseudo-response by row id, and the responses that it took.
 
-    H is the log-probability of the response under M_warm given the plain prompt. Where a collaborator is just that,
+    H is the log-probability of the response under M_warm given the plain prompt. If a collaborator is just that,
     and said the very text, it is known. Else the response is scored. A service that cannot score is asked the plain
-    prompt greedily, and H is known where it says the very text.
+    prompt greedily, and H is known if it says the very text.
     """
     confidences = {example.id: confidence for example, final in rows if (confidence := _said(round_, final))}
     left = [(example, final.response or "") for example, final in rows if example.id not in confidences]
@@ -48,7 +48,7 @@ NO_LOGPROBS = "unknown: the engine gave no log-probabilities"
 
 
 def warm_weights(config: Config) -> str:
-    """The weights of M_warm; the base model's where there is no warm-up."""
+    """The weights of M_warm; the base model's if there is no warm-up."""
     return "warm" if config.warmup.enabled else "base"
 
 

@@ -38,7 +38,7 @@ def evaluate(
         round_: the first round, with every model of the test.
         test: the rows to answer.
         selections: the selections of all rounds, to be held against the truth.
-        unlabeled_truth: canonical answers of unlabeled rows by id, where they are known after the fact.
+        unlabeled_truth: canonical answers of unlabeled rows by id, if they are known after the fact.
     """
     config = round_.config
     models = [m for m in config.evaluate.models if m == "base" or m in round_.models]
@@ -114,7 +114,7 @@ def answer_row(task: Task, example: Example, response: Response) -> Answer:
 
 
 def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracy, macro-F1 where answers are a closed set, AUROC of the confidence, accuracy by category."""
+    """Accuracy, macro-F1 if answers are a closed set, AUROC of the confidence, accuracy by category."""
     right = [bool(row["right"]) for row in rows]
     result = metrics.accuracy(right)
     result["no_answer"] = sum(row["answer"] is None for row in rows)
@@ -202,7 +202,7 @@ def _measure_baseline(round_: Round, stage: Stage, name: str, test: Sequence[Exa
 
 
 def _learned_otherwise(round_: Round) -> dict[str, Any]:
-    """The part of the key that says what baselines learn beside the labeled rows; empty where it is nothing."""
+    """The part of the key that says what baselines learn beside the labeled rows; empty if it is nothing."""
     if READ_UNLABELED.isdisjoint(round_.config.evaluate.baselines):
         return {}
     selection = round_.config.select.model_dump(mode="json", include={"enabled", "theta", "per_answer"})
@@ -210,7 +210,7 @@ def _learned_otherwise(round_: Round) -> dict[str, Any]:
 
 
 def _asked_otherwise(round_: Round) -> dict[str, Any]:
-    """The part of the key that says how the prompts differ from those of the training; empty where they do not."""
+    """The part of the key that says how the prompts differ from those of the training; empty if they do not."""
     section, key = round_.config.evaluate, dict[str, Any]()
     if section.examples:
         key |= {

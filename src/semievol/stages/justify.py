@@ -48,7 +48,7 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
 
 
 def _expected(round_: Round, collaborated: Stage) -> int:
-    """How many answers the stage needs at most: a justification where it is asked, and a score for each row."""
+    """How many answers the stage needs at most: a justification if it is asked, and a score for each row."""
     count = 0
     for table in collaborated.shards.tables(["candidates.list.element.answer"]):
         for row in table["candidates"].to_pylist():
@@ -87,7 +87,7 @@ def _with_confidence(final: FinalAnswer, confidence: Confidence | None) -> Final
 def _forget_changed(round_: Round, shards: Shards, shard: Shard, table: pa.Table) -> None:
     """Takes back rows whose candidates have changed, because requests that failed were answered since.
 
-    What was asked about them stands where it would be asked in the same words.
+    What was asked about them stands if it would be asked in the same words.
     """
     part = shards.part_path(shard.index)
     if not part.exists():
@@ -105,7 +105,7 @@ def _forget_changed(round_: Round, shards: Shards, shard: Shard, table: pa.Table
 
 
 def agreement(task: Task, answer: str | None, candidates: Sequence[Candidate]) -> float:
-    """Share of the candidates whose answer equals `answer`; 0 where it is `None`."""
+    """Share of the candidates whose answer equals `answer`; 0 if it is `None`."""
     if answer is None:
         return 0.0
     return sum(c.answer is not None and task.equal(c.answer, answer) for c in candidates) / len(candidates)
@@ -181,8 +181,8 @@ def _response(
 ) -> str | None:
     """The text that would train a model: the answer's standard form, or the worked solution that led to it.
 
-    Where labeled examples are worked solutions, the most likely one with this answer is taken, the justification
-    only where no collaborator gave the answer. One that was cut is not taken; `None` where there is no other.
+    If labeled examples are worked solutions, the most likely one with this answer is taken, the justification
+    only if no collaborator gave the answer. One that was cut is not taken; `None` if there is no other.
     """
     if not round_.has_solutions:
         return round_.task.response(dataclasses.replace(example, answer=answer, response=None))

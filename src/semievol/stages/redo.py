@@ -29,9 +29,9 @@ ASIDE = "before-redo"
 
 @contextmanager
 def made_anew(folder: RunFolder, first: str | None, config: Config, reporter: Reporter) -> Iterator[None]:
-    """A block that makes `first` and every later stage anew; none where it is `None`.
+    """A block that makes `first` and every later stage anew; none if it is `None`.
 
-    Jobs at services that these stages wait for are ended: nobody will wait for them. Where the old stages come back,
+    Jobs at services that these stages wait for are ended: nobody will wait for them. If the old stages come back,
     so does their config.
     """
     before = folder.config_path.read_bytes() if folder.config_path.exists() else None
@@ -53,7 +53,7 @@ def made_anew(folder: RunFolder, first: str | None, config: Config, reporter: Re
 
 
 def settle(folder: RunFolder) -> str | None:
-    """Removes old stages where the new ones have begun, and brings them back where not; then a line that says so."""
+    """Removes old stages if the new ones have begun, and brings them back if not; then a line that says so."""
     aside = RunFolder(folder.path / ASIDE)
     if not aside.path.exists():
         return None

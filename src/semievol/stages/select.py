@@ -27,7 +27,7 @@ CLASSES = 50
 """Up to so many different answers are classes, and their balance tells; more are free text."""
 
 Thresholds = Mapping[str, float]
-"""τ of each answer, or of "" where it is one for all."""
+"""τ of each answer, or of "" if it is one for all."""
 
 
 def select(round_: Round, justified: Stage) -> Stage:
@@ -86,7 +86,7 @@ def _criterion(round_: Round, justified: Stage) -> Literal["nll", "agreement"]:
 def threshold(scores: Sequence[float], theta: float) -> float:
     """τ: the θ-quantile of H in nats per token, linearly interpolated (Eq. 7); -inf over no rows.
 
-    An unknown H counts as infinite. Where the quantile falls among those, τ is the highest H that is known.
+    An unknown H counts as infinite. If the quantile falls among those, τ is the highest H that is known.
     """
     values = np.asarray(scores, dtype=float)
     finite = values < math.inf
@@ -99,7 +99,7 @@ def threshold(scores: Sequence[float], theta: float) -> float:
 
 
 def thresholds(tables: Iterable[pa.Table], config: SelectConfig) -> Thresholds:
-    """τ over all rows of `tables` that have an answer; nothing where selection is off.
+    """τ over all rows of `tables` that have an answer; nothing if selection is off.
 
     Raises:
         BackendError: rows have answers and none has an H, because the engine gives no log-probabilities.

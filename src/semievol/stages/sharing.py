@@ -43,7 +43,7 @@ class Alone:
         return backend
 
     def paid_beside(self, folder: RunFolder) -> float:
-        """Nothing."""
+        """No dollars: there are none."""
         return 0.0
 
     def close(self) -> None:

@@ -115,7 +115,7 @@ def train(
 
 
 def _left(folder: TrainingFolder) -> dict[str, Any]:
-    """By what the weights are known again, where they lie on a disk."""
+    """By what the weights are known again, if they lie on a disk."""
     sums = folder.sums()
     return {"weights": sums} if sums else {}
 

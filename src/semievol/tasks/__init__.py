@@ -44,10 +44,10 @@ class Task(Protocol):
         """The text that trains a model to answer the example."""
 
     def parse(self, text: str, example: Example) -> str | None:
-        """The canonical answer in a response to the example; `None` where there is none. Never raises."""
+        """The canonical answer in a response to the example; `None` if there is none. Never raises."""
 
     def parse_cut(self, text: str, example: Example) -> str | None:
-        """The canonical answer in a response that was cut, where it is sure that no more of it would have come."""
+        """The canonical answer in a response that was cut, if it is sure that no more of it would have come."""
 
     def equal(self, first: str, second: str) -> bool:
         """Whether two canonical answers mean the same; also what makes an answer right."""
@@ -59,11 +59,11 @@ class Task(Protocol):
         """What a person should know of how the answers of the labeled rows, as they were read, are understood."""
 
     def answers(self) -> tuple[str, ...] | None:
-        """The closed set of canonical answers, shared by all examples; `None` where there is none."""
+        """The closed set of canonical answers, shared by all examples; `None` if there is none."""
 
 
 def answer_in(task: Task, response: Response, example: Example) -> str | None:
-    """The canonical answer in a response; `None` where there is none, or it failed."""
+    """The canonical answer in a response; `None` if there is none, or it failed."""
     if response.finish == "error":
         return None
     read = task.parse_cut if response.finish == "length" else task.parse

@@ -74,7 +74,7 @@ class BaseTask(Task):
         """The canonical answer in a text that holds the answer and nothing else; `None` if it is no answer."""
 
     def find(self, text: str, example: Example) -> str | None:
-        """The canonical answer in a whole response, which may be chatty; `None` where there is none."""
+        """The canonical answer in a whole response, which may be chatty; `None` if there is none."""
         for claim in self.claims(text):
             if (answer := self.read(claim.splitlines()[0], example)) is not None:
                 return answer
@@ -146,7 +146,7 @@ class BaseTask(Task):
         return self._chat(example, f"{self.question(example)}\n{suggested}\n{self._cue}")
 
     def response(self, example: Example) -> str:
-        """The worked solution where the example has one, else the bare answer.
+        """The worked solution if the example has one, else the bare answer.
 
         Raises:
             ValueError: the example has neither.
@@ -174,7 +174,7 @@ class BaseTask(Task):
         return self.find(spoken, example)
 
     def parse_cut(self, text: str, example: Example) -> str | None:
-        """As `parse`, where what is marked or wrapped is complete, another question begins, or `find_whole` is sure."""
+        """As `parse`, if what is marked or wrapped is complete, another question begins, or `find_whole` is sure."""
         spoken = without_thoughts(text)
         before_heading = before_next(spoken, self._next)
         if before_heading != spoken:
@@ -239,7 +239,7 @@ class BaseTask(Task):
         return (last[0][1] or "").strip() or None if last else None
 
     def _solution_ending(self, labeled: Sequence[Example]) -> str | None:
-        """How worked solutions end, such as `#### <answer>`; `None` where the labeled rows hold bare answers."""
+        """How worked solutions end, such as `#### <answer>`; `None` if the labeled rows hold bare answers."""
         for example in labeled if self._pattern is not None else ():
             text = (example.response or example.answer or "").strip()
             for match in deque(self._pattern.finditer(text), maxlen=1) if self._pattern else ():

@@ -27,7 +27,7 @@ class FreeText(BaseTask):
     hashed = False
 
     def read(self, text: str, example: Example) -> str | None:
-        """The text after its last "Answer:" at the start of a line, or all of it; `None` where that is blank."""
+        """The text after its last "Answer:" at the start of a line, or all of it; `None` if that is blank."""
         lines = deque(_ANSWER_LINE.finditer(text), maxlen=1)
         return text[lines[0].end() if lines else 0 :].strip() or None
 

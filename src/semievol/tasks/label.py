@@ -6,8 +6,8 @@ around a label do not matter in a response, as long as one label alone can be me
 
 How a response is read, in this order: the last "Answer: X" or "the label is X" with a label in it; the whole response;
 its first line; the label that it begins with ("Yes, because ..."); the one label that occurs anywhere. A label *occurs*
-as whole words, the longest first ("money-fx" is not "money"), and not where it is negated ("not positive", "no idea").
-Where several occur, none is the answer.
+as whole words, the longest first ("money-fx" is not "money"), and not if it is negated ("not positive", "no idea").
+If several occur, none is the answer.
 """
 
 import difflib

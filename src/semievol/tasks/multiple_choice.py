@@ -1,9 +1,9 @@
 """Questions with 2 to 26 options, answered with a letter.
 
 How the answer column is read: `B`, `b`, `(B)`, `B.` and "Answer: B" are the letter; `2` is the number of an option,
-counted from 1; any other text must be the full text of one option. Where a cell can be read in two ways that lead to
+counted from 1; any other text must be the full text of one option. If a cell can be read in two ways that lead to
 different options (answer `3` of the options 2, 3, 4, 5), the labeled rows decide: if some answers among them can only
-be letters or numbers, so is this one; if some can only be texts, so is this one. Where they say nothing, a letter is
+be letters or numbers, so is this one; if some can only be texts, so is this one. If they say nothing, a letter is
 a letter and a number is the text.
 
 How a response is read, in this order:
@@ -11,7 +11,7 @@ How a response is read, in this order:
 1. what follows the last "Answer:" or "the answer is": an option's full text, or its letter;
 2. the whole response, or its first line, is the full text of an option;
 3. the one letter that is claimed anywhere: alone on a line, marked as in `(B)`, `B)` and `B. ...`, before "is correct",
-   or after words such as "option", "is" and "choose". Where two are claimed, there is no answer. "A" and "I" before
+   or after words such as "option", "is" and "choose". If two are claimed, there is no answer. "A" and "I" before
    another word are English words, and a letter before "is wrong" is not claimed.
 """
 
@@ -158,7 +158,7 @@ def lettered(options: Sequence[str]) -> list[tuple[str, str]]:
 
 
 def unlettered(options: Sequence[str]) -> tuple[str, ...]:
-    """The option texts; where every one begins with its own letter (`A. iron`, `(B) zinc`), without the letters."""
+    """The option texts; if every one begins with its own letter (`A. iron`, `(B) zinc`), without the letters."""
     matches = [_LISTED.match(option) for option in options]
     if [match[1] for match in matches if match] != list(ascii_uppercase[: len(options)]):
         return tuple(options)
@@ -193,7 +193,7 @@ def _text_at_start(text: str, options: Sequence[str]) -> str | None:
 
 
 def _whole_text(text: str, options: Sequence[str]) -> str | None:
-    """The letter of the option that the text is or begins with, where no other option goes on from the text."""
+    """The letter of the option that the text is or begins with, if no other option goes on from the text."""
     start = folded(text)
     longer = [option for option in options if folded(option).startswith(start)]
     if longer:
@@ -212,7 +212,7 @@ def _letter_at_start(text: str, count: int) -> str | None:
 
 
 def _listed(text: str, options: Sequence[str]) -> str | None:
-    """The letter of `B. iron`, where iron is the text of option B."""
+    """The letter of `B. iron`, if iron is the text of option B."""
     match = _LISTED.match(text)
     return match[1] if match and match[1] in _with_text(text[match.end() - 1 :], options) else None
 

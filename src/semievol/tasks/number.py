@@ -2,7 +2,7 @@
 
 How answers are compared: within `task.relative_tolerance` of the larger of the two; a number in percent equals both
 its number and a hundredth of it (see `quantity.same`). Units are not compared. The default tolerance, a hundredth, is
-for figures that are rounded here and not there, as those computed from tables of ConvFinQA; where answers are counts,
+for figures that are rounded here and not there, as those computed from tables of ConvFinQA; if answers are counts,
 as in GSM8K, 99 would be right for 100, and the tolerance belongs at 0.
 """
 
@@ -20,7 +20,7 @@ _CALCULATOR_MARK = re.compile(r"<<[^<>\n]{0,200}>>")
 
 
 class Number(BaseTask):
-    """A number; the canonical form is plain decimal text, with `%` kept where the answer is in percent."""
+    """A number; the canonical form is plain decimal text, with `%` kept if the answer is in percent."""
 
     default_instruction = "Answer the question with a number only."
 

@@ -43,11 +43,11 @@ class Occurrences:
         self._any = re.compile("|".join(any_of) or r"(?!)")
 
     def only(self, text: str) -> str | None:
-        """The label that occurs in the text, where exactly one does."""
+        """The label that occurs in the text, if exactly one does."""
         return self._one_of(folded(text), text)
 
     def leading(self, line: str) -> str | None:
-        """The label that the line begins with, where the rest goes on about it: `Yes, because there is no doubt`."""
+        """The label that the line begins with, if the rest goes on about it: `Yes, because there is no doubt`."""
         plain = folded(line).lstrip(" \t*_\"'`(")
         match = self._any.match(plain)
         if match is None or not _GOES_ON.match(plain, match.end()) or not plain[match.end() :].strip(" .!*_\"'`)"):

@@ -154,12 +154,12 @@ def whole(text: str, mark: Mark = "point") -> Quantity | None:
 
 
 def first(text: str, mark: Mark = "point") -> Quantity | None:
-    """The first number in the text; `None` where there is none."""
+    """The first number in the text; `None` if there is none."""
     return next(_found(_number(mark).finditer(_plain(text)), mark), None)
 
 
 def last(text: str, mark: Mark = "point") -> Quantity | None:
-    """The last number in the text; `None` where there is none among the last twenty that look like one."""
+    """The last number in the text; `None` if there is none among the last twenty that look like one."""
     return next(_found(reversed(deque(_number(mark).finditer(_plain(text)), maxlen=20)), mark), None)
 
 
@@ -209,7 +209,7 @@ def _digits(decimal: str, mark: Mark) -> str:
 def same(first: Quantity, second: Quantity, tolerance: float) -> bool:
     """Whether the numbers lie within the relative error of each other.
 
-    Where one of the two is in percent, its number and a hundredth of it both count: the answers of ConvFinQA hold
+    If one of the two is in percent, its number and a hundredth of it both count: the answers of ConvFinQA hold
     24.5 % as 0.245 and elsewhere percentages as they stand in the table.
     """
     readings = [first.value]

@@ -83,7 +83,7 @@ def _last(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
 
 
 def _in_braces(text: str, at: int) -> str | None:
-    """What stands up to the brace that closes the one before `at`; `None` where it is not closed."""
+    """What stands up to the brace that closes the one before `at`; `None` if it is not closed."""
     depth = 1
     for end in range(at, min(len(text), at + INNER)):
         depth += {"{": 1, "}": -1}.get(text[end], 0)

@@ -44,7 +44,7 @@ class Progress(Protocol):
         Args:
             step: steps done.
             steps: steps in all; 0 while they are not known.
-            loss: of the last step, where it is known.
+            loss: of the last step, if it is known.
             note: a line for the person, said once.
 
         Raises:

@@ -16,7 +16,7 @@ from transformers import TrainerState
 from semievol.training.distributed import trained_weights
 
 EVERY = 300.0
-"""Seconds between two checkpoints; one more is written where the user stops the training."""
+"""Seconds between two checkpoints; one more is written if the user stops the training."""
 
 _WEIGHTS = "trained.safetensors"
 _LAST_WRITTEN = "trainer_state.json"

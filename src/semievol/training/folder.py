@@ -73,7 +73,7 @@ class TrainingFolder:
         return {path.relative_to(self.adapter_path).as_posix(): _sum(path) for path in files}
 
     def check(self) -> None:
-        """Does nothing where the weights are those that the training left, as far as that is known.
+        """Raises RunFolderError if the weights are not those that the training left, as far as that is known.
 
         Raises:
             RunFolderError: a file of theirs is gone, or another one.
@@ -92,7 +92,7 @@ def _sum(path: Path) -> str:
 
 
 def check_weights(where: str) -> None:
-    """Does nothing where the weights that a stage left on a disk are as it left them; other weights are not looked at.
+    """Raises RunFolderError if weights of a stage on a disk are not as it left them; other weights are not looked at.
 
     Raises:
         RunFolderError: a file of theirs is gone, or another one.

@@ -62,7 +62,7 @@ def read_answer(request: Request, content: object) -> Response | Failure:
 
 
 def _was_cut(reason: object, usage: Mapping[str, Any], most: int) -> bool:
-    """Whether a response ended for its length; where the service does not say, whether it is as long as it may be."""
+    """Whether a response ended for its length; if the service does not say, whether it is as long as it may be."""
     if isinstance(reason, str) and reason:
         return reason.lower() in CUT
     return _count(usage, "completion_tokens", 0) >= most
@@ -79,7 +79,7 @@ def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
 
 
 def _logprobs(content: object, text: str) -> tuple[float, ...] | None:
-    """The log-probability of each token of `text`, which is stripped; `None` where the service gives none."""
+    """The log-probability of each token of `text`, which is stripped; `None` if the service gives none."""
     if not isinstance(content, Mapping):
         return None
     tokens = _tokens(content)
@@ -108,7 +108,7 @@ def _of_text(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes
 
 
 def _beginning(tokens: list[tuple[bytes, float]], text: bytes) -> list[tuple[bytes, float]]:
-    """The tokens up to the end of a text that they begin with; none where they do not."""
+    """The tokens up to the end of a text that they begin with; none if they do not."""
     text_bytes = b""
     for count, (token, _) in enumerate(tokens, start=1):
         text_bytes += token

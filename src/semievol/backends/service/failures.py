@@ -52,7 +52,7 @@ def of_error(error: Exception) -> Failure:
     """What an error of the client means.
 
     Raises:
-        Exception: the error itself, where it is not one of a service that fails.
+        Exception: the error itself, if it is not one of a service that fails.
     """
     if isinstance(error, openai.APIStatusError):
         body = error.body if error.body is not None else error.message

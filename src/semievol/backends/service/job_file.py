@@ -39,13 +39,13 @@ class JobFile:
 
     @property
     def input_file(self) -> str | None:
-        """The service's name of the file with the requests; `None` where it was not uploaded yet."""
+        """The service's name of the file with the requests; `None` if it was not uploaded yet."""
         name: str | None = self._content["input_file"]
         return name
 
     @property
     def batch(self) -> str | None:
-        """The service's name of the batch; `None` where it is not known to have been made."""
+        """The service's name of the batch; `None` if it is not known to have been made."""
         name: str | None = self._content["batch"]
         return name
 

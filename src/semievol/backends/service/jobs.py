@@ -162,7 +162,7 @@ class Jobs:
         return True
 
     def _judge(self, state: BatchState, turned_away: int) -> None:
-        """Ends the run where the service takes no batch: it found a mistake in the file, or refused too often."""
+        """Ends the run if the service takes no batch: it found a mistake in the file, or refused too often."""
         if state.status == "failed" and (state.is_hopeless or turned_away > self._service.max_retries):
             raise BackendError(
                 f"{address(self._service)}: the batch was refused: {state.reason or 'no reason'}; "

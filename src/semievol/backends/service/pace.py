@@ -36,7 +36,7 @@ class Allowance:
             await nap(missing / self._rate, halted)
 
     def correct(self, units: float) -> None:
-        """Takes `units` more after the fact, or gives back where they are negative."""
+        """Takes `units` more after the fact, or gives back if they are negative."""
         self._level -= units
 
 

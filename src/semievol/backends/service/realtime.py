@@ -127,7 +127,7 @@ class Realtime:
             await nap(BUDGET_NAP, halted)
 
     async def _answered(self, request: Request, halted: Callable[[], bool], probe: bool = False) -> Response | None:
-        """The response; `None` where the run was halted before there was one."""
+        """The response; `None` if the run was halted before there was one."""
         retries, answers = 0, self._answers
         most = min(PROBE_RETRIES, self._service.max_retries) if probe else self._service.max_retries
         while (result := await self._sent(request, halted)) is not None:
@@ -147,7 +147,7 @@ class Realtime:
         return None
 
     async def _sent(self, request: Request, halted: Callable[[], bool]) -> Response | Failure | None:
-        """One attempt, and more where the service wants it put otherwise; `None` where it was halted before."""
+        """One attempt, and more if the service wants it put otherwise; `None` if it was halted before."""
         assert self._pace is not None
         estimated = self._dialect.tokens(request)
         async with self._pace.place(estimated, halted) as may_go:
@@ -176,7 +176,7 @@ class Realtime:
             return of_error(error)
 
     async def _wait(self, failure: Failure, retry: int, halted: Callable[[], bool]) -> None:
-        """Waits before another attempt; not to its end where the run is halted."""
+        """Waits before another attempt; not to its end if the run is halted."""
         pause = backoff(retry, self._service.retry_wait, random.random())
         seconds = pause if failure.wait is None else failure.wait + pause * random.random()
         logger.debug("waiting %.2f s before another attempt: %s", seconds, failure.reason)

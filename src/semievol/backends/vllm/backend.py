@@ -61,7 +61,7 @@ class VllmBackend:
         return self._prompts.limit
 
     def close(self) -> None:
-        """Ends the server, where it is the run's own."""
+        """Ends the server, if it is the run's own."""
         if self._realtime is not None:
             self._realtime.close()
         if self._engine is not None:

@@ -75,7 +75,7 @@ class Probe:
             )
 
     def check_adapter(self, base: str, name: str, folder: str) -> None:
-        """Checks that the server answers otherwise with an adapter than without, where it should.
+        """Checks that the server answers otherwise with an adapter than without, if it should.
 
         Raises:
             BackendError: it does not.

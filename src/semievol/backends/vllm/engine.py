@@ -118,7 +118,7 @@ def open_engine(
     rows: Sequence[TokenisedRequest],
     stop: Callable[[], bool],
 ) -> Engine | None:
-    """A server that is ready; `None` where `stop` said yes before it was.
+    """A server that is ready; `None` if `stop` said yes before it was.
 
     Args:
         config: the whole run.

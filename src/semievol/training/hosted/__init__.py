@@ -66,7 +66,7 @@ class HostedJob:
     error: str | None = None
     """The service's own words about a failure."""
     tokens: int | None = None
-    """Tokens that are billed; `None` where the service does not tell."""
+    """Tokens that are billed; `None` if the service does not tell."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class Provider(Protocol):
         """Holds on to what it needs; connects, and needs the key, at the first call."""
 
     def upload(self, path: Path, name: str) -> str:
-        """The id of the file at `path` at the service, where it is called `name`."""
+        """The id of the file at `path` at the service, if it is called `name`."""
 
     def find_file(self, name: str) -> str | None:
         """The id of an uploaded file of this name, if there is one."""
@@ -106,7 +106,7 @@ class Provider(Protocol):
         """A job as it is now."""
 
     def points(self, id_: str) -> Sequence[Point]:
-        """The last of a job's reported steps, earliest first; empty where none is reported."""
+        """The last of a job's reported steps, earliest first; empty if none is reported."""
 
     def cancel(self, id_: str) -> None:
         """Asks the service to end a job."""

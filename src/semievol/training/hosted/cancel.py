@@ -35,7 +35,7 @@ def end_job(config: Config, stage: Stage, why: str) -> str | None:
 
 
 def cancel_job(config: Config, stage: Stage) -> str | None:
-    """What was done to end the job that a stage waits for; `None` where there is none.
+    """What was done to end the job that a stage waits for; `None` if there is none.
 
     Raises:
         TrainingError: the service does not end it.

@@ -138,7 +138,7 @@ class _Watch:
 
 
 def _once(make: Callable[[], str], find: Callable[[], str | None], may_exist: bool) -> str:
-    """The id of what `make` makes, which is made once: where an answer got lost, `find` knows whether it was.
+    """The id of what `make` makes, which is made once: if an answer got lost, `find` knows whether it was.
 
     Args:
         may_exist: whether an earlier process may have made it.

@@ -33,7 +33,7 @@ Files = dict[str, bytes]
 class RayLauncher:
     """The training of `training.kind` in `training.num_workers` workers of a cluster.
 
-    A training is one unit of work: where a worker dies, all of it starts again. Weights come and go by Ray: no machine
+    A training is one unit of work: if a worker dies, all of it starts again. Weights come and go by Ray: no machine
     has to see another one's disk.
     """
 
