@@ -1,4 +1,4 @@
-"""The house as a list of rooms: `python -m tests.architecture` writes the map in CONTRIBUTING.md."""
+"""The house as a list of rooms: `python -m tests.architecture` writes the maps in CONTRIBUTING.md and benchmarks."""
 
 import ast
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "semievol"
 PAGE = ROOT / "CONTRIBUTING.md"
+BENCHMARKS = ROOT / "benchmarks"
 BEGIN, END = "<!-- the map: python -m tests.architecture -->\n", "<!-- the end of the map -->\n"
 
 LAYERS = (
@@ -94,10 +95,22 @@ def _line(path: Path, depth: int) -> str:
 
 
 def the_map() -> str:
+    """The map of the package, for CONTRIBUTING.md."""
     return f"{BEGIN}\n```\n{tree()}```\n\n{END}"
 
 
+def the_benchmarks() -> str:
+    """Every file of the benchmarks with a line, for their README."""
+    lines = ["benchmarks/"]
+    for path in sorted(BENCHMARKS.iterdir(), key=lambda path: (path.is_dir(), path.name)):
+        if (path / "__init__.py").exists():
+            lines += _below(path, 1)
+        elif path.suffix == ".py" and path.name != "__init__.py":
+            lines.append(_line(path, 1))
+    return f"{BEGIN}\n```\n" + "\n".join(lines) + f"\n```\n\n{END}"
+
+
 if __name__ == "__main__":
-    text = PAGE.read_text(encoding="utf-8")
-    before, _, rest = text.partition(BEGIN)
-    PAGE.write_text(before + the_map() + rest.partition(END)[2], encoding="utf-8")
+    for page, part in ((PAGE, the_map()), (BENCHMARKS / "README.md", the_benchmarks())):
+        before, _, rest = page.read_text(encoding="utf-8").partition(BEGIN)
+        page.write_text(before + part + rest.partition(END)[2], encoding="utf-8")

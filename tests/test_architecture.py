@@ -1,11 +1,24 @@
 """The walls of the house: what is small stays small, nothing imports upwards, and the map names every file."""
 
 import ast
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
-from tests.architecture import LAYERS, PACKAGE, PAGE, ROOT, files, first_line, imports, room, the_map
+from tests.architecture import (
+    BENCHMARKS,
+    LAYERS,
+    PACKAGE,
+    PAGE,
+    ROOT,
+    files,
+    first_line,
+    imports,
+    room,
+    the_benchmarks,
+    the_map,
+)
 
 SOURCES = [*files(), *files(ROOT / "benchmarks")]
 FLOORS = {name: floor for floor, layer in enumerate(LAYERS) for name in layer}
@@ -70,6 +83,26 @@ def test_every_file_says_what_it_is_in_one_line() -> None:
 
 def test_the_map_in_the_guide_for_contributors_names_every_file() -> None:
     assert the_map() in PAGE.read_text("utf-8"), "run python -m tests.architecture"
+    assert the_benchmarks() in (BENCHMARKS / "README.md").read_text("utf-8"), "run python -m tests.architecture"
+
+
+def test_no_class_name_of_the_package_stands_for_two_things() -> None:
+    names = Counter(
+        node.name
+        for path in files()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    )
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_a_variable_is_called_what_it_is() -> None:
+    """How we came by a thing is no name of it: `each`, `found`, `one`, `shown`, `said`, `made`, `given`."""
+    vague = {"each", "found", "shown", "made", "given", "told", "there", "whole", "asked", "wanted"}
+    for path in files():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                assert node.id not in vague, f"{path}:{node.lineno}: {node.id}"
 
 
 def test_the_top_of_the_package_fits_on_a_screen() -> None:

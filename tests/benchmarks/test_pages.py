@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 
 import pytest
-from benchmarks.cluster_estimate import tables as estimate
 from benchmarks.pages import ROOT, with_part
 from benchmarks.speed import table as speed
 
@@ -14,7 +13,6 @@ PARTS = {
     ("README.md", demo.PART): demo.table,
     ("docs/speed.md", speed.PART): speed.from_kept,
     ("docs/ray.md", cluster.PART): lambda: cluster.table(json.loads(cluster.RESULTS.read_text(encoding="utf-8"))),
-    ("docs/ray.md", "cluster table"): estimate.tables,
     **{
         ("docs/scale.md", name): lambda made=made: made(json.loads(scale.RESULTS.read_text(encoding="utf-8")))
         for name, made in scale.PARTS.items()
