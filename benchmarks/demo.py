@@ -13,6 +13,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from benchmarks.pages import ROOT, write_part
@@ -66,8 +67,8 @@ def run_seed(seed: int) -> None:
     finish(result.path)
     kept.mkdir(parents=True, exist_ok=True)
     for name in ("config.yaml", "run.json", "select/done.json", "warmup/done.json", "evolve/done.json"):
-        shutil.copy(result.path / name, kept / name.replace("/", "-"))
-    shutil.copy(result.path / "evaluate" / "metrics.json", kept / "metrics.json")
+        shutil.copy(Path(config.output) / name, kept / name.replace("/", "-"))
+    shutil.copy(Path(config.output) / "evaluate" / "metrics.json", kept / "metrics.json")
 
 
 def kept_metrics() -> dict[int, dict[str, Any]]:

@@ -13,6 +13,7 @@ from semievol.errors import SemiEvolError, Stopped, refused_by_system
 
 if TYPE_CHECKING:
     from semievol.config import Config
+    from semievol.config.places import Place
     from semievol.experiments.catalogue import Experiment
     from semievol.experiments.options import Options
     from semievol.progress import Reporter
@@ -131,7 +132,7 @@ def _cancel(arguments: argparse.Namespace) -> None:
         print(line)
 
 
-def _print_failures(path: Path) -> None:
+def _print_failures(path: "Place") -> None:
     from semievol.report.failures import failure_lines
     from semievol.run_folder.folder import RunFolder
     from semievol.terminal import visible

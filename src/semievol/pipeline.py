@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from semievol.config import Config, dump
+from semievol.config.places import Place
 from semievol.costs.budget import open_budget
 from semievol.data import Dataset, StoredExamples, load, read_answers, store
 from semievol.data.trained_task import described_task
@@ -41,7 +42,7 @@ from semievol.training.folder import TrainingFolder
 class RunResult:
     """What a run came to."""
 
-    path: Path
+    path: Place
     """The run folder."""
     weights: str | None
     """The evolved model's adapter folder, or its name at a service; `None` if the run stopped earlier."""
@@ -175,7 +176,7 @@ def _stages_up_to(until: str, redo: str | None) -> Sequence[str]:
     return stages
 
 
-def _descriptions(folder: RunFolder, config: Config, output: str, dataset: Dataset) -> dict[Path, str]:
+def _descriptions(folder: RunFolder, config: Config, output: str, dataset: Dataset) -> dict[Place, str]:
     """The files that say what is run: the config as the user named its folder, and the task."""
     config = config.model_copy(update={"output": output})
     texts = {folder.config_path: dump(config)}

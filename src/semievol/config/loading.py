@@ -1,13 +1,13 @@
 """From a YAML file and the command line to a checked config, and back."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from semievol.config.options import Config
 from semievol.config.paths import expanded, path_of
+from semievol.config.places import Place
 from semievol.config.section import explain
 from semievol.config.yaml_text import parsed, written
 from semievol.errors import ConfigError
@@ -32,7 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
+def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
     """The config in a YAML file or of a run folder, with `section.option=value` overrides applied.
 
     A run that was moved or copied is where it lies now: its `output` is the folder that is named, whatever the config
@@ -41,7 +41,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file cannot be read, or an option is unknown or impossible.
     """
-    place = path_of(expanded(path)) if isinstance(path, str) else path
+    place = path_of(expanded(source)) if isinstance(source, str) else source
     folder = _run_folder(place)
     path = place if folder is None else folder / CONFIG
     try:
@@ -64,7 +64,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Config:
     return build(raw, overrides, source=str(path))
 
 
-def _run_folder(place: Path) -> Path | None:
+def _run_folder(place: Place) -> Place | None:
     """The run folder that is named, itself or by its config; `None` if a config of the user's is named."""
     if place.is_dir():
         return place

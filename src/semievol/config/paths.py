@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from semievol.config.places import Address, Place
 from semievol.errors import ConfigError, MissingExtraError, RunFolderError, SemiEvolError, first_line
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
@@ -42,7 +43,7 @@ def expanded(text: str) -> str:
         raise ConfigError(f"{text}: no home folder is known for it; ./{text} is a name that begins with ~") from error
 
 
-def path_of(text: str | Path) -> Path:
+def path_of(text: str | Place) -> Place:
     """The path that a text names, on a disk or at an address.
 
     Raises:
@@ -57,7 +58,7 @@ def path_of(text: str | Path) -> Path:
 
 
 @functools.lru_cache(maxsize=64)
-def _path_at(url: str) -> Path:
+def _path_at(url: str) -> Address:
     """The path at an address, looked for once: later errors would have no words for wrong credentials."""
     try:
         from upath import UPath
@@ -65,19 +66,19 @@ def _path_at(url: str) -> Path:
         raise MissingExtraError(f"{url}: addresses need {error.name}; pip install 'semievol[url]'") from error
     try:
         # Other processes write there, so a listing is never taken from memory.
-        path: Path = UPath(url, use_listings_cache=False)
-        file_system = path.fs  # type: ignore[attr-defined]
+        path: Address = UPath(url, use_listings_cache=False)
+        file_system = path.fs
     except ImportError as error:
         raise MissingExtraError(f"{url}: a package is missing: {error}; pip install it beside semievol[url]") from error
     except ValueError as error:
         raise RunFolderError(f"{url}: {error}") from error
     with in_one_line(url, "cannot be reached"), suppress(FileNotFoundError):  # as before a run begins
-        file_system.info(path.path)  # type: ignore[attr-defined]
+        file_system.info(path.path)
     return path
 
 
 @contextmanager
-def in_one_line(path: Path | str, fault: str) -> Iterator[None]:
+def in_one_line(path: Place | str, fault: str) -> Iterator[None]:
     """Whatever a file system raises (botocore's errors have no base of Python's) as a `RunFolderError`."""
     try:
         yield

@@ -8,10 +8,10 @@ import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from semievol.config import Config
+from semievol.config.places import Place
 from semievol.costs.ledger import Ledger, read_ledger
 from semievol.costs.prices import Price, dollars, price_of
 from semievol.errors import BudgetError, ConfigError
@@ -46,7 +46,7 @@ class Budget:
     """
 
     def __init__(
-        self, path: Path | None = None, price: Price | None = None, limit: float | None = None, elsewhere: float = 0.0
+        self, path: Place | None = None, price: Price | None = None, limit: float | None = None, elsewhere: float = 0.0
     ) -> None:
         """Goes on from what `path` tells of earlier sessions.
 

@@ -9,9 +9,9 @@ import json
 import logging
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
+from semievol.config.places import Place
 from semievol.run_folder.files import write_text
 from semievol.run_folder.place import at_address, on_disk, upload
 
@@ -26,7 +26,7 @@ Entries = list[dict[str, Any]]
 class Ledger:
     """The charges of one run; goes on from those of earlier sessions."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self._path, self._file = path, on_disk(path)
         self._uploaded = -EVERY
         self._is_due = False
@@ -48,12 +48,12 @@ class Ledger:
 
     def upload(self) -> None:
         """Brings what is new to the address; nothing if the ledger is on a disk."""
-        if self._is_due:
+        if self._is_due and at_address(self._path):
             upload(self._file, self._path)
             self._uploaded, self._is_due = time.monotonic(), False
 
 
-def read_ledger(path: Path) -> Entries:
+def read_ledger(path: Place) -> Entries:
     """The charges of a run: those in a file, or at an address in the files of all machines."""
     ledgers = (
         [sibling for sibling in path.parent.glob("costs-*.jsonl") if sibling.name != path.name]
@@ -64,7 +64,7 @@ def read_ledger(path: Path) -> Entries:
     return entries + [entry for ledger in ledgers for entry in _entries(ledger.read_bytes())]
 
 
-def _own_entries(path: Path) -> Entries:
+def _own_entries(path: Place) -> Entries:
     """Those in a file that is there; at an address, those that this machine knows of."""
     file = on_disk(path)
     return list(_entries((file if file.exists() else path).read_bytes()))

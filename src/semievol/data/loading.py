@@ -1,12 +1,12 @@
 """The config's sources -> examples, checked and with canonical answers."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 
 from semievol.config import Config
+from semievol.config.places import Place
 from semievol.data.answers import Answers
 from semievol.data.checks import refuse_leaks
 from semievol.data.dataset import Dataset
@@ -21,7 +21,7 @@ from semievol.tasks import Task, open_task
 SequenceT = TypeVar("SequenceT", bound=Sequence[object])
 
 
-def load(config: Config, folder: Path | None = None) -> Dataset:
+def load(config: Config, folder: Place | None = None) -> Dataset:
     """The rows that the config names.
 
     Args:

@@ -22,6 +22,7 @@ from typing import Any, overload
 
 import pyarrow as pa
 
+from semievol.config.places import Place
 from semievol.records import Example
 from semievol.run_folder.place import at_address, fetched, on_disk, upload
 from semievol.run_folder.schema import schema_of
@@ -40,7 +41,7 @@ class StoredExamples(Sequence[Example]):
     Holds a path and a range, and can be pickled. A slice is another one over the same file.
     """
 
-    def __init__(self, path: Path, positions: range, digest: str | None = None) -> None:
+    def __init__(self, path: Place, positions: range, digest: str | None = None) -> None:
         self.path, self.positions = path, positions
         self.digest = digest
         """That of the rows, if they are the whole file."""
@@ -65,7 +66,7 @@ class StoredExamples(Sequence[Example]):
                 yield examples[position % BATCH]
 
 
-def store(examples: Iterable[Example], folder: Path | None = None) -> StoredExamples:
+def store(examples: Iterable[Example], folder: Place | None = None) -> StoredExamples:
     """The examples in a file of `folder`; if there is none, of a temporary one that goes with the process."""
     folder = folder or _scratch()
     disk = on_disk(folder)
@@ -136,17 +137,17 @@ def _examples(batch: pa.RecordBatch) -> list[Example]:
 
 
 @functools.lru_cache(maxsize=_OPEN_BATCHES)
-def _batch(path: Path, number: int) -> pa.RecordBatch:
+def _batch(path: Place, number: int) -> pa.RecordBatch:
     return _reader(path).get_batch(number)
 
 
 @functools.lru_cache(maxsize=_OPEN_FILES)
-def _reader(path: Path) -> Any:
+def _reader(path: Place) -> Any:
     return pa.ipc.open_file(pa.OSFile(str(fetched(path))))
 
 
 @functools.cache
-def _scratch() -> Path:
+def _scratch() -> Place:
     folder = Path(tempfile.mkdtemp(prefix="semievol-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

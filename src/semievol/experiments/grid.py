@@ -15,7 +15,7 @@ from semievol.data import Dataset, digest, load, read_truth
 from semievol.executors import open_executor
 from semievol.experiments import outcomes
 from semievol.experiments.methods import Method
-from semievol.experiments.outcomes import Outcomes, Place
+from semievol.experiments.outcomes import CellKey, Outcomes
 from semievol.experiments.sharing import Shelf
 from semievol.experiments.targets import Target
 from semievol.forecast.decisions import pinned
@@ -78,7 +78,7 @@ class Result:
     """Of the test rows; none if the cell failed."""
 
     @property
-    def place(self) -> Place:
+    def place(self) -> CellKey:
         """What it is the result of."""
         return self.task, self.base, self.method, self.seed
 

@@ -24,6 +24,7 @@ from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.costs.budget import costs
 from semievol.records import Request, Response
 from semievol.run_folder.folder import LEDGER, RunFolder
+from semievol.run_folder.place import on_disk
 from semievol.run_folder.stage import Stage
 from semievol.stages.round import CODE_VERSION
 
@@ -40,9 +41,10 @@ class Shelf:
         place = self._place(stage)
         if not place.exists():
             return False
-        beside = _copied(place, stage.path)
-        shutil.rmtree(stage.path)
-        beside.rename(stage.path)
+        target = on_disk(stage.path)
+        beside = _copied(place, target)
+        shutil.rmtree(target)
+        beside.rename(target)
         return True
 
     def leave(self, stage: Stage) -> None:
@@ -50,7 +52,7 @@ class Shelf:
         place = self._place(stage)
         if stage.may_change or place.exists():
             return
-        beside = _copied(stage.path, place)
+        beside = _copied(on_disk(stage.path), place)
         try:
             beside.rename(place)
         except OSError:

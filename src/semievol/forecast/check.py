@@ -2,12 +2,12 @@
 
 import dataclasses
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.table import Table
 
 from semievol.backends import NO_LIMIT
 from semievol.config import Config
+from semievol.config.places import Place
 from semievol.data import Dataset, Report, examine, load
 from semievol.forecast.chat_notes import template_notes
 from semievol.forecast.lengths import cut_note
@@ -30,7 +30,7 @@ class Checked:
     plan: Plan
 
 
-def check(config: Config, *, measure: bool = True, folder: Path | None = None) -> Checked:
+def check(config: Config, *, measure: bool = True, folder: Place | None = None) -> Checked:
     """The data, what is remarkable about it, and what the run will do.
 
     Args:

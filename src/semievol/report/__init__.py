@@ -2,16 +2,16 @@
 
 import sys
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from semievol.config.places import Place
 from semievol.run_folder.folder import RunFolder
 
 if TYPE_CHECKING:
     from semievol.data import Dataset
 
 
-def finish(path: Path, dataset: "Dataset | None" = None) -> None:
+def finish(path: Place, dataset: "Dataset | None" = None) -> None:
     """Writes report.html and the model card of the run in `path`, from whatever stages there are.
 
     What cannot be drawn is left out, and said on standard error.
@@ -37,7 +37,7 @@ def finish(path: Path, dataset: "Dataset | None" = None) -> None:
         print(visible(f"semievol: left out of report and card: {line}"), file=sys.stderr)
 
 
-def print_results(path: Path) -> None:
+def print_results(path: Place) -> None:
     """Prints the table of results, and where the model, the report and the run lie."""
     from semievol.report.table import terminal
     from semievol.terminal import TextConsole

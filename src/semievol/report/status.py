@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from semievol.config.places import Place
 from semievol.costs.budget import costs, in_words
 from semievol.errors import RunFolderError
 from semievol.report.failures import failure_lines
@@ -17,7 +17,7 @@ from semievol.stages.redo import ASIDE
 from semievol.terminal import TextConsole
 
 
-def print_status(path: Path) -> None:
+def print_status(path: Place) -> None:
     """Prints a line for each stage of the run in `path`.
 
     Raises:

@@ -12,9 +12,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from semievol.config.places import Place
 from semievol.errors import RunFolderError, first_line
 from semievol.run_folder import STAGES
-from semievol.run_folder.place import at_address, upload
+from semievol.run_folder.place import at_address, on_disk, upload
 
 _ADVICE = {
     "run.json": "remove it; times, versions and the measured type of the weights are lost, and no result",
@@ -28,12 +29,12 @@ ROW_GROUP = 4 * 1024 * 1024
 """Bytes in memory after which a row group of a Parquet file is written."""
 
 
-def write_rows(path: Path, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
+def write_rows(path: Place, rows: Sequence[Mapping[str, Any]], schema: pa.Schema) -> None:
     """Writes rows as one Parquet file that appears whole; the same rows give the same bytes."""
     write_tables(path, [pa.Table.from_pylist(list(rows), schema=schema)], schema)
 
 
-def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
+def write_tables(path: Place, tables: Iterable[pa.Table], schema: pa.Schema) -> None:
     """Writes tables as one Parquet file that appears whole, holding no more of them than a row group."""
     with whole(path) as beside, _writer(beside, schema) as writer:
         group, size = [schema.empty_table()], 0
@@ -46,12 +47,12 @@ def write_tables(path: Path, tables: Iterable[pa.Table], schema: pa.Schema) -> N
         writer.write_table(pa.concat_tables(group))
 
 
-def _writer(path: Path, schema: pa.Schema) -> pq.ParquetWriter:
+def _writer(path: Place, schema: pa.Schema) -> pq.ParquetWriter:
     return pq.ParquetWriter(path, schema, compression="zstd", write_page_checksum=True)
 
 
 @contextmanager
-def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
+def open_parquet(path: Place) -> Iterator[pq.ParquetFile]:
     """A Parquet file of a run; of one at an address only what is asked for is read.
 
     Raises:
@@ -74,19 +75,19 @@ def open_parquet(path: Path) -> Iterator[pq.ParquetFile]:
         raise damaged(path, first_line(error)) from error
 
 
-def _local_file(path: Path) -> pq.ParquetFile:
+def _local_file(path: Place) -> pq.ParquetFile:
     # What is read ahead would be held until the end, for all row groups: memory that grows with the rows.
     return pq.ParquetFile(path, pre_buffer=False, buffer_size=64 * 1024, page_checksum_verification=True)
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Place) -> list[dict[str, Any]]:
     """The rows of a Parquet file."""
     with open_parquet(path) as file:
         rows: list[dict[str, Any]] = file.read().to_pylist()
     return rows
 
 
-def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
+def iter_rows(path: Place, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
     """The rows of a Parquet file with these columns, few in memory at a time."""
     with open_parquet(path) as file:
         if missing := set(columns) - set(file.schema_arrow.names):
@@ -95,13 +96,13 @@ def iter_rows(path: Path, columns: Sequence[str]) -> Iterator[dict[str, Any]]:
             yield from batch.to_pylist()
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pa.Table:
+def read_columns(path: Place, columns: Sequence[str]) -> pa.Table:
     """Some columns of a Parquet file."""
     with open_parquet(path) as file:
         return file.read(list(columns))
 
 
-def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
+def rows_at(path: Place, positions: Sequence[int]) -> list[dict[str, Any]]:
     """The rows of a Parquet file at these positions, in this order."""
     rows_of: dict[int, dict[str, Any]] = {}
     first = 0
@@ -114,19 +115,19 @@ def rows_at(path: Path, positions: Sequence[int]) -> list[dict[str, Any]]:
     return [rows_of[at] for at in positions]
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Place, text: str) -> None:
     """Writes a text file that appears whole."""
     with whole(path) as beside:
         beside.write_text(text, encoding="utf-8")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Place, content: bytes) -> None:
     """Writes a file that appears whole."""
     with whole(path) as beside:
         beside.write_bytes(content)
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Place) -> dict[str, Any]:
     """The object in a JSON file.
 
     Raises:
@@ -143,7 +144,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def damaged(path: Path, why: str) -> RunFolderError:
+def damaged(path: Place, why: str) -> RunFolderError:
     """The error of a run's file that cannot be used: what to do about it, and what that costs."""
     place = path.as_posix().split("/")
     stage = next((part for part in reversed(place[:-1]) if part in STAGES), None)
@@ -162,7 +163,7 @@ def damaged(path: Path, why: str) -> RunFolderError:
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
+def whole(path: Place) -> Iterator[Path]:
     """A path to write to; renamed to `path` when the block ends, synced to the disk, or uploaded to its address.
 
     Its name is of this process alone, among all machines that share a network disk. If the block fails, there is
@@ -173,12 +174,13 @@ def whole(path: Path) -> Iterator[Path]:
             yield Path(scratch, path.name)
             upload(Path(scratch, path.name), path)
         return
-    beside = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    target = on_disk(path)
+    beside = target.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield beside
         with beside.open("rb") as handle:
             os.fsync(handle.fileno())
-        beside.replace(path)
+        beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)

@@ -31,6 +31,7 @@ from typing import Any
 
 from semievol.config import CONFIG, FACTS
 from semievol.config.paths import path_of
+from semievol.config.places import Place
 from semievol.errors import RunFolderError
 from semievol.run_folder import STAGES
 from semievol.run_folder.files import read_json, write_bytes, write_text
@@ -58,7 +59,7 @@ _PARTIAL = re.compile(r"\.partial\.(?P<host>.+)\.(?P<pid>\d+)")
 class RunFolder:
     """The folder of one run."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Place) -> None:
         self.path = path_of(path)
 
     def claim(self) -> None:
@@ -145,16 +146,16 @@ class RunFolder:
         ]
 
     @property
-    def config_path(self) -> Path:
+    def config_path(self) -> Place:
         """The config as resolved."""
         return self.path / CONFIG
 
     @property
-    def rows_path(self) -> Path:
+    def rows_path(self) -> Place:
         """Stored examples, each file named by its digest."""
         return self.path / "rows"
 
-    def forget_rows(self, kept: Collection[Path]) -> None:
+    def forget_rows(self, kept: Collection[Place]) -> None:
         """Removes stored examples but those `kept`: those of other data, and what a killed process left.
 
         Files of other names are nobody's stored examples, and stay.
@@ -167,7 +168,7 @@ class RunFolder:
                 if (of := _PARTIAL.fullmatch(path.name)) and not process_is_gone(of["host"], int(of["pid"])):
                     continue  # it is being written, by a process that will find this one in the folder
                 if path.is_dir():
-                    shutil.rmtree(path)
+                    shutil.rmtree(on_disk(path))
                 else:
                     path.unlink(missing_ok=True)
 
@@ -184,46 +185,47 @@ class RunFolder:
     def _log_path(self, name: str) -> Path:
         """A file on a disk: if the folder is at an address, this machine's, which `upload_logs` takes there."""
         logs = self.path / "logs"
-        return on_disk(logs) / f"{name}-{socket.gethostname()}.log" if at_address(logs) else logs / f"{name}.log"
+        return on_disk(logs) / (f"{name}-{socket.gethostname()}.log" if at_address(logs) else f"{name}.log")
 
     def upload_logs(self) -> None:
         """Brings the logs to an address; nothing if the folder is on a disk."""
-        if at_address(self.path):
-            for file in on_disk(self.path / "logs").glob("*.log"):
-                upload(file, self.path / "logs" / file.name)
+        logs = self.path / "logs"
+        if at_address(logs):
+            for file in on_disk(logs).glob("*.log"):
+                upload(file, logs / file.name)
 
     @property
-    def facts_path(self) -> Path:
+    def facts_path(self) -> Place:
         """Versions, machine, times and tokens."""
         return self.path / FACTS
 
     @property
-    def costs_path(self) -> Path:
+    def costs_path(self) -> Place:
         """What services charged, a line each; at an address each machine has a file of its own, see `ledger`."""
         return self.path / (f"costs-{socket.gethostname()}.jsonl" if at_address(self.path) else LEDGER)
 
     @property
-    def jobs_path(self) -> Path:
+    def jobs_path(self) -> Place:
         """Batches that a service is working on, each in a file."""
         return self.path / "jobs"
 
     @property
-    def task_path(self) -> Path:
+    def task_path(self) -> Place:
         """What the task was made from, for those who have the run and not its data."""
         return self.path / "task.json"
 
     @property
-    def report_path(self) -> Path:
+    def report_path(self) -> Place:
         """The page a person reads."""
         return self.path / "report.html"
 
     @property
-    def card_path(self) -> Path:
+    def card_path(self) -> Place:
         """The model card."""
         return self.path / "README.md"
 
     @contextmanager
-    def described(self, texts: Mapping[Path, str]) -> Iterator[None]:
+    def described(self, texts: Mapping[Place, str]) -> Iterator[None]:
         """Writes these files; they stay as they were if the block finds that the folder holds another run's results."""
         before = {path: path.read_bytes() for path in texts if path.exists()}
         for path, text in texts.items():

@@ -14,8 +14,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from semievol.config.places import Place
 from semievol.errors import RunFolderError
-from semievol.run_folder.place import at_address
+from semievol.run_folder.place import at_address, on_disk
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ STALE = 60.0
 
 
 @contextmanager
-def locked(folder: Path, lost: Callable[[], None]) -> Iterator[None]:
+def locked(folder: Place, lost: Callable[[], None]) -> Iterator[None]:
     """Holds a folder for this process, and creates it on a disk.
 
     Args:
@@ -33,7 +34,7 @@ def locked(folder: Path, lost: Callable[[], None]) -> Iterator[None]:
     Raises:
         RunFolderError: another process holds it or has taken it, or it cannot be written.
     """
-    with _at_address(folder / ".lock", lost) if at_address(folder) else _on_disk(folder):
+    with _at_address(folder / ".lock", lost) if at_address(folder) else _on_disk(on_disk(folder)):
         yield
 
 
@@ -54,7 +55,7 @@ def _on_disk(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _at_address(path: Path, lost: Callable[[], None]) -> Iterator[None]:
+def _at_address(path: Place, lost: Callable[[], None]) -> Iterator[None]:
     lock = AddressLock(path, lost)
     lock.take()
     try:
@@ -66,7 +67,7 @@ def _at_address(path: Path, lost: Callable[[], None]) -> Iterator[None]:
 class AddressLock:
     """An object that names the process which holds a run folder, and is renewed while it does."""
 
-    def __init__(self, path: Path, lost: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, path: Place, lost: Callable[[], None] = lambda: None) -> None:
         self._path, self._lost = path, lost
         self._mark = uuid.uuid4().hex
         self._done, self._was_taken = threading.Event(), False

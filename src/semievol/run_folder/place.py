@@ -14,39 +14,44 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
+
+from typing_extensions import TypeIs
 
 from semievol.config.cache import cache_folder
 from semievol.config.paths import in_one_line, path_of
+from semievol.config.places import Address, Place
 from semievol.errors import RunFolderError, SemiEvolError, first_line
 
 
-def at_address(path: Path) -> bool:
+def at_address(path: Place) -> TypeIs[Address]:
     """Whether a path is at an address, and not on a disk."""
     return not isinstance(path, Path)
 
 
-def on_disk(path: Path) -> Path:
+def on_disk(path: Place) -> Path:
     """A path itself; for one at an address, the place on this machine's disk of what belongs to it."""
     if isinstance(path, Path):
         return path
-    parts = [part for part in path.path.split("/") if part not in ("", ".", "..")]
-    return cache_folder().joinpath("addresses", path.protocol, *parts)
+    address = cast(Address, path)
+    parts = [part for part in address.path.split("/") if part not in ("", ".", "..")]
+    return cache_folder().joinpath("addresses", address.protocol, *parts)
 
 
-def make_folder(path: Path) -> None:
+def make_folder(path: Place) -> None:
     """Makes a folder on a disk; at an address there is one once something lies in it."""
     if isinstance(path, Path):
         path.mkdir(parents=True, exist_ok=True)
 
 
-def remove_folder(path: Path) -> None:
+def remove_folder(path: Place) -> None:
     """Removes a folder and what of it is on this machine's disk; nothing if there is none."""
     shutil.rmtree(on_disk(path), ignore_errors=at_address(path) or not path.exists())
     if at_address(path) and path.exists():
-        path.fs.rm(path.path, recursive=True)  # type: ignore[attr-defined]
+        path.fs.rm(path.path, recursive=True)
 
 
-def move_folder(source: Path, path: Path) -> None:
+def move_folder(source: Place, path: Place) -> None:
     """Moves a folder and what of it is on this machine's disk: whole on a disk, file by file at an address.
 
     Raises:
@@ -56,29 +61,29 @@ def move_folder(source: Path, path: Path) -> None:
     if source_on_disk.exists():
         target_on_disk.parent.mkdir(parents=True, exist_ok=True)
         source_on_disk.rename(target_on_disk)
-    if at_address(source):
+    if at_address(source) and at_address(path):
         with in_one_line(path, "cannot be written"):
-            for file in sorted((path for path in source.rglob("*") if path.is_file()), key=str):
-                file.fs.mv(file.path, f"{path.path}/{_below(source, file)}")  # type: ignore[attr-defined]
+            for file in sorted((entry for entry in source.rglob("*") if entry.is_file()), key=str):
+                file.fs.mv(file.path, f"{path.path}/{_below(source, file)}")
 
 
-def same_bytes(file: Path, path: Path) -> bool:
+def same_bytes(file: Path, path: Place) -> bool:
     """Whether a file on a disk holds what lies at `path`."""
     if at_address(path):
         return file.read_bytes() == path.read_bytes()
-    return filecmp.cmp(file, path, shallow=False)
+    return filecmp.cmp(file, on_disk(path), shallow=False)
 
 
-def move(source: Path, path: Path) -> None:
+def move(source: Path, path: Place) -> None:
     """Moves a file or folder of a disk to `path`; a file appears whole, of a folder each of its files.
 
     Raises:
         RunFolderError: the address cannot be written.
     """
     if not at_address(path):
-        source.replace(path)
+        source.replace(on_disk(path))
     elif source.is_dir():
-        for file in sorted(path for path in source.rglob("*") if path.is_file()):
+        for file in sorted(entry for entry in source.rglob("*") if entry.is_file()):
             upload(file, path.joinpath(*file.relative_to(source).parts))
         shutil.rmtree(source)
     else:
@@ -86,24 +91,24 @@ def move(source: Path, path: Path) -> None:
         source.unlink()
 
 
-def upload(file: Path, path: Path) -> None:
+def upload(file: Path, path: Address) -> None:
     """Copies a file to an address, where it appears whole or not at all.
 
     Raises:
         RunFolderError: the address cannot be written.
     """
     with in_one_line(path, "cannot be written"):
-        path.fs.put_file(str(file), path.path)  # type: ignore[attr-defined]
+        path.fs.put_file(str(file), path.path)
 
 
-def fetched(path: Path) -> Path:
+def fetched(path: Place) -> Path:
     """A file on this machine's disk whose name is the digest of its content: fetched once if it is at an address.
 
     Raises:
         RunFolderError: it cannot be read.
     """
     file = on_disk(path)
-    if not file.exists():
+    if at_address(path) and not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=file.parent, prefix=".fetch-") as scratch:
             _download(path, Path(scratch, file.name)).replace(file)
@@ -118,12 +123,12 @@ def weights_on_disk(where: str) -> str:
     Raises:
         RunFolderError: they cannot be read.
     """
-    if "://" not in where:
-        return where
     folder = path_of(where)
+    if "://" not in where or not at_address(folder):
+        return where
     with in_one_line(folder, "cannot be read"):
         files = sorted((path for path in folder.rglob("*") if path.is_file()), key=str)
-        states = {_below(folder, path): path.fs.ukey(path.path) for path in files}  # type: ignore[attr-defined]
+        states = {_below(folder, path): path.fs.ukey(path.path) for path in files}
     if not files:
         raise RunFolderError(f"{where}: there are no weights here")
     target = on_disk(folder) / hashlib.sha256(json.dumps(states, sort_keys=True).encode()).hexdigest()[:32]
@@ -141,20 +146,20 @@ def weights_on_disk(where: str) -> str:
     return str(target)
 
 
-def _below(folder: Path, path: Path) -> str:
+def _below(folder: Address, path: Address) -> str:
     """The part of a path at an address that is below the folder's."""
-    return str(path.path.removeprefix(folder.path.rstrip("/") + "/"))  # type: ignore[attr-defined]
+    return str(path.path.removeprefix(folder.path.rstrip("/") + "/"))
 
 
-def _download(path: Path, file: Path) -> Path:
+def _download(path: Address, file: Path) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     with in_one_line(path, "cannot be read"):
-        path.fs.get_file(path.path, str(file))  # type: ignore[attr-defined]
+        path.fs.get_file(path.path, str(file))
     return file
 
 
 @contextmanager
-def reaching(path: Path) -> Iterator[None]:
+def reaching(path: Place) -> Iterator[None]:
     """If `path` is at an address, what its file system raises in the block as a `RunFolderError`.
 
     Raises:

@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from semievol.config.places import Place
 from semievol.records import Response
 from semievol.run_folder.files import damaged, open_parquet, read_rows, write_tables, write_text
 from semievol.run_folder.journal import Journal
@@ -21,10 +21,10 @@ class Shards:
     stays beside the part as long as requests that failed may yet be answered.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
 
-    def set_aside(self, index: int, error: str) -> Path:
+    def set_aside(self, index: int, error: str) -> Place:
         """Keeps the error of a shard that was given up."""
         path = self.path / f"part-{index:05d}.error.txt"
         write_text(path, error.rstrip() + "\n")
@@ -35,11 +35,11 @@ class Shards:
         for path in self.errors():
             path.unlink(missing_ok=True)
 
-    def errors(self) -> list[Path]:
+    def errors(self) -> list[Place]:
         """The errors of shards that were given up."""
         return sorted(self.path.glob("part-*.error.txt"))
 
-    def part_path(self, index: int) -> Path:
+    def part_path(self, index: int) -> Place:
         """A shard's finished rows."""
         return self.path / f"part-{index:05d}.parquet"
 
@@ -124,11 +124,11 @@ class Shards:
         """Whether requests have failed."""
         return any(self.path.glob("part-*.failed.json"))
 
-    def parts(self) -> list[Path]:
+    def parts(self) -> list[Place]:
         """The finished shards in order."""
         return sorted(self.path.glob("part-*.parquet"), key=lambda path: (len(path.name), path.name))
 
-    def _every_part(self) -> Iterator[Path]:
+    def _every_part(self) -> Iterator[Place]:
         for index, path in enumerate(self.parts()):
             if path != self.part_path(index):
                 raise damaged(self.part_path(index), "it is gone")
@@ -160,6 +160,6 @@ class Shards:
                 yield file.read(columns, use_threads=False)  # shards are small
 
 
-def _numbers(paths: Iterable[Path]) -> set[int]:
+def _numbers(paths: Iterable[Place]) -> set[int]:
     """The shards that files are named after."""
     return {int(path.stem.removeprefix("part-")) for path in paths}

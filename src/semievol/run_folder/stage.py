@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
+from semievol.config.places import Place
 from semievol.errors import RunFolderError
 from semievol.run_folder.files import read_json, write_text
 from semievol.run_folder.keys import INPUTS, differences, key_text, without_revision
@@ -17,22 +17,22 @@ from semievol.run_folder.shards import Shards
 class Stage:
     """The folder of one stage: its key, its results, and whether it is done."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Place) -> None:
         self.path = path
         self.name = path.name
         self.shards = Shards(path)
 
     @property
-    def rows_path(self) -> Path:
+    def rows_path(self) -> Place:
         """Every unlabeled row, kept or not (select)."""
         return self.path / "pseudo_labels.parquet"
 
     @property
-    def metrics_path(self) -> Path:
+    def metrics_path(self) -> Place:
         """The measured figures (evaluate)."""
         return self.path / "metrics.json"
 
-    def answers_path(self, model: str) -> Path:
+    def answers_path(self, model: str) -> Place:
         """A model's answers to the test rows (evaluate)."""
         return self.path / f"{model}.parquet"
 
@@ -94,7 +94,7 @@ class Stage:
                 path.unlink()
 
     @property
-    def _key_path(self) -> Path:
+    def _key_path(self) -> Place:
         return self.path / "key.json"
 
     @property

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from semievol.config.places import Address, Place
 from semievol.records import Response
 from semievol.run_folder.files import write_bytes
 from semievol.run_folder.journal import Journal
@@ -20,7 +21,7 @@ class UploadedJournal(Journal):
     else's work has made old is never read.
     """
 
-    def __init__(self, address: Path) -> None:
+    def __init__(self, address: Address) -> None:
         super().__init__(on_disk(address))
         self._address = address
 
@@ -91,6 +92,6 @@ class UploadedJournal(Journal):
             path.unlink(missing_ok=True)
 
 
-def open_journal(path: Path) -> Journal:
+def open_journal(path: Place) -> Journal:
     """The journal at `path`, on a disk or at an address."""
-    return UploadedJournal(path) if at_address(path) else Journal(path)
+    return UploadedJournal(path) if at_address(path) else Journal(on_disk(path))

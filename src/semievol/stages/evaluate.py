@@ -7,10 +7,10 @@ from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from semievol import metrics
+from semievol.config.places import Place
 from semievol.data import digest, truth_digest
 from semievol.records import Answer, Example, Request, Response, Sampling
 from semievol.run_folder.files import iter_rows, write_tables, write_text
@@ -176,7 +176,7 @@ def _measure(round_: Round, stage: Stage, model: str, test: Sequence[Example]) -
     return _summary(round_, path)
 
 
-def _summary(round_: Round, answers: Path) -> dict[str, Any]:
+def _summary(round_: Round, answers: Place) -> dict[str, Any]:
     columns = ["truth", "answer", "right", "category", "probability", "finish"]
     return summarize(round_.task, list(iter_rows(answers, columns)))
 

@@ -11,9 +11,9 @@ when the next run begins.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 
 from semievol.config import Config
+from semievol.config.places import Place
 from semievol.progress import Reporter
 from semievol.run_folder.files import write_bytes, write_text
 from semievol.run_folder.folder import RunFolder
@@ -121,9 +121,9 @@ def _has_begun(stage: Stage) -> bool:
     return False
 
 
-def _moving(folder: RunFolder) -> Path:
+def _moving(folder: RunFolder) -> Place:
     return folder.path / ASIDE / "moving"
 
 
-def _begun(folder: RunFolder) -> Path:
+def _begun(folder: RunFolder) -> Place:
     return folder.path / ASIDE / "begun"

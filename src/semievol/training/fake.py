@@ -6,6 +6,7 @@ from pathlib import Path
 
 from semievol.backends.fake import VOTES_FILE
 from semievol.errors import TrainingError
+from semievol.run_folder.place import on_disk
 from semievol.training import Progress, Trained, silent
 from semievol.training.job import Job
 
@@ -15,7 +16,7 @@ class FakeTrainer:
 
     def train(self, job: Job, progress: Progress = silent) -> Trained:
         """Weights that hold the counts of the examples, on top of those that the job starts from."""
-        examples, out = job.examples, job.out
+        examples, out = job.examples, on_disk(job.out)
         if not examples:
             raise TrainingError("there is nothing to train on")
         votes: dict[str, Counter[str]] = defaultdict(Counter)

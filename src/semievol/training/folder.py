@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from semievol.config.places import Place
 from semievol.errors import RunFolderError
 from semievol.run_folder.files import damaged
 from semievol.run_folder.place import at_address, move, on_disk
@@ -17,16 +18,16 @@ class TrainingFolder:
         self._stage, self.path = stage, stage.path
 
     @property
-    def adapter_path(self) -> Path:
+    def adapter_path(self) -> Place:
         """What a training stage leaves: the weights, or what is known of their training at a service."""
         return self.path / "adapter"
 
     @property
-    def training_path(self) -> Path:
+    def training_path(self) -> Place:
         """What a training under way keeps; becomes `adapter_path`, and at an address, which cannot rename, is it."""
         return self.adapter_path if at_address(self.path) else self.path / "adapter.partial"
 
-    def prepared(self, hosted: bool) -> Path:
+    def prepared(self, hosted: bool) -> Place:
         """The folder for a trainer to fill, with what a training that was killed has left there.
 
         At an address only what is known of a training at a service is kept there; others go on from this machine's
@@ -40,12 +41,13 @@ class TrainingFolder:
                 if stale != folder:  # of rows or settings of before
                     shutil.rmtree(stale)
             return folder
-        if self.adapter_path.exists():  # killed before the stage was marked as done
-            shutil.rmtree(self.training_path, ignore_errors=True)
-            self.adapter_path.rename(self.training_path)
-        return self.training_path
+        adapter, training = on_disk(self.adapter_path), on_disk(self.training_path)
+        if adapter.exists():  # killed before the stage was marked as done
+            shutil.rmtree(training, ignore_errors=True)
+            adapter.rename(training)
+        return training
 
-    def take(self, folder: Path) -> None:
+    def take(self, folder: Place) -> None:
         """Makes what a trainer has left in `folder` the stage's.
 
         Raises:
@@ -58,7 +60,7 @@ class TrainingFolder:
                 f"{folder}: the training has left nothing on this machine's disk; "
                 "where other machines train, set output to a path on a disk that all share"
             )
-        move(folder, self.adapter_path)
+        move(on_disk(folder), self.adapter_path)
 
     @property
     def weights(self) -> str:
@@ -69,8 +71,9 @@ class TrainingFolder:
         """The SHA-256 of each file of the weights on a disk, by its place below `adapter_path`."""
         if at_address(self.path):
             return {}
-        files = sorted(path for path in self.adapter_path.rglob("*") if path.is_file())
-        return {path.relative_to(self.adapter_path).as_posix(): _sum(path) for path in files}
+        adapter = on_disk(self.adapter_path)
+        files = sorted(path for path in adapter.rglob("*") if path.is_file())
+        return {path.relative_to(adapter).as_posix(): _sum(path) for path in files}
 
     def check(self) -> None:
         """Raises RunFolderError if the weights are not those that the training left, as far as that is known.
@@ -86,7 +89,7 @@ class TrainingFolder:
                 raise damaged(path, "it is not what the training has left")
 
 
-def _sum(path: Path) -> str:
+def _sum(path: Place) -> str:
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 

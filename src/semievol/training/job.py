@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from semievol.config import ModelConfig, TrainingConfig
+from semievol.config.places import Place
 from semievol.records import TrainingExample
 
 
@@ -16,7 +17,7 @@ class Job:
     model: ModelConfig
     examples: Sequence[TrainingExample]
     recipe: TrainingConfig
-    out: Path
+    out: Place
     """The folder to fill. It holds whatever the same job left that was killed: a trainer goes on from there or starts
     again."""
     seed: int

@@ -19,6 +19,7 @@ from semievol.local.passes import Work
 from semievol.models.loading import load_template, model_limit
 from semievol.models.quiet import out_of_memory, quiet
 from semievol.models.types import resolve_device, resolve_dtype
+from semievol.run_folder.place import on_disk
 from semievol.training import Progress, Trained, silent
 from semievol.training.checkpoints import last_checkpoint, remove_checkpoints
 from semievol.training.distributed import agreed, rank, spread, trained_weights, workers
@@ -42,7 +43,7 @@ class LocalTrainer:
         Raises:
             TrainingError: nothing to train on, a row longer than the model, a loss that is not finite.
         """
-        recipe, out = job.recipe, job.out
+        recipe, out = job.recipe, on_disk(job.out)
         # Optimizer states that are spread over processes are not kept.
         checkpoint = agreed(None if recipe.fsdp else last_checkpoint(out))
         if rank() == 0 and checkpoint is None:

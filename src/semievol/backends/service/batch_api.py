@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import openai
@@ -15,6 +14,7 @@ from semievol.backends.service.clients import address, open_client
 from semievol.backends.service.failures import Failure, backoff, of_error, stops_all
 from semievol.backends.service.job_file import JobFile
 from semievol.config import ServiceConfig
+from semievol.config.places import Place
 from semievol.errors import BackendError
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class BatchAPI:
         content = {"custom_id": id_, "method": "POST", "url": ENDPOINT, "body": body}
         return json.dumps(content, ensure_ascii=False).encode() + b"\n"
 
-    def submit(self, folder: Path, lines: Mapping[str, str], content: bytes) -> JobFile:
+    def submit(self, folder: Place, lines: Mapping[str, str], content: bytes) -> JobFile:
         """A batch of these lines, on disk before it is sent."""
         job = JobFile.create(folder, lines)
         name = f"semievol-{job.path.stem}.jsonl"

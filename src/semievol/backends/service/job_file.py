@@ -5,9 +5,9 @@ import json
 import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
+from semievol.config.places import Place
 from semievol.records import Request
 from semievol.run_folder.files import read_json, write_text
 
@@ -15,11 +15,11 @@ from semievol.run_folder.files import read_json, write_text
 class JobFile:
     """One batch: which requests it holds, and the service's names for it once they are known."""
 
-    def __init__(self, path: Path, content: dict[str, Any]) -> None:
+    def __init__(self, path: Place, content: dict[str, Any]) -> None:
         self._path, self._content = path, content
 
     @classmethod
-    def create(cls, folder: Path, lines: Mapping[str, str]) -> "JobFile":
+    def create(cls, folder: Place, lines: Mapping[str, str]) -> "JobFile":
         """A batch that is about to be sent.
 
         Args:
@@ -50,7 +50,7 @@ class JobFile:
         return name
 
     @property
-    def path(self) -> Path:
+    def path(self) -> Place:
         """Where it is kept."""
         return self._path
 
@@ -67,7 +67,7 @@ class JobFile:
         write_text(self._path, json.dumps(self._content, ensure_ascii=False))
 
 
-def job_files(folder: Path) -> Iterator[JobFile]:
+def job_files(folder: Place) -> Iterator[JobFile]:
     """The batches kept in a folder."""
     return (JobFile(path, read_json(path)) for path in sorted(folder.glob("*.json")))
 

@@ -7,7 +7,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
 
 from semievol.backends.service.answers import estimated_tokens, read_answer
 from semievol.backends.service.batch_api import BatchAPI, BatchState
@@ -16,6 +15,7 @@ from semievol.backends.service.dialect import ChatDialect
 from semievol.backends.service.failures import Failure, backoff, failed, of_status, stops_all
 from semievol.backends.service.job_file import JobFile, fingerprint, job_files
 from semievol.config import ServiceConfig
+from semievol.config.places import Place
 from semievol.costs.budget import Budget
 from semievol.errors import BackendError
 from semievol.records import Request, Response
@@ -34,7 +34,7 @@ class Jobs:
     """A service that is asked in batches."""
 
     def __init__(
-        self, service: ServiceConfig, dialect: ChatDialect, model: Callable[[str], str], folder: Path, budget: Budget
+        self, service: ServiceConfig, dialect: ChatDialect, model: Callable[[str], str], folder: Place, budget: Budget
     ) -> None:
         """Connects to nothing yet.
 

@@ -5,10 +5,10 @@ A provider knows one service's endpoints; `trainer.py` does what is the same for
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 from semievol.config import ServiceConfig, TrainingConfig
+from semievol.config.places import Place
 from semievol.errors import TrainingError
 from semievol.plugins import Implementations, implementation
 
@@ -90,7 +90,7 @@ class Provider(Protocol):
     def __init__(self, service: ServiceConfig) -> None:
         """Holds on to what it needs; connects, and needs the key, at the first call."""
 
-    def upload(self, path: Path, name: str) -> str:
+    def upload(self, path: Place, name: str) -> str:
         """The id of the file at `path` at the service, if it is called `name`."""
 
     def find_file(self, name: str) -> str | None:

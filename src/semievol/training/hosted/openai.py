@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import openai
 from openai.types.fine_tuning import FineTuningJob, FineTuningJobEvent
 
 from semievol.config import ServiceConfig
+from semievol.config.places import Place
 from semievol.training.hosted import HostedJob, JobState, Order, Point, Rules
 from semievol.training.hosted.client import answered, connect
 
@@ -54,7 +54,7 @@ class OpenAIProvider:
     def _client(self) -> openai.OpenAI:
         return connect(self._service)
 
-    def upload(self, path: Path, name: str) -> str:
+    def upload(self, path: Place, name: str) -> str:
         """The id of the uploaded file."""
         with answered("uploading the rows"), path.open("rb") as handle:
             # Not tried again by the client: the trainer looks first whether it has arrived.

@@ -3,8 +3,8 @@
 import json
 import secrets
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
+from semievol.config.places import Place
 from semievol.run_folder.files import read_json, write_text
 
 RECORD = "job.json"
@@ -15,7 +15,7 @@ ROWS = "rows.jsonl"
 class Record:
     """A training at a service, as far as it has come. Written before each step that cannot be taken back."""
 
-    folder: Path
+    folder: Place
     name: str
     """What the file is called at the service; no other training has the same."""
     file: str | None = None
@@ -27,7 +27,7 @@ class Record:
     """Of all epochs, estimated."""
 
     @property
-    def rows_path(self) -> Path:
+    def rows_path(self) -> Place:
         """The rows as they were uploaded."""
         return self.folder / ROWS
 
@@ -41,12 +41,12 @@ class Record:
         (self.folder / RECORD).unlink(missing_ok=True)
 
 
-def find_record(folder: Path) -> Record | None:
+def find_record(folder: Place) -> Record | None:
     """What an earlier process left in `folder`, if it did."""
     path = folder / RECORD
     return Record(folder, **read_json(path)) if path.exists() else None
 
 
-def new_record(folder: Path) -> Record:
+def new_record(folder: Place) -> Record:
     """A record of a training that begins."""
     return Record(folder, f"semievol-{secrets.token_hex(8)}.jsonl")

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from semievol.backends.service.answers import estimated_tokens
+from semievol.config.places import Place
 from semievol.errors import TrainingError
 from semievol.records import Message, Request, TrainingExample
 from semievol.training.hosted import Rules
@@ -20,7 +20,7 @@ class Written:
     """Of prompts and answers, one pass; estimated."""
 
 
-def write_rows(path: Path, examples: Sequence[TrainingExample], rules: Rules) -> Written:
+def write_rows(path: Place, examples: Sequence[TrainingExample], rules: Rules) -> Written:
     """Writes the rows that train, each a chat that ends with its answer.
 
     Raises:

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import openai
 
 from semievol.config import ServiceConfig, TrainingConfig
+from semievol.config.places import Place
 from semievol.training.hosted import HostedJob, JobState, Order, Point, Rules
 from semievol.training.hosted.client import answered, connect
 
@@ -59,7 +59,7 @@ class TogetherProvider:
     def _client(self) -> openai.OpenAI:
         return connect(self._service, ADDRESS)
 
-    def upload(self, path: Path, name: str) -> str:
+    def upload(self, path: Place, name: str) -> str:
         """The id of the uploaded file."""
         with answered("uploading the rows"), path.open("rb") as handle:
             return str(

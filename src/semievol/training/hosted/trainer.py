@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from semievol.config import TrainingConfig
 from semievol.costs.budget import Budget, Paid
 from semievol.errors import Stopped, TrainingError
+from semievol.run_folder.place import make_folder
 from semievol.training import Progress, Trained, silent
 from semievol.training.hosted import HostedJob, Order, Point, Provider, Unanswered, open_provider
 from semievol.training.hosted.record import Record, find_record, new_record
@@ -46,7 +47,7 @@ class HostedTrainer(Paid):
         record = earlier or new_record(out)
         if record.job is None:
             progress(0, 0, None, _left_out(provider, recipe))
-            out.mkdir(parents=True, exist_ok=True)
+            make_folder(out)
             uploaded = write_rows(record.rows_path, job.examples, provider.rules)
             record.rows, record.tokens = uploaded.rows, uploaded.tokens * recipe.num_train_epochs
         self._budget.admit_training(record.name, record.tokens, started=record.job is not None)

@@ -14,6 +14,7 @@ from ray.util.queue import Empty, Queue
 from semievol.config import ModelConfig, RayConfig, TrainingConfig
 from semievol.errors import TrainingError
 from semievol.executors.cluster import connect
+from semievol.run_folder.place import on_disk
 from semievol.training import Progress, Trained, silent
 from semievol.training.job import Job
 from semievol.training.launchers import Listener, work
@@ -44,7 +45,7 @@ class RayLauncher:
             TrainingError: as the trainer in the workers; also, workers died too often.
             ClusterError: there is no cluster.
         """
-        config, out = job.recipe.ray or RayConfig(), job.out
+        config, out = job.recipe.ray or RayConfig(), on_disk(job.out)
         connect(config)
         news, orders = (Queue(actor_options={"num_cpus": 0}) for _ in range(2))
         storage = out.absolute().with_name(out.name + ".ray")
