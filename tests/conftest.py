@@ -1,10 +1,14 @@
 """Fixtures that any test may want."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import watched
+from semievol.records import Request
 
 PROCESSES = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1))
 
@@ -41,3 +45,12 @@ def benchmark_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"the benchmark data is not at {folder}; SEMIEVOL_DATA names its folder")
     return folder.resolve()
+
+
+@pytest.fixture
+def asked() -> Iterator[list[Request]]:
+    """What watched engines are asked; nothing is left for the next test."""
+    watched.ASKED.clear()
+    yield watched.ASKED
+    for told in (watched.ASKED, watched.SAYS, watched.DRAWS):
+        told.clear()

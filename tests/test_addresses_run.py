@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import counting
+
 pytest.importorskip("upath")
 
 import semievol
@@ -80,15 +82,13 @@ def test_a_run_gives_the_bytes_of_a_run_on_a_disk(address: str, tmp_path: Path) 
     assert any("round-02/select/pseudo_labels.parquet" in name for name in results(address))
 
 
-def test_a_finished_run_asks_and_trains_nothing(
-    address: str, tmp_path: Path, asked: type[Asked], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = at(address, tmp_path, backend={"kind": f"{__name__}:Asked"})
+def test_a_finished_run_asks_and_trains_nothing(address: str, tmp_path: Path, asked: type[Asked]) -> None:
+    kinds = {"backend": {"kind": f"{__name__}:Asked"}, "training": {"kind": "counting:CountingTrainer"}}
+    config = at(address, tmp_path, **kinds)
     semievol.run(config)
-    before = len(asked.ids)
-    monkeypatch.setattr(FakeTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+    before, trained = len(asked.ids), counting.trained.total()
     semievol.run(config)
-    assert len(asked.ids) == before
+    assert (len(asked.ids), counting.trained.total()) == (before, trained)
 
 
 @pytest.mark.parametrize("moment", [0, 20, 70, 165])

@@ -9,15 +9,15 @@ import pytest
 
 import semievol
 from samples import topics_config, write_topics
-from semievol.backends.fake import FakeBackend
 from semievol.errors import ConfigError, RunFolderError, Stopped, TrainingError
 from semievol.pipeline import run
 from semievol.predict import predict
 from semievol.progress import Reporter
-from semievol.records import Request, Response
+from semievol.records import Request
 from semievol.report import finish
 from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from watched import DRAWS, WATCHED
 
 
 def outcome(folder: Path) -> bytes:
@@ -233,49 +233,33 @@ def test_log_probabilities_that_are_none_cost_their_rows_and_not_the_selection(t
     assert "How sure the model is" in RunFolder(result.path).report_path.read_text(encoding="utf-8")
 
 
-def test_every_answer_is_over_where_the_next_question_would_begin(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, requests: list[Request]
-) -> None:
-    monkeypatch.setattr(FakeBackend, "_draw", lambda self, request, shares: "sport\n\nText: more\nAnswer: money")
-    result = run(topics_config(tmp_path, collaborate={"n": 2}))
-    predict(topics_config(tmp_path), "evolved", str(tmp_path / "unlabeled.csv"), str(tmp_path / "out.csv"), Reporter())
-    asked = {request.id.partition("/")[2]: request.sampling.stop for request in requests}
-    assert {"base", "warm", "evolved"} < set(asked)
-    assert set(asked.values()) == {("\n\nText:",)}
+def test_every_answer_is_over_where_the_next_question_would_begin(tmp_path: Path, asked: list[Request]) -> None:
+    DRAWS.append("sport\n\nText: more\nAnswer: money")
+    config = topics_config(tmp_path, backend=WATCHED, collaborate={"n": 2})
+    result = run(config)
+    predict(config, "evolved", str(tmp_path / "unlabeled.csv"), str(tmp_path / "out.csv"), Reporter())
+    stops = {request.id.partition("/")[2]: request.sampling.stop for request in asked if request.response is None}
+    assert {"base", "warm", "evolved"} < set(stops)
+    assert set(stops.values()) == {("\n\nText:",)}
     assert {row["text"] for row in read_rows(result.path / "evaluate" / "base.parquet")} == {"sport"}
 
 
-@pytest.fixture
-def requests(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
-    """Every request for an answer, in the order in which they were asked."""
-    asked: list[Request] = []
-    answer = FakeBackend._answer
-
-    def recorded(self: FakeBackend, request: Request) -> Response:
-        if request.response is None:
-            asked.append(request)
-        return answer(self, request)
-
-    monkeypatch.setattr(FakeBackend, "_answer", recorded)
-    return asked
-
-
-def test_a_row_that_is_asked_again_in_a_later_round_is_drawn_anew(tmp_path: Path, requests: list[Request]) -> None:
-    run(topics_config(tmp_path, rounds=2, collaborate={"n": 2}))
+def test_a_row_that_is_asked_again_in_a_later_round_is_drawn_anew(tmp_path: Path, asked: list[Request]) -> None:
+    run(topics_config(tmp_path, rounds=2, backend=WATCHED, collaborate={"n": 2}))
     seeds: dict[str, list[int]] = {}
-    for request in requests:
-        if request.id.startswith("unlabeled-"):
+    for request in asked:
+        if request.id.startswith("unlabeled-") and request.response is None:
             seeds.setdefault(request.id, []).append(request.sampling.seed)
     again = [found for found in seeds.values() if len(found) == 2]
     assert len(again) > 10
     assert all(first != second for first, second in again)
 
 
-def test_each_collaborator_is_shown_its_own_number_of_examples(tmp_path: Path, requests: list[Request]) -> None:
+def test_each_collaborator_is_shown_its_own_number_of_examples(tmp_path: Path, asked: list[Request]) -> None:
     crew = [{"weights": "warm", "examples": each} for each in (3, 1, 0, 2)]
-    run(topics_config(tmp_path, collaborate={"collaborators": crew}), until="collaborate")
-    shown = {request.id.partition("/")[2]: set[int]() for request in requests}
-    for request in requests:
+    run(topics_config(tmp_path, backend=WATCHED, collaborate={"collaborators": crew}), until="collaborate")
+    shown = {request.id.partition("/")[2]: set[int]() for request in asked}
+    for request in asked:
         shown[request.id.partition("/")[2]].add(request.messages[-1]["content"].count("Text: ") - 1)
     assert shown == {"warm+3": {3}, "warm+1": {1}, "warm+0": {0}, "warm+2": {2}}
 

@@ -16,6 +16,7 @@ from semievol.experiments.results import markdown, page, show
 from semievol.report.table import percent
 from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from watched import WATCHED
 
 CATEGORIES = {"data": {"columns": {"prompt": "text", "answer": "topic", "category": "kind"}}}
 METHODS = ("vanilla", "RAG (BM25)", "SFT", "SemiEvol")
@@ -91,16 +92,13 @@ def test_where_the_truth_is_not_known_no_table_tells_of_it(experiment) -> None:
     assert "Pseudo-labels" not in markdown(experiment("sensitivity", counts=(2,), thetas=(50,)))
 
 
-def test_rag_shows_the_base_model_labeled_examples_at_the_test(experiment, tmp_path: Path, monkeypatch) -> None:
-    from semievol.backends.fake import FakeBackend
-
-    seen = []
-    answer = FakeBackend._answer
-    monkeypatch.setattr(FakeBackend, "_answer", lambda self, asked: seen.append(asked) or answer(self, asked))
+def test_rag_shows_the_base_model_labeled_examples_at_the_test(experiment, asked) -> None:
     memory = "nearest labeled example as memory (MemoryLLM's place)"
-    experiment("table1", methods=("RAG (BM25)", "vanilla", memory), search=Search(enabled=False))
-    shown = [asked.messages[-1]["content"].count("\nAnswer: ") for asked in seen]
-    assert {asked.weights for asked in seen} == {"base"}
+    experiment(
+        "table1", methods=("RAG (BM25)", "vanilla", memory), search=Search(enabled=False), sections={"backend": WATCHED}
+    )
+    shown = [request.messages[-1]["content"].count("\nAnswer: ") for request in asked]
+    assert {request.weights for request in asked} == {"base"}
     assert [shown.count(number) for number in (0, 1, 3)] == [30, 30, 30]
 
 

@@ -1,6 +1,7 @@
 """How long responses may be, and what becomes of those that are cut."""
 
 import csv
+import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 
 from samples import topics_config
-from semievol.backends.fake import FakeBackend
 from semievol.cli import main
 from semievol.config import Config, TaskConfig, dump
 from semievol.data import load
@@ -21,6 +21,7 @@ from semievol.records import Example, Request, Response
 from semievol.run_folder.files import read_rows
 from semievol.tasks import answer_in, open_task
 from tiny import save_tiny_model
+from watched import SAYS, WATCHED
 
 OPTIONS = ("zinc", "zinc oxide", "lead", "tin")
 
@@ -95,6 +96,7 @@ def solved(folder: Path, cut: Mapping[str, str], **sections: Any) -> Config:
             out.writerows([f"{name} sum {row}", f"3 + 4 = 7\n#### 7\n{name}"] for row in range(rows))
     return topics_config(
         folder,
+        backend=WATCHED,
         task={"kind": "number", "answer_pattern": r"#### (\d+)"},
         collaborate={"collaborators": [{"weights": "warm"}, {"weights": "base"}]},
         justify={"mode": "majority"},
@@ -104,20 +106,18 @@ def solved(folder: Path, cut: Mapping[str, str], **sections: Any) -> Config:
 
 
 @pytest.fixture
-def cut(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+def cut(asked: list[Request]) -> dict[str, str]:
     """Parts of ids of requests -> how their responses end, and what all say."""
     ends: dict[str, str] = {}
-    answer = FakeBackend._answer
 
-    def ended(self: FakeBackend, request: Request) -> Response:
-        told = answer(self, request)
+    def ended(request: Request, response: Response) -> Response:
         if request.response is not None:
-            return told
+            return response
         finish: Any = next((end for part, end in ends.items() if part in request.id), "stop")
         text = f"by {request.weights}: 3 + 4 = 7\n#### 7\nand" if request.weights != "evolved" else "about 7"
-        return Response(told.id, text, told.logprobs, finish, told.prompt_tokens, told.completion_tokens)
+        return dataclasses.replace(response, text=text, finish=finish)
 
-    monkeypatch.setattr(FakeBackend, "_answer", ended)
+    SAYS.append(ended)
     return ends
 
 
