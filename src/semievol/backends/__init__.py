@@ -8,7 +8,6 @@ from semievol.costs.budget import Budget, paid_from
 from semievol.plugins import Implementations, implementation
 from semievol.records import Request, Response
 from semievol.run_folder.place import weights_on_disk
-from semievol.training.folder import check_weights
 
 BACKENDS: Implementations = {
     "transformers": ("semievol.backends.transformers:TransformersBackend", "local"),
@@ -70,12 +69,7 @@ def open_backend(config: Config, weights: Mapping[str, str], budget: Budget | No
     """The backend that `config.backend.kind` names; one that has to be paid is made with the budget.
 
     Weights at an address are fetched to the disk of the machine that answers.
-
-    Raises:
-        RunFolderError: weights are not what their training has left.
     """
-    for where in weights.values():
-        check_weights(where)
     local_weights = {name: weights_on_disk(where) for name, where in weights.items()}
     kind = implementation("backend.kind", config.backend.kind, BACKENDS)
     backend: Backend = kind(config, local_weights, **paid_from(kind, budget))

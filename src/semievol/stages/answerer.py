@@ -19,7 +19,7 @@ from semievol.retrieval import Retriever, open_retriever
 from semievol.run_folder.journal import Journal
 from semievol.run_folder.stage import Stage
 from semievol.stages.sharing import Alone, Sharing
-from semievol.training.folder import TrainingFolder
+from semievol.training.folder import TrainingFolder, check_weights
 
 
 @dataclass
@@ -83,7 +83,13 @@ class Answerer:
 
     @cached_property
     def backend(self) -> Backend:
-        """The engine."""
+        """The engine.
+
+        Raises:
+            RunFolderError: weights are not what their training has left.
+        """
+        for where in self.weights.values():
+            check_weights(where)
         backend = open_backend(self.config, self.weights, self.budget)
         return self.sharing.answering(backend, self.config, self.weights)
 
