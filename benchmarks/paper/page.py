@@ -138,14 +138,14 @@ def _findings(kept: Mapping[str, Kept]) -> Iterator[str]:
         for task in dict.fromkeys(one.task for one in compared):
             of_task = [one for one in compared if one.task == task]
             cells = (", ".join(_named(one) for one in of_task if one.settled_corrected == way) for way in (1, -1, 0))
-            against = f"{each.found['experiment']}, {task}: {of_task[0].other}"
+            against = f"{each.found['experiment']}, {task}: {of_task[0].reference}"
             yield f"| {' | '.join([against, *(cell or 'none' for cell in cells)])} |"
     yield ""
 
 
 def _named(one: Comparison) -> str:
     alike = "" if one.ahead or one.behind else ", no row differs"
-    return f"{one.one} ({signed(one.difference)}{alike})"
+    return f"{one.method} ({signed(one.difference)}{alike})"
 
 
 def _examples(kept: Mapping[str, Kept]) -> Iterator[str]:

@@ -125,7 +125,7 @@ def test_a_cell_that_failed_elsewhere_is_named_until_it_is_measured(experiment, 
 
 def test_what_is_equal_is_one_comparison(experiment) -> None:
     found = experiment("sensitivity", counts=(2, 3), thetas=(30, 50))
-    by_name = {pair.one: pair for pair in found.comparisons}
+    by_name = {pair.method: pair for pair in found.comparisons}
     assert EXPERIMENTS["sensitivity"].reference not in by_name
     assert by_name["n = 3"].p_corrected == by_name["θ = 50 %"].p_corrected  # the config's own n and θ
     smallest = min(pair.p for pair in found.comparisons)

@@ -59,7 +59,7 @@ def test_chance_is_what_the_most_frequent_answer_reaches(measured) -> None:
 def test_a_comparison_pairs_rows_by_their_ids(measured) -> None:
     results = [measured("SFT", some(20)), measured("SemiEvol", [False] * 4 + some(26, 36))]
     (pair,) = comparisons(results, "SFT")
-    assert (pair.one, pair.other) == ("SemiEvol", "SFT")
+    assert (pair.method, pair.reference) == ("SemiEvol", "SFT")
     assert (pair.ahead, pair.behind) == (10, 4)
     assert pair.difference == pytest.approx(6 / 40)
     assert pair.low < pair.difference < pair.high

@@ -11,7 +11,7 @@ from semievol.report.table import percent
 def verdict(summaries: Sequence[Summary], comparisons: Sequence[Comparison]) -> str:
     """Whether SemiEvol is better than SFT here, and how sure that is; and which method is best of all."""
     by_name = {summary.method: summary for summary in summaries}
-    pair = next((comparison for comparison in comparisons if comparison.one == SEMIEVOL.name), None)
+    pair = next((comparison for comparison in comparisons if comparison.method == SEMIEVOL.name), None)
     if pair is None:
         return _best(summaries)
     sentence = {

@@ -57,11 +57,11 @@ class Comparison:
 
     task: str
     base: str
-    one: str
-    other: str
+    method: str
+    reference: str
     seeds: tuple[int, ...]
     difference: float
-    """Accuracy of `one` less that of `other`, the mean over seeds."""
+    """Accuracy of `method` less that of `reference`, the mean over seeds."""
     by_seed: tuple[float, ...]
     deviation: float | None
     low: float
@@ -69,7 +69,7 @@ class Comparison:
     """The 95 % interval of the difference, by a paired bootstrap over test rows and seeds."""
     ahead: int
     behind: int
-    """Answers that only `one`, and only `other`, has right, over all seeds."""
+    """Answers that only `method`, and only `reference`, has right, over all seeds."""
     p: float
     """McNemar's exact test; with several seeds, its extension to rows that are answered once in each."""
     p_corrected: float
@@ -77,7 +77,7 @@ class Comparison:
 
     @property
     def settled(self) -> int:
-        """1 if `one` is better, -1 if it is worse, 0 where that is open; without the correction."""
+        """1 if `method` is better, -1 if it is worse, 0 where that is open; without the correction."""
         return self._settled(self.p)
 
     @property
@@ -167,8 +167,8 @@ def _compared(group: Sequence[Result], against: Sequence[Result]) -> dict[str, A
     return {
         "task": first.task,
         "base": first.base,
-        "one": first.method,
-        "other": against[0].method,
+        "method": first.method,
+        "reference": against[0].method,
         "seeds": tuple(result.seed for result in group),
         "difference": mean,
         "by_seed": by_seed,

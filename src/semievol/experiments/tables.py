@@ -107,7 +107,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> ResultTable:
     several = len({(comparison.base, comparison.task) for comparison in comparisons}) > 1
     rows = []
     for comparison in comparisons:
-        name = f"{comparison.task}, {comparison.base}: {comparison.one}" if several else comparison.one
+        name = f"{comparison.task}, {comparison.base}: {comparison.method}" if several else comparison.method
         interval = f"{signed(comparison.low)} to {signed(comparison.high)}"
         over = "" if comparison.deviation is None else f" ± {percent(comparison.deviation)}"
         rows.append(
@@ -121,7 +121,7 @@ def _comparisons(comparisons: Sequence[Comparison]) -> ResultTable:
             ]
         )
     return ResultTable(
-        f"Difference to {comparisons[0].other} on the same test rows, in points",
+        f"Difference to {comparisons[0].reference} on the same test rows, in points",
         ["", "difference", "95 % interval", "only it right : only the other", "p", "p, Holm"],
         rows,
     )
