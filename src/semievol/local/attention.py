@@ -50,9 +50,8 @@ def blocks(depths: Sequence[Sequence[int]], device: torch.device, dtype: torch.d
     blocks = []
     for start in range(0, queries, size):
         end = min(start + size, queries)
-        first_key = (
-            min(depth[start] for depth in depths) if start else 0
-        )  # the first block is small, and best added whole
+        # The first block is small, and best added whole.
+        first_key = min(depth[start] for depth in depths) if start else 0
         keys = max(depth[end - 1] for depth in depths) + 1
         visible = torch.arange(first_key, keys, device=device) <= depth[:, start:end, None]
         blocks.append(Block(start, end, first_key, keys, bias(visible, dtype)))

@@ -240,9 +240,8 @@ class RunFolder:
 
     def facts(self) -> dict[str, Any]:
         """What `run.json` holds; empty if there is none yet."""
-        is_written = (
-            self.facts_path.exists() and self.facts_path.stat().st_size > 0
-        )  # else a killed process has begun it
+        # An empty one was begun by a process that was killed.
+        is_written = self.facts_path.exists() and self.facts_path.stat().st_size > 0
         return read_json(self.facts_path) if is_written else {}
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:

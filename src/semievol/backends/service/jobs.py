@@ -62,13 +62,12 @@ class Jobs:
         looks = turned_away = 0
         while open_ and not stop():
             sent = {id_ for job in jobs_going for id_ in job.lines}
-            open_requests = [request for id_, request in open_.items() if id_ not in sent and self._fits(request)]
-            if self._budget.refused and not jobs_going and not open_requests:
+            to_send = [request for id_, request in open_.items() if id_ not in sent and self._fits(request)]
+            if self._budget.refused and not jobs_going and not to_send:
                 return
-            if open_requests and not (
-                turned_away and jobs_going
-            ):  # a service that is full has to be rid of a job first
-                jobs_going += self._submitted(open_requests)
+            is_full = turned_away and jobs_going  # the service has to be rid of a job first
+            if to_send and not is_full:
+                jobs_going += self._submitted(to_send)
             ended_jobs = [(job, state) for job in jobs_going if (state := self._api.look(job)).has_ended]
             for job, state in ended_jobs:
                 for response in self._collected(job, state, open_, retries):

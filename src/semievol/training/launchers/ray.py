@@ -53,9 +53,8 @@ class RayLauncher:
         # signal handlers here.
         session = ray.remote(num_cpus=0)(_Session).remote()
         start_files = None if job.start_from is None else _files(Path(job.start_from))
-        sent_job = replace(
-            job, examples=list(job.examples), out=Path(), start_from=None
-        )  # a worker has folders of its own
+        # A worker has folders of its own.
+        sent_job = replace(job, examples=list(job.examples), out=Path(), start_from=None)
         loop = {"job": sent_job, "given": start_files, "news": news, "orders": orders}
         ending = session.run.remote(loop, _scaling(job.model, job.recipe, config), str(storage))
         try:
