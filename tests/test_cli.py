@@ -155,17 +155,17 @@ def test_a_full_disk_is_said_in_words_and_loses_nothing(
 ) -> None:
     import errno
 
-    from semievol.run_folder import shards
+    import pyarrow.parquet as pq
 
-    whole, written = shards.write_tables, []
+    write, written = pq.ParquetWriter.write_table, []
 
-    def disk_full(path, tables, schema):
-        written.append(path)
+    def disk_full(writer, table):
+        written.append(table)
         if len(written) == 3:
             raise OSError(errno.ENOSPC, "No space left on device")
-        whole(path, tables, schema)
+        write(writer, table)
 
-    monkeypatch.setattr("semievol.run_folder.shards.write_tables", disk_full)
+    monkeypatch.setattr(pq.ParquetWriter, "write_table", disk_full)
     assert main(["run", str(config)]) == 1
     assert "the disk is full; nothing finished is lost" in capsys.readouterr().err
     monkeypatch.undo()

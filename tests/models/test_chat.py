@@ -255,10 +255,15 @@ def test_a_run_tells_its_template_the_day_on_which_it_was_first_started(
         written.append(rendered(self, messages))
         return written[-1]
 
+    strftime = time.strftime
+
+    def at(day: str) -> Any:
+        return lambda form, *moment: strftime(form, *(moment or (time.strptime(day, "%Y-%m-%d"),)))
+
     monkeypatch.setattr(ChatTemplate, "rendered", kept)
-    monkeypatch.setattr("semievol.forecast.decisions._today", lambda: "2026-02-03")
+    monkeypatch.setattr(time, "strftime", at("2026-02-03"))
     run(config, until="collaborate")
-    monkeypatch.setattr("semievol.forecast.decisions._today", lambda: "2026-02-04")
+    monkeypatch.setattr(time, "strftime", at("2026-02-04"))
     run(config)
     assert json.loads((tmp_path / "run/run.json").read_text(encoding="utf-8"))["date"] == "2026-02-03"
     assert load(tmp_path / "run").model.date == "2026-02-03"

@@ -15,11 +15,13 @@ from semievol.config.section import Section
 from semievol.config.training import LAUNCHER_OPTIONS
 from semievol.errors import DataError, RunFolderError
 from semievol.pipeline import run
+from semievol.records import Request
 from semievol.run_folder.files import read_columns
 from semievol.run_folder.folder import RunFolder
 from semievol.stages import evaluate as evaluation
 from semievol.stages.round import Round
 from semievol.stages.warmup import recipe_key
+from watched import WATCHED
 
 WORDS = ["rain", "snow", "goal", "match", "bank", "loan"]
 TOPICS = ["weather", "weather", "sport", "sport", "money", "money"]
@@ -328,19 +330,21 @@ def test_the_labels_are_in_the_key_of_an_evaluation_of_the_base_model_alone(fold
         run(base)
 
 
-def test_a_corrected_truth_gives_new_figures_of_the_same_answers(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    truth = config(folder, "evaluate.unlabeled_answers", "topic")
+def test_a_corrected_truth_gives_new_figures_of_the_same_answers(folder: Path, asked: list[Request]) -> None:
+    watched = {"backend.kind": WATCHED["kind"]}
+    truth = with_options(folder, {"evaluate.unlabeled_answers": "topic", **watched})
     first = run(truth).metrics
     said = read_columns(folder / "run/select/pseudo_labels.parquet", ["answer"])["answer"].to_pylist()
     text = (folder / "unlabeled.csv").read_text(encoding="utf-8")
     for word, answer in zip(TOPICS, said, strict=True):
         text = text.replace(f",{word},", f",<{answer}>,", 1)
     (folder / "unlabeled.csv").write_text(text.replace("<", "").replace(">", ""), encoding="utf-8")
-    monkeypatch.setattr("semievol.backends.fake.FakeBackend.generate", lambda *_: pytest.fail("asked again"))
+    before = len(asked)
     corrected = run(truth).metrics
+    assert len(asked) == before > 0
     assert first is not None
     assert corrected is not None
     assert corrected["models"] == first["models"]
     assert first["pseudo_labels"]["all"]["right"] < 6
     assert corrected["pseudo_labels"]["all"]["right"] == 6
-    assert run(config(folder)).metrics == {"models": first["models"]}
+    assert run(with_options(folder, watched)).metrics == {"models": first["models"]}

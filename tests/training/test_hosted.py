@@ -19,6 +19,7 @@ from semievol.run_folder.folder import RunFolder
 from semievol.training import Trained, open_trainer
 from semievol.training.hosted import open_provider
 from semievol.training.hosted import trainer as trainer_module
+from semievol.training.hosted.openai import NOTICE, OpenAIProvider
 from semievol.training.hosted.rows import write_rows
 from semievol.training.job import Job
 from service import Service, first
@@ -176,20 +177,16 @@ def test_a_service_that_takes_no_more_jobs_is_refused_with_its_words(service: Se
         train(service, tmp_path / "out")
 
 
-def test_openais_refusal_comes_with_the_closing_dates_and_what_else_to_do(
-    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from semievol.training.hosted import openai
+class PretendsToBeOpenAI(OpenAIProvider):
+    def __init__(self, service: Any) -> None:
+        super().__init__(service)
+        self.rules = replace(self.rules, notice=NOTICE)
 
-    class PretendsToBeOpenAI(openai.OpenAIProvider):
-        def __init__(self, service: Any) -> None:
-            super().__init__(service)
-            self.rules = replace(self.rules, notice=openai.NOTICE)
 
-    monkeypatch.setattr(openai, "OpenAIProvider", PretendsToBeOpenAI)
+def test_openais_refusal_comes_with_the_closing_dates_and_what_else_to_do(service: Service, tmp_path: Path) -> None:
     service.faults = first("403", path="/fine_tuning/jobs")
     with pytest.raises(TrainingError, match=r"403(.|\n)*6 January 2027(.|\n)*provider together"):
-        train(service, tmp_path / "out")
+        train(service, tmp_path / "out", provider=f"{__name__}:PretendsToBeOpenAI")
 
 
 @pytest.mark.parametrize(

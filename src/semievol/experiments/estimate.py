@@ -74,7 +74,7 @@ def _runs(grid: Grid, plan: PlannedTarget, seed: int, search: Search) -> Iterato
             for recipe in evolve:
                 yield PlannedRun(*trial(config, dataset, split, "evolve", recipe, warmup), searches=True)
     for method in plan.methods:
-        yield PlannedRun(*grid.made(Cell(plan.target, seed, method), recipes))
+        yield PlannedRun(*grid.prepared(Cell(plan.target, seed, method), recipes))
 
 
 def _longest(config: Config, stage: Literal["warmup", "evolve"], recipes: Sequence[dict[str, Any]]) -> dict[str, Any]:

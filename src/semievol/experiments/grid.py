@@ -101,7 +101,7 @@ class Grid:
         self._datasets.move_to_end(key)
         return self._datasets[key]
 
-    def made(self, cell: Cell, recipes: Recipes) -> tuple[Config, Dataset]:
+    def prepared(self, cell: Cell, recipes: Recipes) -> tuple[Config, Dataset]:
         """The config and the rows of a cell's run."""
         config = changed(
             cell.target.with_seed(cell.seed), trained_with(recipes, cell.method), cell.method.config_options()
@@ -119,7 +119,7 @@ class Grid:
         Raises:
             SemiEvolError: the run cannot be, or was stopped; what is finished is kept.
         """
-        config, dataset = self.made(cell, recipes)
+        config, dataset = self.prepared(cell, recipes)
         where = f"{cell.target.task}/seed-{cell.seed}/{cell.method.name}"
         folder, config = self.run(where, config, dataset)
         evaluated = folder.stage("evaluate")

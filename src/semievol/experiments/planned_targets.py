@@ -51,7 +51,7 @@ def planned(experiment: Experiment, options: Options, grid: Grid) -> list[Planne
 def _require_ready(cell: Cell, grid: Grid) -> None:
     """Raises MissingExtraError if the method's run will lack a package that can be had."""
     try:
-        require_ready(*grid.made(cell, Recipes()))
+        require_ready(*grid.prepared(cell, Recipes()))
     except MissingExtraError as error:
         raise MissingExtraError(
             f"{cell.target.task}, {cell.method.name}: {error}; or leave the method out with --methods"

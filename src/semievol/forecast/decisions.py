@@ -64,10 +64,6 @@ def _dated(config: Config, folder: RunFolder, executor: Executor, reporter: Repo
     facts = folder.facts()
     if "date" not in facts:
         (asks,) = executor.map(writes_the_date, [config.model], reporter)
-        facts["date"] = _today() if asks else None
+        facts["date"] = time.strftime("%Y-%m-%d") if asks else None
         folder.write_facts(facts)
     return config.model_copy(update={"model": config.model.model_copy(update={"date": facts["date"]})})
-
-
-def _today() -> str:
-    return time.strftime("%Y-%m-%d")
