@@ -1,5 +1,6 @@
 """Columns out of the fields of records."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -44,6 +45,14 @@ def test_a_table_gives_back_what_the_records_hold() -> None:
     (row,) = table_of([final], FinalAnswer).to_pylist()
     assert (row["answer"], row["justification_finish"]) == (None, "length")
     assert [Candidate(**{**c, "references": tuple(c["references"])}) for c in row["candidates"]] == [candidate] * 2
+
+
+def test_a_column_that_is_there_is_taken_as_it_is() -> None:
+    candidate = Candidate("warm+1", "4", None, 0.5, ("a", "b"))
+    final = FinalAnswer("a", None, None, "none", 0.0, None, None, "4", "length", (candidate,))
+    whole = table_of([final], FinalAnswer)
+    bare = dataclasses.replace(final, candidates=())
+    assert table_of([bare], FinalAnswer, candidates=whole["candidates"]).equals(whole)
 
 
 def test_no_rows_are_a_table_with_the_columns() -> None:

@@ -24,10 +24,17 @@ def schema_of(record: type) -> pa.Schema:
     return pa.schema(list(_struct(record)))
 
 
-def table_of(rows: Sequence[Any], record: type) -> pa.Table:
-    """The dataclass instances as a table with the columns of their class (N rows)."""
+def table_of(rows: Sequence[Any], record: type, **columns: Any) -> pa.Table:
+    """The dataclass instances as a table with the columns of their class (N rows).
+
+    Args:
+        columns: those that are there already, taken as they are: making lists of records anew is most of the time.
+    """
     schema = schema_of(record)
-    return pa.table([pa.array([_plain(getattr(row, f.name)) for row in rows], f.type) for f in schema], schema=schema)
+    for field in schema:
+        if field.name not in columns:
+            columns[field.name] = pa.array([_plain(getattr(row, field.name)) for row in rows], field.type)
+    return pa.table(columns, schema=schema)
 
 
 def _struct(record: type) -> pa.StructType:
@@ -55,6 +62,13 @@ def _plain(value: Any) -> Any:
     """A value as Arrow takes it."""
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    if is_dataclass(value):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    kind: type = type(value)
+    if names := _names(kind):
+        return {name: _plain(getattr(value, name)) for name in names}
     return value
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    """The fields of a dataclass; none of any other class."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()

@@ -72,7 +72,8 @@ def _settle_shard(round_: Round, shards: Shards, collaborated: Shards, shard: Sh
         (example, final) for example, final in zip(shard.rows, final_answers, strict=True) if final.response
     ]
     confidences, responses = measure(round_, with_response, journal)
-    table = table_of([_with_confidence(final, confidences.get(final.id)) for final in final_answers], FinalAnswer)
+    final_answers = [_with_confidence(final, confidences.get(final.id)) for final in final_answers]
+    table = table_of(final_answers, FinalAnswer, candidates=candidate_table["candidates"])
     shards.write_part(
         shard.index, [table], schema_of(FinalAnswer), (justifications | responses).values(), above=collaborated
     )
