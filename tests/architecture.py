@@ -17,6 +17,7 @@ LAYERS = (
     ("costs",),
     ("tasks", "data", "models"),
     ("local", "backends", "retrieval", "training", "executors"),
+    ("trust",),
     ("stages",),
     ("forecast",),
     ("session",),

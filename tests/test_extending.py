@@ -71,6 +71,20 @@ def test_the_example_retriever_shows_the_labeled_example_with_most_common_words(
     assert len({candidate["references"][0] for candidate in shown}) > 1
 
 
+def test_the_example_view_stands_beside_the_model(own_parts):
+    raw = own_parts.model_dump(mode="json")
+    trusted = {
+        "warmup": {"folds": 2},
+        "collaborate": {"how": "score", "gate": False, "collaborators": [{"weights": "warm"}]},
+        "justify": {"mode": "pool", "views": ["my_parts:WordVotes"]},
+        "select": {"rule": "weights"},
+    }
+    run(build({**raw, **trusted}), until="select")
+    pool = json.loads((RunFolder(own_parts.output).stage("justify").path / "pool.json").read_text())
+    assert pool["views"] == ["warm+0", "my_parts:WordVotes"]
+    assert pool["weights"][1] > 0.2
+
+
 def test_the_example_trainer_goes_on_from_given_weights(own_parts, tmp_path):
     from my_parts import NearestTrainer
 

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from samples import topics_config, write_topics
-from semievol.config import Config
+from semievol.config import Config, ModelConfig
 from semievol.errors import Stopped
 from semievol.pipeline import run
 from semievol.progress import Reporter
@@ -15,6 +15,8 @@ from semievol.run_folder.folder import RunFolder
 
 pytest.importorskip("torch")
 pytest.importorskip("trl")
+
+from semievol.local.model import free_local_model, local_model
 
 pytestmark = [pytest.mark.model, pytest.mark.network]
 
@@ -47,6 +49,15 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.metrics is not None
     assert set(result.metrics["models"]) == {"base", "warm", "evolved"}
     return folder / "run"
+
+
+def test_the_model_shares_prompts_in_bfloat16_too() -> None:
+    """In 16 bits one logit of the tree may be off by half a standard deviation, by rounding alone."""
+    model = ModelConfig(name=DEMO_MODEL, dtype="bfloat16", device="cpu")
+    try:
+        assert local_model(model).shares
+    finally:
+        free_local_model()
 
 
 def test_the_adapters_are_peft_adapters_and_training_lowers_the_loss(finished: Path) -> None:

@@ -15,6 +15,8 @@ PAPER_EXPERIMENTS = (
     "continuous",
     "iterative",
 )
+FURTHER_EXPERIMENTS = ("trust",)
+"""Beyond the paper."""
 EPILOG = """\
   semievol init my-task.yaml        write a commented config
   semievol check my-task.yaml       look at the data, say what a run will do
@@ -73,7 +75,9 @@ def parser() -> argparse.ArgumentParser:
     _takes_grid(compare)
     experiment = add("experiment", "make one of the paper's tables or figures, for any tasks and models")
     experiment.add_argument(
-        "name", choices=(*PAPER_EXPERIMENTS, "results"), help="results: all that is there, as one page"
+        "name",
+        choices=(*PAPER_EXPERIMENTS, *FURTHER_EXPERIMENTS, "results"),
+        help="results: all that is there, as one page",
     )
     _takes_experiment(experiment)
     _takes_grid(experiment)

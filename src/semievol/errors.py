@@ -7,6 +7,7 @@
     ├── RunFolderError (RuntimeError)    a run folder that belongs to another config, is in use or is damaged
     ├── BackendError (RuntimeError)   an engine that does not start or stops answering
     ├── TrainingError (RuntimeError)  a training that cannot start or diverges
+    ├── GateError (RuntimeError)      models that know too little of the task for their answers to be of use
     ├── ClusterError (RuntimeError)   a Ray cluster that is not there, or shards of work that failed on it
     ├── BudgetError (RuntimeError)    the next request or training could cost more than costs.max_cost leaves
     ├── ExperimentError (RuntimeError)  cells of a grid that could not be measured
@@ -54,6 +55,10 @@ class RunFolderError(SemiEvolError, RuntimeError):
 
 class BackendError(SemiEvolError, RuntimeError):
     """An engine does not start or stops answering."""
+
+
+class GateError(SemiEvolError, RuntimeError):
+    """Models know too little of the task for their answers to be of use."""
 
 
 class TrainingError(SemiEvolError, RuntimeError):

@@ -27,6 +27,7 @@ from semievol.run_folder.stage import Stage
 from semievol.session import session
 from semievol.stages.answerer import Answerer
 from semievol.stages.collaborate import collaborate
+from semievol.stages.committee import committee
 from semievol.stages.evaluate import evaluate
 from semievol.stages.evolve import decisions, evolve, labeled_and_selected
 from semievol.stages.justify import justify
@@ -114,8 +115,9 @@ def method(first: Round, test: Sequence[Example]) -> Iterator[str]:
     selections: list[Stage] = []
     while True:
         yield "warmup"  # Eq. 1: M_warm
-        round_ = round_.answering_with(_warm(round_, models))
-        models = {**round_.models, **models}
+        warm = _warm(round_, models)
+        models = {**warm, **models}
+        round_ = round_.answering_with({**warm, **_committee(round_)})
         if not round_.unlabeled or not config.evolve.enabled:
             break
         yield "collaborate"  # Eq. 2 to 4: the answers of n configurations
@@ -142,6 +144,11 @@ def _warm(round_: Round, models: Mapping[str, Stage]) -> dict[str, Stage]:
     if round_.number > 1 and round_.config.warm_is_evolved:
         return {"warm": models["evolved"]}
     return {"warm": warmup(round_)}
+
+
+def _committee(round_: Round) -> dict[str, Stage]:
+    """Adapters that have each not seen a part of the labels; none if nothing is to be answered."""
+    return committee(round_) if round_.unlabeled and round_.config.evolve.enabled else {}
 
 
 def _following(round_: Round, selection: Stage) -> Round:

@@ -114,6 +114,7 @@ class Collaborator:
     """One configuration that answers every unlabeled prompt (Eq. 4)."""
 
     weights: Literal["base", "warm"]
+    """Where answers are scored, `warm` is M_warm and the adapters of `warmup.folds` together."""
     examples: int
     """How many retrieved labeled examples it is shown."""
 
@@ -147,8 +148,18 @@ class Candidates:
     candidates: tuple[Candidate, ...]
 
 
-Origin = Literal["unanimous", "justified", "majority", "single", "none"]
-"""How an answer was settled: all agreed, self-justification, a vote, one collaborator only, or no answer."""
+@dataclass(frozen=True, slots=True)
+class ScoredCandidates(Candidates):
+    """How likely each answer of a closed set is to a row, instead of answers that are drawn."""
+
+    probabilities: tuple[tuple[float, ...], ...]
+    """Of each collaborator, for each answer that can be given, in their order; they sum to 1. Empty if it is not known,
+    because a request has failed."""
+
+
+Origin = Literal["unanimous", "justified", "majority", "single", "pooled", "none"]
+"""How an answer was settled: all agreed, self-justification, a vote, one collaborator only, the likeliest by all views
+together, or no answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +182,8 @@ class FinalAnswer:
     justification_finish: str | None
     """How the justification ended."""
     candidates: tuple[Candidate, ...]
+    probability: float | None
+    """Calibrated: that `answer` is right, by all views together; `None` if none of them was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +195,20 @@ class PseudoLabel(FinalAnswer):
     """Why the row was kept or dropped, in words."""
     round: int
     """From 1."""
+    weight: float
+    """How much the row counts in the training, against 1 for a labeled one; 0 if it is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfFold:
+    """What all views together say of a labeled row that none of them has seen."""
+
+    id: str
+    truth: str
+    answer: str
+    right: bool
+    probability: float
+    """Calibrated: that `answer` is right."""
 
 
 @dataclass(frozen=True, slots=True)

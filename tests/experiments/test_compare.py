@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from samples import topics_config
-from semievol.arguments import PAPER_EXPERIMENTS
+from semievol.arguments import FURTHER_EXPERIMENTS, PAPER_EXPERIMENTS
 from semievol.cli import main
 from semievol.config import build, changed, dump, load
 from semievol.data import Dataset
@@ -168,7 +168,7 @@ def test_a_config_without_test_rows_is_refused(config_file: Path, capsys: pytest
 
 
 def test_the_command_line_knows_every_experiment() -> None:
-    assert set(PAPER_EXPERIMENTS) == set(EXPERIMENTS)
+    assert {*PAPER_EXPERIMENTS, *FURTHER_EXPERIMENTS} == set(EXPERIMENTS)
 
 
 def test_an_experiment_over_two_configs_and_two_seeds_fills_one_table(

@@ -25,6 +25,7 @@ FOLDER = {"embedder": "./no/such/folder"}
         ("sklearn", {"evaluate": {"baselines": ["logistic_regression"]}}, "evaluate.baselines: .* needs sklearn"),
         ("trl", {"training": {"kind": "local"}}, "training.kind: local needs trl"),
         ("torch", {"backend": {"kind": "transformers"}}, "backend.kind: transformers needs torch"),
+        ("sklearn", {"preset": "trusted"}, "justify.views: logistic_regression needs sklearn"),
         ("openai", {"backend": {"kind": "openai"}, "model": {"name": "m"}}, "backend.kind: openai needs openai"),
         ("mlflow", {"training": {"kind": "local", "report_to": ["mlflow"]}}, "report_to: mlflow needs mlflow"),
     ],
@@ -46,6 +47,10 @@ def test_a_missing_package_is_named_before_anything_is_done(tmp_path, monkeypatc
         ({"evaluate": {"baselines": ["logistic_regression"]}, "retrieval": FOLDER}, "embedder: no folder"),
         ({"task": {"kind": "free_text"}, "select": {"per_answer": True}}, "per_answer is true .* not a closed set"),
         ({"task": {"kind": "free_text"}, "evaluate": {"baselines": ["logistic_regression"]}}, "for tasks with labels"),
+        ({"collaborate": {"how": "score"}, "task": {"kind": "free_text"}}, "collaborate.how is score .* not a closed"),
+        ({"preset": "trusted", "warmup": {"folds": 20}}, "warmup.folds is 20 and there are 12 labeled rows"),
+        ({"preset": "trusted", "retrieval": FOLDER}, "embedder: no folder"),
+        ({"preset": "trusted", "justify": {"views": ["sense"]}}, "justify.views: 'sense' is not one of"),
         ({"retrieval": {"kind": "no_module_here:Retriever"}}, "cannot import no_module_here"),
     ],
 )

@@ -1,6 +1,7 @@
 """What a run will do, counted by hand on the fake engine, whose tokens are words."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,9 @@ from semievol.errors import DataError
 from semievol.forecast.check import check
 from semievol.forecast.work import Step
 from semievol.pipeline import run
+from semievol.records import Request
 from semievol.run_folder.folder import RunFolder
+from watched import WATCHED
 
 
 def steps(folder: Path, **sections: object) -> dict[str, Step]:
@@ -108,3 +111,17 @@ def test_the_test_counts_the_models_that_there_are_and_the_examples_they_are_sho
     assert plain.requests == 30 * 2  # base and warm
     shown = steps(tmp_path, data={"unlabeled": None}, evaluate={"examples": 2})["evaluate"]
     assert shown.tokens == 3 * plain.tokens  # all prompts here are equally long
+
+
+def test_scores_of_a_committee_are_counted_as_the_run_asks_them(tmp_path: Path, asked: list[Request]) -> None:
+    sections: dict[str, Any] = {"justify": {"views": []}, "collaborate": {"gate": False}, "backend": WATCHED}
+    planned = steps(tmp_path, preset="trusted", **sections)
+    assert planned["warmup"].requests == 12 + 4 * 9  # four parts of 3 rows
+    assert planned["collaborate"].requests == 3 * (40 * 5 + 12)  # three answers; M_warm and four, and one out of fold
+    assert planned["evolve"].requests == 12 + 40
+    asked.clear()
+    run(topics_config(tmp_path, preset="trusted", **sections), until="collaborate")
+    assert len(asked) == planned["collaborate"].requests
+    read_once = {(request.messages[-1]["content"], request.weights) for request in asked}
+    words = sum(len(prompt.split()) for prompt, _ in read_once) + len(asked)  # and a word for each answer
+    assert planned["collaborate"].tokens == words

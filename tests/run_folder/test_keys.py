@@ -67,6 +67,7 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
     "warmup.enabled": (False, "collaborate"),
     "warmup.training": ({"num_train_epochs": 5}, "warmup"),
     "collaborate.enabled": (False, "collaborate"),
+    "collaborate.how": ("score", "collaborate"),
     "collaborate.n": (3, "collaborate"),
     "collaborate.collaborators": ([{"examples": 1}], "collaborate"),
     "collaborate.temperature": (0.5, "collaborate"),
@@ -75,6 +76,8 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
     "justify.mode": ("majority", "justify"),
     "justify.temperature": (0.5, "justify"),
     "select.enabled": (False, "select"),
+    "select.precision": (0.5, "select"),
+    "select.max_error": (0.5, "select"),
     "select.criterion": ("agreement", "select"),
     "select.theta": (0.9, "select"),
     "select.scope": ("justified", "select"),
@@ -101,6 +104,24 @@ CHOICES: Mapping[str, Any] = {"data.answer_index": 0}
 
 READING: Mapping[str, Any] = {"data.quotes": False, "data.separator": ";"}
 """Options of how files of text are read -> another value; the rows are others with it, or cannot be read."""
+
+POOL: Mapping[str, Any] = {
+    "warmup.folds": 2,
+    "collaborate.how": "score",
+    "collaborate.gate": False,
+    "justify.mode": "pool",
+    "justify.views": ["word_view:WordView"],
+    "select.rule": "weights",
+}
+"""The options of a run whose pseudo-labels are pooled."""
+
+POOLED: Mapping[str, tuple[Any, str]] = {
+    "warmup.folds": (3, "collaborate"),
+    "justify.views": ([], "justify"),
+    "select.rule": ("precision", "select"),
+    "retrieval.embedder": ("another", "collaborate"),
+}
+"""An option of such a run -> another value, and the first stage whose result is another with it."""
 
 RECIPE: Mapping[str, Any] = {
     "num_train_epochs": 5,
@@ -138,6 +159,7 @@ NOTHING: Mapping[str, str] = {
     "preset": "its options count, not its name",
     "output": "a run may be moved",
     "data.allow_leaks": "refuses rows, and changes none",
+    "collaborate.gate": "ends a run, and changes no result",
     "executor.kind": "where the work runs",
     "executor.ray": "where the work runs",
     "costs": "what the run may cost",
@@ -227,6 +249,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_of_every_option_it_is_known_what_depends_on_it() -> None:
     known = {
         *OTHERWISE,
+        *POOLED,
         *CHOICES,
         *READING,
         *(f"training.{name}" for name in RECIPE),
@@ -240,9 +263,20 @@ def test_of_every_option_it_is_known_what_depends_on_it() -> None:
 @pytest.mark.parametrize("option", OTHERWISE)
 def test_another_value_of_an_option_is_another_key(folder: Path, option: str) -> None:
     value, stage = OTHERWISE[option]
-    run(config(folder))
+    assert_other_keys(folder, config(folder), config(folder, option, value), stage)
+
+
+@pytest.mark.parametrize("option", POOLED)
+def test_another_value_of_an_option_is_another_key_if_pseudo_labels_are_pooled(folder: Path, option: str) -> None:
+    value, stage = POOLED[option]
+    assert_other_keys(folder, with_options(folder, POOL), with_options(folder, {**POOL, option: value}), stage)
+
+
+def assert_other_keys(folder: Path, first: Config, second: Config, stage: str) -> None:
+    """Two configs' runs differ from a stage on, to the end."""
+    run(first)
     (folder / "run").rename(folder / "before")
-    run(config(folder, option, value))
+    run(second)
     before, now = keys(folder / "before"), keys(folder / "run")
     order = ["warmup", "collaborate", "justify", "select", "evolve", "evaluate"]
     other = [each for each in order if before[each] != now.get(each)]

@@ -30,7 +30,7 @@ def test_every_type_of_field_becomes_a_column() -> None:
 
 
 def test_the_columns_of_the_base_class_come_first() -> None:
-    assert schema_of(PseudoLabel).names == [*schema_of(FinalAnswer).names, "kept", "reason", "round"]
+    assert schema_of(PseudoLabel).names == [*schema_of(FinalAnswer).names, "kept", "reason", "round", "weight"]
 
 
 def test_a_table_gives_back_what_the_records_hold() -> None:
@@ -41,7 +41,7 @@ def test_a_table_gives_back_what_the_records_hold() -> None:
         Example(**{**row, "options": tuple(row["options"]), "context": tuple(row["context"])}) for row in rows
     ] == examples
     candidate = Candidate("warm+1", "4", None, 0.5, ("a", "b"))
-    final = FinalAnswer("a", None, None, "none", 0.0, None, None, "4", "length", (candidate, candidate))
+    final = FinalAnswer("a", None, None, "none", 0.0, None, None, "4", "length", (candidate, candidate), None)
     (row,) = table_of([final], FinalAnswer).to_pylist()
     assert (row["answer"], row["justification_finish"]) == (None, "length")
     assert [Candidate(**{**c, "references": tuple(c["references"])}) for c in row["candidates"]] == [candidate] * 2
@@ -49,7 +49,7 @@ def test_a_table_gives_back_what_the_records_hold() -> None:
 
 def test_a_column_that_is_there_is_taken_as_it_is() -> None:
     candidate = Candidate("warm+1", "4", None, 0.5, ("a", "b"))
-    final = FinalAnswer("a", None, None, "none", 0.0, None, None, "4", "length", (candidate,))
+    final = FinalAnswer("a", None, None, "none", 0.0, None, None, "4", "length", (candidate,), None)
     whole = table_of([final], FinalAnswer)
     bare = dataclasses.replace(final, candidates=())
     assert table_of([bare], FinalAnswer, candidates=whole["candidates"]).equals(whole)

@@ -45,7 +45,7 @@ def measured(
     answerer = Answerer(config, [], {}, Reporter())
     answerer.backend = engine
     task = open_task(config.task, [])
-    final = FinalAnswer("a", "weather", "weather", "majority", 0.5, None, None, None, None, tuple(candidates))
+    final = FinalAnswer("a", "weather", "weather", "majority", 0.5, None, None, None, None, tuple(candidates), None)
     with tempfile.TemporaryDirectory() as scratch:
         round_ = Round(config, RunFolder(scratch), task, [], [EXAMPLE], answerer, Reporter())
         confidences, _ = measure(round_, [(EXAMPLE, final)], Journal(Path(scratch, "part-00000.jsonl")))

@@ -20,6 +20,7 @@ COLUMNS = pa.schema(
         ("agreement", pa.float64()),
         ("mean_nll", pa.float64()),
         ("h_from", pa.string()),
+        ("probability", pa.float64()),
     ]
 )
 

@@ -29,6 +29,15 @@ PRESETS: dict[str, dict[str, Any]] = {
             "training": {"learning_rate": 1e-6},
         },
     },
+    # Beyond the paper: a cross-fitted committee and independent views, one calibrated distribution, every row by its
+    # probability.
+    "trusted": {
+        "retrieval": {"enabled": False},
+        "warmup": {"folds": 4},
+        "collaborate": {"how": "score", "collaborators": [{"weights": "warm", "examples": 0}]},
+        "justify": {"mode": "pool"},
+        "select": {"rule": "weights"},
+    },
 }
 
 

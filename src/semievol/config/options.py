@@ -116,6 +116,10 @@ class WarmupConfig(Section):
 
     enabled: bool = True
     """Off: the base model takes the warm model's place (the ablation "without in-weight")."""
+    folds: Annotated[int, Field(ge=0, le=32)] = 0
+    """So many further adapters, each trained without its part of the labeled rows (beyond the paper). With
+    `collaborate.how: score` they answer beside M_warm, and each labeled row is answered by the one that has not seen
+    it: `justify.mode: pool` is calibrated on that. 0 and 1: none."""
     training: dict[str, Any] = {}
     """Options of `training` that differ in this stage."""
 
@@ -134,6 +138,13 @@ class CollaborateConfig(Section):
 
     enabled: bool = True
     """Off: the warm model alone answers, greedily, with the plain prompt (the ablation)."""
+    how: Literal["sample", "score"] = "sample"
+    """`sample`: answers are drawn, as in the paper. `score`: the probability of every answer of a closed set is
+    computed (beyond the paper); cheaper than four samples, no response is cut or unreadable, and the answer is the
+    likeliest one. For `label` and `multiple_choice` tasks and engines that score (not for services)."""
+    gate: bool = True
+    """With `how: score` and `warmup.folds`: end with an error, before any unlabeled row is answered, if labeled rows
+    out of fold are not told right more often than by always naming the most frequent answer."""
     n: Annotated[int, Field(ge=1, le=64)] = 4
     """How many collaborators, if they are drawn."""
     collaborators: tuple[CollaboratorConfig, ...] = ()
@@ -151,8 +162,14 @@ class CollaborateConfig(Section):
 class JustifyConfig(Section):
     """Self-justification (Eq. 5): M_warm sees the candidate answers and gives the final one."""
 
-    mode: Literal["disagreements", "all", "majority"] = "disagreements"
-    """Which rows are asked again; `majority` asks none and takes the most frequent answer."""
+    mode: Literal["disagreements", "all", "majority", "pool"] = "disagreements"
+    """Which rows are asked again; `majority` asks none and takes the most frequent answer. `pool` asks none and takes
+    the likeliest answer by all collaborators and `views` together, with its calibrated probability (beyond the paper;
+    needs `collaborate.how: score`, and `warmup.folds` to be calibrated on)."""
+    views: tuple[str, ...] = ("logistic_regression", "nearest_neighbours")
+    """With `mode: pool`: what tells answers beside the collaborators, learned from the labeled rows. Logistic
+    regression and nearest neighbours over the embeddings of `retrieval.embedder`, for tasks whose answers are one
+    closed set; or `my_package.module:Class`."""
     temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
     """Sampling temperature of the final answer."""
 
@@ -162,9 +179,19 @@ class SelectConfig(Section):
 
     enabled: bool = True
     """Off: every row with an answer is kept (the ablation)."""
-    criterion: Literal["auto", "nll", "agreement"] = "auto"
-    """What rows are kept by. `nll`: H, as in the paper. `agreement`: the share of collaborators that gave the answer
-    (beyond the paper); for services without log-probabilities. `auto`: H, unless the engine gave none at all."""
+    rule: Literal["theta", "precision", "max_error", "weights"] = "theta"
+    """Which rows are kept. `theta`: a share of them, as in the paper. Beyond it, with `justify.mode: pool`:
+    `precision`: as many as are expected to be right in the share `precision`; `max_error`: as many as conformal
+    selection allows, so that on average over draws of the labels at most the share `max_error` is wrong; `weights`:
+    all of them. By all three, a row counts in the training by its calibrated probability."""
+    precision: Share = 0.95
+    """What `rule: precision` aims at."""
+    max_error: Share = 0.05
+    """What `rule: max_error` keeps to."""
+    criterion: Literal["auto", "nll", "agreement", "probability"] = "auto"
+    """What `rule: theta` keeps rows by. `nll`: H, as in the paper. `agreement`: the share of collaborators that gave
+    the answer (beyond the paper); for services without log-probabilities. `probability`: that of `justify.mode: pool`.
+    `auto`: H, unless the engine gave none at all."""
     theta: Share = 0.5
     """Share of the rows that are kept: τ is this quantile of H, or of one minus the agreement."""
     scope: Literal["all", "justified"] = "all"
@@ -226,8 +253,9 @@ BATCH_ROWS = 10_000
 class Config(Section):
     """A whole run."""
 
-    preset: Literal["paper", "released"] = "paper"
-    """Defaults that the rest of the file overrides: the paper's method, or what the authors' code does."""
+    preset: Literal["paper", "released", "trusted"] = "paper"
+    """Defaults that the rest of the file overrides: the paper's method, what the authors' code does, or calibrated
+    pseudo-labels (beyond the paper, see docs/trust.md)."""
     output: str = "runs/default"
     """The run folder: a path, or an address such as `s3://bucket/runs/one`. `$NAME` and `~` are expanded. It is new,
     empty, or a run's."""
@@ -265,6 +293,7 @@ class Config(Section):
                 )
         if not self.warmup.enabled and self.evolve.start_from == "warm":
             raise ValueError("evolve.start_from is warm and warmup.enabled is false")
+        self._check_trust()
         if self.backend.kind == "openai":
             self._check_service()
         if self.executor.kind == "ray" and self.backend.kind == "openai":
@@ -310,6 +339,26 @@ class Config(Section):
         """
         same_rows = self.evolve.start_from == "base" and self.evolve.include_labeled
         return same_rows and self.recipe("warmup") == self.recipe("evolve")
+
+    def _check_trust(self) -> None:
+        """What goes beyond the paper rests on each other."""
+        scored, folds = self.collaborate.how == "score", self.warmup.folds > 1
+        if folds and not scored:
+            raise ValueError("warmup.folds needs collaborate.how: score")
+        if scored and self.backend.kind == "openai":
+            raise ValueError("collaborate.how is score and backend.kind is openai: a service cannot score answers")
+        if folds and self.rounds > 1:
+            raise ValueError(
+                "warmup.folds with more than one round: later rounds have pseudo-labels among the labeled rows, and "
+                "nothing can be calibrated on those; set rounds to 1"
+            )
+        if self.justify.mode == "pool" and not (scored and (folds or not self.warmup.enabled)):
+            raise ValueError("justify.mode: pool needs collaborate.how: score and warmup.folds of at least 2")
+        by_probability = self.select.rule != "theta" or self.select.criterion == "probability"
+        if self.select.enabled and by_probability and self.justify.mode != "pool":
+            raise ValueError(
+                "select.rule and select.criterion: only justify.mode: pool gives the probability that they ask for"
+            )
 
     def _check_service(self) -> None:
         if self.model.chat_template_kwargs and self.backend.service.base_url is None:

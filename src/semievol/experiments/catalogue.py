@@ -80,6 +80,21 @@ def _compare(config: Config, dataset: Dataset, options: Options) -> list[Method]
     )
 
 
+def _trust(config: Config, dataset: Dataset, options: Options) -> list[Method]:
+    return _chosen(
+        [
+            SFT,
+            *_classifiers(config),
+            known_methods.RELEASED,
+            SEMIEVOL,
+            known_methods.TRUSTED,
+            *known_methods.TRUSTED_PARTS,
+            *([known_methods.ORACLE] if config.evaluate.unlabeled_answers else []),
+        ],
+        options,
+    )
+
+
 def _classifiers(config: Config) -> list[Method]:
     """Methods without a language model; SetFit, whose training takes long, if the config names it."""
     if config.task.kind != "label":
@@ -189,6 +204,7 @@ EXPERIMENTS = {
             "points",
             "unlabeled rows in % of the labeled",
         ),
+        Experiment("trust", "Pseudo-labels that can be trusted", "beyond the paper", SFT.name, _trust),
         Experiment("iterative", "Rounds", "Figure 7", "round 0 (SFT)", _iterative, "points", "round"),
     )
 }

@@ -50,7 +50,7 @@ def run_experiment(experiment: Experiment, options: Options, reporter: GridRepor
                 reporter.fill(result.method, _column_of(result), accuracy)
     finally:
         free_memory()  # one model serves all cells
-        findings = _found(experiment, together(measurements, earlier.values()))
+        findings = joined(experiment, together(measurements, earlier.values()))
         if any(result.metrics is not None for result in results):
             write(findings, folder, figure(findings))
     return findings
@@ -78,7 +78,8 @@ def _measured(
                     yield failed(cell, error)
 
 
-def _found(experiment: Experiment, measurements: Measurements) -> Findings:
+def joined(experiment: Experiment, measurements: Measurements) -> Findings:
+    """The tables and comparisons of what was measured."""
     results = measurements.results
     means = summaries(results)
     pairs = comparisons(results, experiment.reference)

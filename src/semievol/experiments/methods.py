@@ -78,6 +78,29 @@ def _released() -> dict[str, Any]:
 
 RELEASED = Method("released recipe", "evolved", _released(), evolve_recipe="own")
 """What a config has beyond the authors' code is not taken over."""
+TRUSTED = Method("trusted", "evolved", {**PRESETS["trusted"], "preset": "trusted", "rounds": 1})
+"""What the preset leaves open, such as recipes, is the user's."""
+
+
+def trusted(name: str, **changes: Mapping[str, Any]) -> Method:
+    """The trusted preset with some options changed."""
+    options = {section: {**PRESETS["trusted"].get(section, {}), **change} for section, change in changes.items()}
+    return dataclasses.replace(TRUSTED, name=f"trusted, {name}", options={**TRUSTED.options, **options})
+
+
+TRUSTED_PARTS = (
+    trusted("committee alone", justify={"views": []}),
+    trusted("logistic regression alone beside it", justify={"views": ["logistic_regression"]}),
+    trusted("nearest neighbours alone beside it", justify={"views": ["nearest_neighbours"]}),
+    trusted("all rows count alike", select={"rule": "theta", "enabled": False}),
+    trusted(
+        "surest 60 % of each answer",
+        select={"rule": "theta", "criterion": "probability", "theta": 0.6, "per_answer": True},
+    ),
+    trusted("precision 0.95", select={"rule": "precision", "precision": 0.95}),
+    trusted("at most 5 % wrong", select={"rule": "max_error", "max_error": 0.05}),
+)
+"""Each part of the preset switched off or exchanged."""
 ORACLE = Method(
     "oracle (all true answers)", "warm", {"data": {"unlabeled": None}, "warmup": {"enabled": True}}, truth=True
 )

@@ -16,6 +16,7 @@ from semievol.retrieval import RETRIEVERS
 from semievol.run_folder import STAGES
 from semievol.stages.collaborate import collaborators
 from semievol.training import LAUNCHERS, TRAINERS
+from semievol.trust import VIEWS
 
 PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "backend.kind": {
@@ -30,6 +31,7 @@ PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "training.launcher": {"accelerate": ("accelerate",), "ray": ("ray",)},
     "executor.kind": {"ray": ("ray",)},
     "retrieval.kind": {"dense": ("faiss", "sentence_transformers")},
+    "justify.views": dict.fromkeys(VIEWS, ("sklearn", "faiss", "sentence_transformers")),
 }
 """An option -> its values -> what they import; all of it is looked for at once, and imported where it is used."""
 TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "kubeflow": ()}
@@ -65,6 +67,8 @@ def require_ready(config: Config, dataset: Dataset, until: str = STAGES[-1]) -> 
     for recipe in _trainings(config, dataset, stages):
         _require_trainer(recipe)
     _require_selection(config, dataset)
+    if dataset.unlabeled and config.evolve.enabled:
+        _require_trust(config, dataset)
     if _most_shown(config, dataset, stages):
         _require("retrieval.kind", config.retrieval.kind, RETRIEVERS)
         _require_embedder(config, config.retrieval.kind == "dense")
@@ -126,6 +130,27 @@ def _require_selection(config: Config, dataset: Dataset) -> None:
             f"select.per_answer is true and the answers of task.kind {config.task.kind} are not a closed set: with a "
             "threshold for each answer, every one that is given once would be kept; set it to false"
         )
+
+
+def _require_trust(config: Config, dataset: Dataset) -> None:
+    """Raises an error if answers are to be scored that cannot be, or labels divided that are too few."""
+    if config.collaborate.how == "score":
+        if any(not dataset.task.choices(example) for example in dataset.labeled[:1]):
+            raise ConfigError(
+                f"collaborate.how is score and the answers of task.kind {config.task.kind} are not a closed set; "
+                "set it to sample"
+            )
+        if any(example.response is not None for example in dataset.labeled):
+            raise ConfigError(
+                "collaborate.how is score and labeled rows are worked solutions, of which there is no closed set; "
+                "set it to sample"
+            )
+    if config.warmup.folds > len(dataset.labeled):
+        raise ConfigError(f"warmup.folds is {config.warmup.folds} and there are {len(dataset.labeled)} labeled rows")
+    if config.justify.mode == "pool" and dataset.task.answers() is not None:
+        for view in config.justify.views:
+            _require("justify.views", view, VIEWS)
+            _require_embedder(config, view in VIEWS)
 
 
 def _most_shown(config: Config, dataset: Dataset, stages: Collection[str]) -> int:

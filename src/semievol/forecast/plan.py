@@ -97,7 +97,12 @@ def price_at_services(config: Config, backend: Backend) -> Price | None:
 def sizes_of(lengths: Mapping[str, Lengths], dataset: Dataset, backend: Backend) -> Sizes:
     """The sizes of the data whose prompts have these lengths."""
     splits = {name: PromptCount(len(tokens), int(tokens.sum())) for name, tokens in lengths.items()}
-    return Sizes(**splits, response=_response_tokens(dataset, backend))
+    of_some = [len(dataset.task.choices(example) or ()) for example in dataset.labeled[:100]]
+    return Sizes(
+        **splits,
+        response=_response_tokens(dataset, backend),
+        choices=sum(of_some) / max(len(of_some), 1),
+    )
 
 
 def timed(steps: Sequence[Step], config: Config, backend: Backend, rate: float | None) -> list[Step]:

@@ -62,6 +62,8 @@ class Sizes:
     test: PromptCount
     response: float
     """Mean tokens of what is trained on, pseudo-labels' responses too."""
+    choices: float = 0.0
+    """Answers that a row can be given, on average; 0 if they are not a closed set."""
 
 
 def work(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
@@ -70,11 +72,16 @@ def work(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
     for number in range(1, config.rounds + 1):
         if config.warmup.enabled and (number == 1 or not config.warm_is_evolved):
             yield _training("warmup", config, labeled, sizes.response, price, number)
+            yield from _committee(config, sizes, price)
         if not unlabeled.rows or not config.evolve.enabled:
             break
-        yield from _collaborating(config, labeled, unlabeled, price, number)
+        if config.collaborate.how == "score":
+            yield from _scoring(config, sizes, unlabeled, number)
+        else:
+            yield from _collaborating(config, labeled, unlabeled, price, number)
         yield _justifying(config, unlabeled, sizes.response, price, number)
-        selected = unlabeled.share(config.select.theta if config.select.enabled else 1.0)
+        by_share = config.select.enabled and config.select.rule == "theta"
+        selected = unlabeled.share(config.select.theta if by_share else 1.0)
         rows = labeled + selected if config.evolve.include_labeled else selected
         yield _training("evolve", config, rows, sizes.response, price, number)
         labeled, unlabeled = labeled + selected, unlabeled - selected
@@ -124,12 +131,41 @@ def _collaborating(
         )
 
 
+def _committee(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
+    """The trainings of `warmup.folds`, each without its part of the labels."""
+    folds = config.warmup.folds
+    if folds < 2 or not sizes.unlabeled.rows or not config.evolve.enabled:
+        return
+    for part in range(1, folds + 1):
+        step = _training("warmup", config, sizes.labeled.share(1 - 1 / folds), sizes.response, price, 1)
+        yield dataclasses.replace(step, part=f"fold {part}")
+
+
+def _scoring(config: Config, sizes: Sizes, unlabeled: PromptCount, number: int) -> Iterator[Step]:
+    """Every answer of every row is scored by each model; an engine reads a prompt once for all of them."""
+    example = sizes.labeled.tokens / max(sizes.labeled.rows, 1)
+    committee = 1 + (config.warmup.folds if config.warmup.folds > 1 else 0)
+    out_of_fold = sizes.labeled if committee > 1 or not config.warmup.enabled else PromptCount(0, 0)
+    for position, collaborator in enumerate(collaborators(config), 1):
+        models = committee if collaborator.weights == "warm" else 1
+        rows = unlabeled.rows * models + out_of_fold.rows
+        tokens = unlabeled.tokens * models + out_of_fold.tokens + rows * collaborator.examples * example
+        scores = round(rows * sizes.choices)
+        yield Step(
+            "collaborate",
+            scores,
+            round(tokens + scores * sizes.response),
+            round=number,
+            part=f"{collaborator.name} {position}",
+        )
+
+
 def _justifying(config: Config, unlabeled: PromptCount, response: float, price: Price | None, number: int) -> Step:
     """At most: every row is asked again, and every answer is scored; a service scores by answering once more."""
     longest, crew = config.longest, collaborators(config)
     warm = "warm" if config.warmup.enabled else "base"
     steps = [_asking("justify", warm, unlabeled, longest, price)]
-    if config.justify.mode != "majority" and len(crew) > 1:
+    if config.justify.mode not in ("majority", "pool") and len(crew) > 1:
         prompts = PromptCount(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * len(crew) * response))
         steps.append(_asking("justify", warm, prompts, longest, price))
     return dataclasses.replace(_together("justify", steps), round=number)

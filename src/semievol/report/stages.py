@@ -69,7 +69,9 @@ def _notes(stage: Stage, summary: Mapping[str, Any]) -> list[str]:
     if "collaborators" in summary:
         notes.append(", ".join(summary["collaborators"]))
     origins = {
-        name: summary[name] for name in ("unanimous", "justified", "majority", "single", "none") if name in summary
+        name: summary[name]
+        for name in ("unanimous", "justified", "majority", "single", "pooled", "none")
+        if name in summary
     }
     if origins:
         notes.append(
@@ -77,6 +79,9 @@ def _notes(stage: Stage, summary: Mapping[str, Any]) -> list[str]:
         )
     if "kept" in summary:
         notes.append(f"{summary['kept']} kept")
+    if promise := summary.get("promise"):
+        expected, low, high, bound = (f"{promise[name]:.1%}" for name in ("expected", "low", "high", "bound"))
+        notes.append(f"expected right {expected} (90 %: {low} to {high}; by the labels alone at least {bound})")
     if summary.get("failed"):
         notes.append(f"{summary['failed']} requests failed")
     return notes

@@ -17,9 +17,10 @@ from semievol.run_folder.shards import Shards
 class Stage:
     """The folder of one stage: its key, its results, and whether it is done."""
 
-    def __init__(self, path: Place) -> None:
+    def __init__(self, path: Place, name: str | None = None) -> None:
+        """The folder at `path`, which has the stage's name; below that of the stage `name` if it is a part of one."""
         self.path = path
-        self.name = path.name
+        self.name = name or path.name
         self.shards = Shards(path)
 
     @property
@@ -31,6 +32,11 @@ class Stage:
     def metrics_path(self) -> Place:
         """The measured figures (evaluate)."""
         return self.path / "metrics.json"
+
+    @property
+    def known_path(self) -> Place:
+        """What the pool says of the labeled rows, each out of fold (justify)."""
+        return self.path / "out_of_fold.parquet"
 
     def answers_path(self, model: str) -> Place:
         """A model's answers to the test rows (evaluate)."""

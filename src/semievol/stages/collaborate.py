@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from semievol.config import Config
 from semievol.data import digest
@@ -14,7 +14,9 @@ from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.answerer import Answerer
+from semievol.stages.committee import FOLD
 from semievol.stages.round import Round, Shard, seed_of
+from semievol.stages.scoring import score_rows
 from semievol.tasks import answer_in
 
 
@@ -22,6 +24,7 @@ def collaborate(round_: Round) -> Stage:
     """The stage folder with one row for each unlabeled prompt: its id and the candidates."""
     config = round_.config
     crew = collaborators(config)
+    scores = config.collaborate.how == "score"
     stage = round_.stage("collaborate")
     key = round_.key(
         "collaborate",
@@ -32,16 +35,20 @@ def collaborate(round_: Round) -> Stage:
         sampling=dataclasses.asdict(_sampling(round_, 0)),
         retrieval=config.retrieval.model_dump(mode="json"),
         engine=round_.engine_key(),
+        **(_scored_otherwise(round_) if scores else {}),
     )
     if round_.begin(stage, key, round_.revision):
         before = dataclasses.replace(round_.answerer.usage)
-        round_.run_shards(
-            stage.shards,
-            round_.unlabeled,
-            partial(answer_shard, round_, stage.shards, crew),
-            title="collaborate",
-            requests=len(round_.unlabeled) * len(crew),
-        )
+        if scores:
+            score_rows(round_, stage, dict(zip(_names(crew), crew, strict=True)))
+        else:
+            round_.run_shards(
+                stage.shards,
+                round_.unlabeled,
+                partial(answer_shard, round_, stage.shards, crew),
+                title="collaborate",
+                requests=len(round_.unlabeled) * len(crew),
+            )
         round_.finish(
             stage,
             {
@@ -53,6 +60,12 @@ def collaborate(round_: Round) -> Stage:
             },
         )
     return stage
+
+
+def _scored_otherwise(round_: Round) -> dict[str, Any]:
+    """The part of the key that answers depend on if they are scored."""
+    folds = {name: stage.digest for name, stage in round_.models.items() if name.startswith(FOLD)}
+    return {"how": "score", "folds": folds}
 
 
 def collaborators(config: Config) -> list[Collaborator]:

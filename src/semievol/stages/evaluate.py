@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from semievol import metrics
 from semievol.config.places import Place
 from semievol.data import digest, truth_digest
@@ -22,6 +24,7 @@ from semievol.stages.baselines import BASELINES, READ_UNLABELED, BaselineRows
 from semievol.stages.collaborate import nearest_examples
 from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import Task, answer_in, open_task
+from semievol.trust.estimates import quality, risk_coverage
 
 SCHEMA = schema_of(Answer)
 
@@ -135,7 +138,7 @@ def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def last_fates(selections: Sequence[Stage]) -> Iterator[dict[str, Any]]:
     """Each unlabeled row once: one that a round rejected stands in the next one again, and its last fate counts."""
     for selection in selections:
-        for row in iter_rows(selection.rows_path, ["id", "answer", "origin", "mean_nll", "kept"]):
+        for row in iter_rows(selection.rows_path, ["id", "answer", "origin", "mean_nll", "probability", "kept"]):
             if row["kept"] or selection is selections[-1]:
                 yield row
 
@@ -143,10 +146,14 @@ def last_fates(selections: Sequence[Stage]) -> Iterator[dict[str, Any]]:
 def pseudo_label_metrics(
     task: Task, rows: Iterable[Mapping[str, Any]], truth: Mapping[str, str | None]
 ) -> dict[str, Any]:
-    """True accuracy of the pseudo-labels: all, kept, by origin; and how well -H ranks right above wrong."""
+    """True accuracy of the pseudo-labels: all, kept, by origin; and how well -H ranks right above wrong.
+
+    With calibrated probabilities also what those are worth, beside -H on the same rows.
+    """
     rows_of: Counter[str] = Counter()
     right_of: Counter[str] = Counter()
     confidence, verdicts = array("d"), list[bool]()
+    pooled, pooled_verdicts, pooled_h = array("d"), list[bool](), array("d")
     for row in rows:
         if (true_answer := truth.get(row["id"])) is None:
             continue
@@ -158,13 +165,24 @@ def pseudo_label_metrics(
         if row["mean_nll"] is not None:
             confidence.append(-row["mean_nll"])
             verdicts.append(right)
+        if row["probability"] is not None:
+            pooled.append(row["probability"])
+            pooled_h.append(-row["mean_nll"] if row["mean_nll"] is not None else -math.inf)
+            pooled_verdicts.append(right)
     accuracy = {group: metrics.share(right_of[group], rows_of[group]) for group in {"all", "kept", *rows_of}}
     return {
         "all": accuracy.pop("all"),
         "kept": accuracy.pop("kept"),
         "by_origin": {origin: accuracy[origin] for origin in sorted(accuracy)},
         "auroc_of_h": metrics.auroc(confidence, verdicts),
+        **({"probability": _worth(pooled, pooled_h, pooled_verdicts)} if pooled else {}),
     }
+
+
+def _worth(probabilities: Sequence[float], minus_h: Sequence[float], right: Sequence[bool]) -> dict[str, Any]:
+    """What calibrated probabilities are worth, and the area under risk-coverage of -H on the same rows."""
+    worth = quality(np.asarray(probabilities), right)
+    return worth | {"risk_coverage_of_h": risk_coverage(np.asarray(minus_h), np.asarray(right, dtype=bool))}
 
 
 def _measure(round_: Round, stage: Stage, model: str, test: Sequence[Example]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Evolution (Eq. 9): M_evol = FT(M_base, D_labeled ∪ D_selected)."""
 
 import dataclasses
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
@@ -23,7 +24,9 @@ def evolve(round_: Round, selection: Stage) -> Stage:
     """
     config = round_.config
     examples = labeled_and_selected(round_, selection)
-    rows = TrainingRows(round_.task, examples if config.evolve.include_labeled else examples[len(round_.labeled) :])
+    weights = array("d", [1.0]) * len(round_.labeled) + _weights(selection)
+    start = 0 if config.evolve.include_labeled else len(round_.labeled)
+    rows = TrainingRows(round_.task, examples[start:], weights[start:])
     if not rows:
         raise TrainingError("evolve: selection kept no row and evolve.include_labeled is false; raise select.theta")
     recipe = config.recipe("evolve")
@@ -36,14 +39,20 @@ def evolve(round_: Round, selection: Stage) -> Stage:
         start_from=round_.warm_digest if from_warm else "base",
     )
     if round_.begin(stage, key, selection.revision, renew=lambda old: forget(round_, stage, old)):
-        start = TrainingFolder(round_.models["warm"]).weights if from_warm else None
-        train(round_, stage, rows, recipe, title="evolve", start_from=start)
+        start_from = TrainingFolder(round_.models["warm"]).weights if from_warm else None
+        train(round_, stage, rows, recipe, title="evolve", start_from=start_from)
     return stage
 
 
 def labeled_and_selected(round_: Round, selection: Stage) -> StoredExamples:
     """The labeled rows, then the selected ones with their pseudo-labels in the order of the unlabeled rows."""
     return store(chain(round_.labeled, _pseudo_labeled(round_, selection)), round_.folder.rows_path)
+
+
+def _weights(selection: Stage) -> "array[float]":
+    """How much each kept row counts."""
+    rows = iter_rows(selection.rows_path, ["kept", "weight"])
+    return array("d", (row["weight"] for row in rows if row["kept"]))
 
 
 def _pseudo_labeled(round_: Round, selection: Stage) -> Iterator[Example]:

@@ -7,33 +7,40 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 
 import pyarrow as pa
 
-from semievol.records import Candidate, Example, FinalAnswer, Origin, Request, Response, Sampling
+from semievol.records import Candidate, Example, FinalAnswer, Request, Response, Sampling
 from semievol.run_folder.files import read_columns
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
-from semievol.stages.confidence import Confidence, measure, warm_weights
+from semievol.stages.confidence import measure, warm_weights
+from semievol.stages.final import agreement, candidates_in, distinct, final_answer, with_confidence
+from semievol.stages.pooling import pool_shard, pooled
 from semievol.stages.round import Round, Shard, seed_of
-from semievol.tasks import Task, answer_in
-from semievol.tasks.responses import without_thoughts
+from semievol.tasks import answer_in
 
 
 def justify(round_: Round, collaborated: Stage) -> Stage:
     """The stage folder with one row for each unlabeled prompt: the final answer, its agreement and its H."""
     stage = round_.stage("justify")
-    key = round_.key("justify", collaborate=collaborated.digest, justify=round_.config.justify.model_dump(mode="json"))
+    section = round_.config.justify
+    unused = set() if section.mode == "pool" else {"views"}
+    key = round_.key(
+        "justify",
+        collaborate=collaborated.digest,
+        justify=section.model_dump(mode="json", exclude=unused),
+        **({"embedder": round_.config.retrieval.embedder} if section.mode == "pool" else {}),
+    )
     if round_.begin(stage, key, collaborated.revision, reads_rows=True):
         before = dataclasses.replace(round_.answerer.usage)
+        settle = partial(_settle_shard, round_, stage.shards, collaborated.shards)
+        if round_.config.justify.mode == "pool":
+            pool = pooled(round_, collaborated, stage)
+            settle = partial(pool_shard, round_, stage.shards, collaborated.shards, pool)
         round_.run_shards(
-            stage.shards,
-            round_.unlabeled,
-            partial(_settle_shard, round_, stage.shards, collaborated.shards),
-            title="justify",
-            requests=_expected(round_, collaborated),
+            stage.shards, round_.unlabeled, settle, title="justify", requests=_expected(round_, collaborated)
         )
         origins = Counter(origin for table in stage.shards.tables(["origin"]) for origin in table["origin"].to_pylist())
         round_.finish(
@@ -58,7 +65,7 @@ def _expected(round_: Round, collaborated: Stage) -> int:
 
 def _settle_shard(round_: Round, shards: Shards, collaborated: Shards, shard: Shard) -> None:
     candidate_table = read_columns(collaborated.part_path(shard.index), ["candidates"])
-    rows = list(zip(shard.rows, _candidates(candidate_table["candidates"]), strict=True))
+    rows = list(zip(shard.rows, candidates_in(candidate_table["candidates"]), strict=True))
     _forget_changed(round_, shards, shard, candidate_table)
     journal = shards.journal(shard.index)
     requests = [
@@ -72,17 +79,11 @@ def _settle_shard(round_: Round, shards: Shards, collaborated: Shards, shard: Sh
         (example, final) for example, final in zip(shard.rows, final_answers, strict=True) if final.response
     ]
     confidences, responses = measure(round_, with_response, journal)
-    final_answers = [_with_confidence(final, confidences.get(final.id)) for final in final_answers]
+    final_answers = [with_confidence(final, confidences.get(final.id)) for final in final_answers]
     table = table_of(final_answers, FinalAnswer, candidates=candidate_table["candidates"])
     shards.write_part(
         shard.index, [table], schema_of(FinalAnswer), (justifications | responses).values(), above=collaborated
     )
-
-
-def _with_confidence(final: FinalAnswer, confidence: Confidence | None) -> FinalAnswer:
-    if confidence is None:
-        return final
-    return dataclasses.replace(final, mean_nll=confidence.mean_nll, h_from=confidence.origin)
 
 
 def _forget_changed(round_: Round, shards: Shards, shard: Shard, table: pa.Table) -> None:
@@ -93,9 +94,9 @@ def _forget_changed(round_: Round, shards: Shards, shard: Shard, table: pa.Table
     part = shards.part_path(shard.index)
     if not part.exists():
         return
-    before = _candidates(read_columns(part, ["candidates"])["candidates"])
+    before = candidates_in(read_columns(part, ["candidates"])["candidates"])
     ids = set()
-    for example, old, new in zip(shard.rows, before, _candidates(table["candidates"]), strict=True):
+    for example, old, new in zip(shard.rows, before, candidates_in(table["candidates"]), strict=True):
         if old != new:
             ids.add(f"{example.id}/score")
             if _justification_request(round_, example, old) != _justification_request(round_, example, new):
@@ -105,30 +106,11 @@ def _forget_changed(round_: Round, shards: Shards, shard: Shard, table: pa.Table
         shards.reopen(shard.index)
 
 
-def agreement(task: Task, answer: str | None, candidates: Sequence[Candidate]) -> float:
-    """Share of the candidates whose answer equals `answer`; 0 if it is `None`."""
-    if answer is None:
-        return 0.0
-    return sum(c.answer is not None and task.equal(c.answer, answer) for c in candidates) / len(candidates)
-
-
-def distinct(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The first candidate of each different answer, in the collaborators' order."""
-    different: list[Candidate] = []
-    for candidate in candidates:
-        answer = candidate.answer
-        if answer is not None and not any(
-            task.equal(answer, candidate_before.answer) for candidate_before in different if candidate_before.answer
-        ):
-            different.append(candidate)
-    return different
-
-
 def _asks(round_: Round, answers: Sequence[str | None]) -> bool:
     """Whether M_warm is asked for the final answer, given the collaborators' answers."""
     mode = round_.config.justify.mode
     readable = [answer for answer in answers if answer is not None]
-    if mode == "majority" or len(answers) == 1 or not readable:
+    if mode in ("majority", "pool") or len(answers) == 1 or not readable:
         return False
     unanimous = len(readable) == len(answers) and all(round_.task.equal(answer, readable[0]) for answer in readable)
     return mode == "all" or not unanimous
@@ -138,7 +120,7 @@ def _settle(
     round_: Round, example: Example, candidates: Sequence[Candidate], justification: Response | None
 ) -> FinalAnswer:
     """The final answer, whose H is not known yet."""
-    task, final = round_.task, partial(_final, round_, example, candidates)
+    task, final = round_.task, partial(final_answer, round_, example, candidates)
     if justification is not None:
         answer = answer_in(task, justification, example)
         if answer is None:
@@ -152,46 +134,6 @@ def _settle(
     if len(candidates) == 1:
         return final(answer, "single")
     return final(answer, "unanimous" if agreement(task, answer, candidates) == 1 else "majority")
-
-
-def _final(
-    round_: Round,
-    example: Example,
-    candidates: Sequence[Candidate],
-    answer: str | None,
-    origin: Origin,
-    justification: Response | None = None,
-) -> FinalAnswer:
-    solution = justification.text if justification is not None and justification.finish != "length" else None
-    return FinalAnswer(
-        id=example.id,
-        answer=answer,
-        response=None if answer is None else _response(round_, example, answer, candidates, solution),
-        origin=origin,
-        agreement=agreement(round_.task, answer, candidates),
-        mean_nll=None,
-        h_from=None,
-        justification=None if justification is None else justification.text,
-        justification_finish=None if justification is None else justification.finish,
-        candidates=tuple(candidates),
-    )
-
-
-def _response(
-    round_: Round, example: Example, answer: str, candidates: Sequence[Candidate], justification: str | None
-) -> str | None:
-    """The text that would train a model: the answer's standard form, or the worked solution that led to it.
-
-    If labeled examples are worked solutions, the most likely one with this answer is taken, the justification
-    only if no collaborator gave the answer. One that was cut is not taken; `None` if there is no other.
-    """
-    if not round_.has_solutions:
-        return round_.task.response(dataclasses.replace(example, answer=answer, response=None))
-    agreeing = [c for c in candidates if c.answer is not None and round_.task.equal(c.answer, answer)]
-    uncut = [c for c in agreeing if c.finish != "length"]
-    best = min(uncut, key=lambda c: float("inf") if c.mean_nll is None else c.mean_nll, default=None)
-    solution = best.text if best else justification
-    return without_thoughts(solution).strip() or None if solution else None
 
 
 def _justification_request(round_: Round, example: Example, candidates: Sequence[Candidate]) -> Request:
@@ -208,12 +150,3 @@ def _justification_request(round_: Round, example: Example, candidates: Sequence
             stop=round_.task.stops(),
         ),
     )
-
-
-def _candidates(column: pa.ChunkedArray) -> list[list[Candidate]]:
-    """The candidates of each row."""
-    rows = column.combine_chunks()
-    fields = {field.name: rows.values.field(field.name).to_pylist() for field in dataclasses.fields(Candidate)}
-    fields["references"] = [tuple(ids) for ids in fields["references"]]
-    candidates = [Candidate(*values) for values in zip(*fields.values(), strict=True)]
-    return [candidates[start:end] for start, end in pairwise(rows.offsets.to_pylist())]

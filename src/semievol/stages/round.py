@@ -176,8 +176,8 @@ def _given_up(stage_shards: Shards, error: ShardsFailed, of: int) -> str:
 CODE_VERSION: Mapping[str, int] = {
     "warmup": 3,
     "collaborate": 9,
-    "justify": 10,
-    "select": 6,
+    "justify": 11,
+    "select": 7,
     "evolve": 3,
     "evaluate": 10,
 }

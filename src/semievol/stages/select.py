@@ -1,7 +1,8 @@
 """Adaptive selection (Eq. 6-8): rows whose H is at most the θ-th percentile are kept.
 
-Without log-probabilities there is no H, and the collaborators' agreement takes its place. Shards are read one after
-another; of all rows together, only H is in memory.
+Without log-probabilities there is no H, and the collaborators' agreement takes its place. Beyond the paper, rows can be
+kept by the calibrated probability of their answers, with a promise of how many are right, see `trust.rules`. Shards are
+read one after another; of all rows together, only H is in memory.
 """
 
 import math
@@ -16,13 +17,18 @@ import pyarrow as pa
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
 from semievol.records import PseudoLabel, possible
-from semievol.run_folder.files import write_tables
+from semievol.run_folder.files import read_columns, write_tables
 from semievol.run_folder.schema import schema_of
 from semievol.run_folder.stage import Stage
 from semievol.stages.round import Round
+from semievol.trust import Array
+from semievol.trust.estimates import estimate
+from semievol.trust.rules import least_for_error, least_for_precision
 
 SCHEMA = schema_of(PseudoLabel)
 
+COMPARED = ["answer", "response", "origin", "agreement", "mean_nll", "probability"]
+"""What thresholds are made of."""
 CLASSES = 50
 """Up to so many different answers are classes, and their balance tells; more are free text."""
 
@@ -36,9 +42,12 @@ def select(round_: Round, justified: Stage) -> Stage:
     section = round_.config.select
     key = round_.key("select", justify=justified.digest, select=section.model_dump(mode="json"))
     if round_.begin(stage, key, justified.revision, reads_rows=True):
-        if section.enabled and section.criterion == "auto":
+        known = known_rows(justified) if round_.config.justify.mode == "pool" else None
+        if section.enabled and section.rule != "theta":
+            section = section.model_copy(update={"criterion": "probability"})
+        elif section.enabled and section.criterion == "auto":
             section = section.model_copy(update={"criterion": _criterion(round_, justified)})
-        taus = thresholds(justified.shards.tables(["answer", "response", "origin", "agreement", "mean_nll"]), section)
+        taus = thresholds(justified.shards.tables(COMPARED), section, known)
         totals: Counter[str] = Counter(rows=0, kept=0)
         kept_by_answer: Counter[str] = Counter()
 
@@ -53,6 +62,7 @@ def select(round_: Round, justified: Stage) -> Stage:
                             kept_by_answer[answer] += is_kept
                 decided = {"kept": kept, "reason": [reason for _, reason in decisions]}
                 decided["round"] = [round_.number] * len(kept)
+                decided["weight"] = weights(table, kept, section)
                 columns = [pa.array(values, SCHEMA.field(name).type) for name, values in decided.items()]
                 yield pa.table([*table.columns, *columns], schema=SCHEMA)
 
@@ -61,8 +71,10 @@ def select(round_: Round, justified: Stage) -> Stage:
             stage,
             {
                 **totals,
+                "rule": section.rule if section.enabled else None,
                 "criterion": section.criterion if section.enabled else None,
                 "tau": _tau_summary(taus, section),
+                **_promised(justified, section, taus, known),
                 "kept_by_answer": dict(sorted(kept_by_answer.items())) if len(kept_by_answer) <= CLASSES else {},
             },
         )
@@ -98,29 +110,57 @@ def threshold(scores: Sequence[float], theta: float) -> float:
     return float(np.quantile(values, theta))
 
 
-def thresholds(tables: Iterable[pa.Table], config: SelectConfig) -> Thresholds:
+class Known(NamedTuple):
+    """What the pool says of the labeled rows out of fold."""
+
+    probabilities: Array
+    right: list[bool]
+
+
+def known_rows(justified: Stage) -> Known:
+    """Those that `justify` left."""
+    table = read_columns(justified.known_path, ["probability", "right"])
+    return Known(table["probability"].to_numpy().astype(float), table["right"].to_pylist())
+
+
+def thresholds(tables: Iterable[pa.Table], config: SelectConfig, known: Known | None = None) -> Thresholds:
     """τ over all rows of `tables` that have an answer; nothing if selection is off.
+
+    Args:
+        known: needed by the rules that promise how many rows are right.
 
     Raises:
         BackendError: rows have answers and none has an H, because the engine gives no log-probabilities.
     """
     groups: dict[str, array[float]] = defaultdict(lambda: array("d"))
     for table in tables if config.enabled else ():
-        for answer, response, origin, agreement, h in _values(
-            table, "answer", "response", "origin", "agreement", "mean_nll"
-        ):
+        for answer, response, origin, agreement, h, probability in _values(table, *COMPARED):
             if answer is not None and response is not None and _filtered(origin, config):
-                groups[_group(answer, config)].append(_score(agreement, h, config))
+                groups[_group(answer, config)].append(_score(agreement, h, probability, config))
     if groups and all(score == math.inf for scores in groups.values() for score in scores):
         raise BackendError(
             "select needs log-probabilities and the engine gave none; set select.criterion to agreement or auto, "
             "or use another backend"
         )
+    if config.rule != "theta":
+        return {group: 1 - _least(1 - np.asarray(scores), config, known) for group, scores in groups.items()}
     return {group: threshold(scores, config.theta) for group, scores in groups.items()}
 
 
-def _score(agreement: float, h: float | None, config: SelectConfig) -> float:
+def _least(probabilities: Array, config: SelectConfig, known: Known | None) -> float:
+    """The least probability that a rule with a promise keeps."""
+    if config.rule == "precision":
+        return least_for_precision(probabilities, config.precision)
+    if config.rule == "max_error":
+        assert known is not None
+        return least_for_error(probabilities, known.probabilities, known.right, config.max_error)
+    return 0.0
+
+
+def _score(agreement: float, h: float | None, probability: float | None, config: SelectConfig) -> float:
     """What is compared with τ; lower is surer."""
+    if _by_probability(config):
+        return math.inf if probability is None else 1 - probability
     if config.criterion == "agreement":
         return 1 - agreement
     return h if h is not None and _known(h) else math.inf
@@ -145,6 +185,7 @@ class _Final(NamedTuple):
     agreement: float
     mean_nll: float | None
     h_from: str | None
+    probability: float | None
 
 
 def _decide(row: _Final, config: SelectConfig, taus: Thresholds) -> tuple[bool, str]:
@@ -160,6 +201,11 @@ def _decide(row: _Final, config: SelectConfig, taus: Thresholds) -> tuple[bool, 
     if not _filtered(row.origin, config):
         return True, "unanimous"
     tau = taus[_group(row.answer, config)]
+    if _by_probability(config):
+        if row.probability is None:
+            return False, "probability unknown"
+        kept = 1 - row.probability <= tau
+        return kept, f"probability {row.probability:.4f} {'>=' if kept else '<'} {1 - tau:.4f}"
     if config.criterion == "agreement":
         kept = 1 - agreement <= tau
         return kept, f"agreement {agreement:.2f} {'>=' if kept else '<'} {1 - tau:.2f}"
@@ -177,7 +223,35 @@ def _filtered(origin: str, config: SelectConfig) -> bool:
 
 
 def _group(answer: str, config: SelectConfig) -> str:
-    return answer if config.per_answer else ""
+    return answer if config.per_answer and config.rule == "theta" else ""
+
+
+def _by_probability(config: SelectConfig) -> bool:
+    return config.rule != "theta" or config.criterion == "probability"
+
+
+def weights(table: pa.Table, kept: Sequence[bool], config: SelectConfig) -> list[float]:
+    """How much each row counts in the training: by a rule with a promise its probability, else 1; 0 if not kept."""
+    promised = config.enabled and config.rule != "theta"
+    probabilities = table["probability"].to_pylist()
+    return [
+        float((probability or 0.0) if promised else 1.0) if is_kept else 0.0
+        for probability, is_kept in zip(probabilities, kept, strict=True)
+    ]
+
+
+def _promised(
+    justified: Stage, config: SelectConfig, taus: Thresholds, known: Known | None
+) -> dict[str, dict[str, Any]]:
+    """How many of the kept rows are right: what is expected, an interval, a bound; nothing without a pool."""
+    if known is None or (config.enabled and not _by_probability(config)):
+        return {}
+    confidence = array("d")
+    for table in justified.shards.tables(["probability"]):
+        confidence.extend(value for value in table["probability"].to_pylist() if value is not None)
+    least = 1 - min(taus.values(), default=1.0) if config.enabled else 0.0
+    promise = estimate(np.asarray(confidence), least, known.probabilities, known.right)
+    return {} if promise is None else {"promise": promise.as_dict()}
 
 
 def _tau_summary(taus: Thresholds, config: SelectConfig) -> float | Thresholds | None:

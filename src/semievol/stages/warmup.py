@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from itertools import repeat
 from typing import Any, overload
 
 from semievol.config import LAUNCHER_OPTIONS, TrainingConfig
@@ -38,8 +39,9 @@ class TrainingRows(Sequence[TrainingExample]):
     Each is made when it is asked for: examples may be on disk.
     """
 
-    def __init__(self, task: Task, examples: Sequence[Example]) -> None:
-        self._task, self._examples = task, examples
+    def __init__(self, task: Task, examples: Sequence[Example], weights: Sequence[float] | None = None) -> None:
+        """The rows of `examples`; each counts by its weight, or as 1 if none are given."""
+        self._task, self._examples, self._weights = task, examples, weights
 
     def __len__(self) -> int:
         return len(self._examples)
@@ -50,14 +52,15 @@ class TrainingRows(Sequence[TrainingExample]):
     def __getitem__(self, index: slice) -> "TrainingRows": ...
     def __getitem__(self, index: int | slice) -> "TrainingExample | TrainingRows":
         if isinstance(index, slice):
-            return TrainingRows(self._task, self._examples[index])
-        return self._row(self._examples[index])
+            weights = None if self._weights is None else self._weights[index]
+            return TrainingRows(self._task, self._examples[index], weights)
+        return self._row(self._examples[index], 1.0 if self._weights is None else self._weights[index])
 
     def __iter__(self) -> Iterator[TrainingExample]:
-        return map(self._row, self._examples)
+        return map(self._row, self._examples, repeat(1.0) if self._weights is None else self._weights)
 
-    def _row(self, example: Example) -> TrainingExample:
-        return TrainingExample(example.id, self._task.messages(example), self._task.response(example))
+    def _row(self, example: Example, weight: float) -> TrainingExample:
+        return TrainingExample(example.id, self._task.messages(example), self._task.response(example), weight)
 
 
 def recipe_key(recipe: TrainingConfig) -> dict[str, Any]:

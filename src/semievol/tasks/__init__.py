@@ -61,6 +61,9 @@ class Task(Protocol):
     def answers(self) -> tuple[str, ...] | None:
         """The closed set of canonical answers, shared by all examples; `None` if there is none."""
 
+    def choices(self, example: Example) -> tuple[str, ...] | None:
+        """Every canonical answer that can be given to the example, in order; `None` if they are not a closed set."""
+
 
 def answer_in(task: Task, response: Response, example: Example) -> str | None:
     """The canonical answer in a response; `None` if there is none, or it failed."""

@@ -203,6 +203,10 @@ class BaseTask(Task):
         """No closed set."""
         return None
 
+    def choices(self, example: Example) -> tuple[str, ...] | None:
+        """Those of `answers`."""
+        return self.answers()
+
     def stops(self) -> tuple[str, ...]:
         """The heading of the next question, after a blank line, as it stands in a prompt with references."""
         return (f"\n\n{self.heading}:",)

@@ -75,6 +75,10 @@ class MultipleChoice(BaseTask):
         lines = (f"{letter}. {' '.join(text.split())}" for letter, text in lettered(example.options))
         return "\n".join((super().question(example), *lines))
 
+    def choices(self, example: Example) -> tuple[str, ...]:
+        """The letters of its options."""
+        return tuple(letter for letter, _ in lettered(example.options))
+
     def normalize(self, example: Example) -> Example:
         """The example with its answer as a letter, and without letters that stand in the option texts already."""
         count = len(example.options)
