@@ -11,8 +11,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.pages import ROOT, write_part
+from semievol.stages.select import threshold
 from semievol.trust import Array
 from semievol.trust.calibration import log_loss, tempered
 from semievol.trust.estimates import calibration_error, estimate, risk_coverage
@@ -25,6 +27,7 @@ TASKS = ("newsgroups", "r8", "fpb", "tweets", "reviews")
 """Those on which SFT is above chance."""
 FOLDS = ("fold0", "fold1", "fold2", "fold3")
 UNSEEN = ("unlabeled", "test")
+Verdicts = npt.NDArray[np.bool_]
 Combined = Callable[["Cell"], dict[str, Array]]
 """The distribution of a cell's labeled rows (out of fold), unlabeled rows and test rows."""
 
@@ -179,6 +182,63 @@ def promises_table(of: Sequence[Cell]) -> list[str]:
     return lines
 
 
+def selection_table(of: Sequence[Cell]) -> list[str]:
+    """How many unlabeled rows other rules keep of M_warm's own answers, and how many of those are right."""
+    rules: dict[str, Callable[[Cell], tuple[Verdicts, Array]]] = {
+        "the paper: the half with the lower H": _lower_half,
+        "the half with the lower H of each answer": _lower_half_of_each,
+        "FixMatch: M_warm's probability at least 0.95": _fixed,
+        "FreeMatch: thresholds that follow M_warm's confidence": _adaptive,
+        "the pool: `precision: 0.95`": _precise,
+    }
+    lines = [f"| rule | kept, % | right, % | {' | '.join(TASKS)} |", f"|---|---:|---:|{'---:|' * len(TASKS)}"]
+    for name, kept_by in rules.items():
+        found: dict[str, list[tuple[float, float]]] = {task: [] for task in TASKS}
+        for cell in of:
+            kept, answers = kept_by(cell)
+            found[cell.task].append((kept.mean(), (answers == cell.truth("unlabeled"))[kept].mean()))
+        share, right = np.mean([pair for pairs in found.values() for pair in pairs], axis=0)
+        tasks = " | ".join(f"{100 * np.mean([r for _, r in found[task]]):.1f}" for task in TASKS)
+        lines.append(f"| {name} | {100 * share:.0f} | {100 * right:.1f} | {tasks} |")
+    return lines
+
+
+def _warm(cell: Cell) -> tuple[Array, Array, Array]:
+    """M_warm's answers to the unlabeled rows, their probabilities among all answers, and their H."""
+    shares = np.exp(cell.committee("unlabeled", members=("warm",)))
+    return shares.argmax(axis=1), shares, cell.scores["h/unlabeled"]
+
+
+def _lower_half(cell: Cell) -> tuple[Verdicts, Array]:
+    answers, _, h = _warm(cell)
+    return np.asarray(h <= threshold(h.tolist(), 0.5)), answers
+
+
+def _lower_half_of_each(cell: Cell) -> tuple[Verdicts, Array]:
+    answers, _, h = _warm(cell)
+    taus = {answer: threshold(h[answers == answer].tolist(), 0.5) for answer in np.unique(answers)}
+    return np.array([h_of_row <= taus[answer] for answer, h_of_row in zip(answers, h, strict=True)]), answers
+
+
+def _fixed(cell: Cell) -> tuple[Verdicts, Array]:
+    """Sohn et al. 2020, arXiv 2001.07685."""
+    answers, shares, _ = _warm(cell)
+    return shares.max(axis=1) >= 0.95, answers
+
+
+def _adaptive(cell: Cell) -> tuple[Verdicts, Array]:
+    """Wang et al. 2023, arXiv 2205.07246, its thresholds as they are at the end of a training."""
+    answers, shares, _ = _warm(cell)
+    of_answer = shares.mean(axis=0) / shares.mean(axis=0).max()
+    return shares.max(axis=1) >= shares.max(axis=1).mean() * of_answer[answers], answers
+
+
+def _precise(cell: Cell) -> tuple[Verdicts, Array]:
+    distribution = pooled(cell)["unlabeled"]
+    confidence = distribution.max(axis=1)
+    return confidence >= least_for_precision(confidence, 0.95), distribution.argmax(axis=1)
+
+
 def _figures(distribution: Array, truth: Array) -> tuple[float, ...]:
     answers, confidence = distribution.argmax(axis=1), distribution.max(axis=1)
     right = answers == truth
@@ -201,8 +261,9 @@ def cells() -> list[Cell]:
 
 
 def tables() -> str:
-    """Both tables, as Markdown."""
-    return "\n".join([*parts_table(cells()), "", *promises_table(cells())])
+    """All tables, as Markdown."""
+    three = (parts_table, promises_table, selection_table)
+    return "\n\n".join("\n".join(table(cells())) for table in three)
 
 
 if __name__ == "__main__":

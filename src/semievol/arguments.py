@@ -69,16 +69,15 @@ def parser() -> argparse.ArgumentParser:
     _takes_config(cancel)
     status = add("status", "say how far a run has come")
     _takes_config(status)
+    _takes_config(add("gate", "end with 0 only if the evolved model is not worse than SFT beyond noise"))
+    _takes_rows_to_label(add("ask", "write the unlabeled rows that are most worth a label, as a file to fill in"))
     _takes_rows(add("predict", "answer new rows with a run's model; your columns come out with answers"))
     compare = add("compare", "hold SemiEvol against SFT, RAG and others on the same rows")
     _takes_config(compare)
     _takes_grid(compare)
     experiment = add("experiment", "make one of the paper's tables or figures, for any tasks and models")
-    experiment.add_argument(
-        "name",
-        choices=(*PAPER_EXPERIMENTS, *FURTHER_EXPERIMENTS, "results"),
-        help="results: all that is there, as one page",
-    )
+    names = (*PAPER_EXPERIMENTS, *FURTHER_EXPERIMENTS, "results")
+    experiment.add_argument("name", choices=names, help="results: all that is there, as one page")
     _takes_experiment(experiment)
     _takes_grid(experiment)
     config = add("config", "show the resolved config, check it, or print its JSON schema")
@@ -123,6 +122,12 @@ def _takes_rows(parser: argparse.ArgumentParser) -> None:
         "--output", "-o", type=_path, default="-", help=".csv, .tsv, .parquet or JSON Lines, which - prints"
     )
     parser.add_argument("--model", choices=("base", "warm", "evolved"), default="evolved")
+
+
+def _takes_rows_to_label(parser: argparse.ArgumentParser) -> None:
+    _takes_config(parser)
+    parser.add_argument("--rows", type=int, default=20, help="so many (20)")
+    parser.add_argument("--output", "-o", type=_path, default="to-label.csv", help="the file (to-label.csv)")
 
 
 def _takes_grid(parser: argparse.ArgumentParser) -> None:

@@ -158,6 +158,33 @@ def _predict(arguments: argparse.Namespace) -> None:
     with _session(config.output) as reporter:
         line = predict(config, arguments.model, arguments.input, arguments.output, reporter)
     print(visible(line), file=sys.stderr)
+    if arguments.model == "evolved" and (caution := _caution(config.output)):
+        print(visible(f"semievol: caution: {caution}"), file=sys.stderr)
+
+
+def _caution(output: str) -> str | None:
+    from semievol.report.gate import warning
+    from semievol.run_folder.folder import RunFolder
+
+    return warning(RunFolder(output))
+
+
+def _gate(arguments: argparse.Namespace) -> None:
+    from semievol.report.gate import require_gate
+    from semievol.run_folder.folder import RunFolder
+    from semievol.terminal import visible
+
+    for line in require_gate(RunFolder(_load(arguments).output)):
+        print(visible(line))
+
+
+def _ask(arguments: argparse.Namespace) -> None:
+    from semievol.data import load
+    from semievol.report.ask import ask
+    from semievol.terminal import visible
+
+    config = _load(arguments)
+    print(visible(ask(config, load(config), arguments.rows, Path(arguments.output))))
 
 
 def _compare(arguments: argparse.Namespace) -> None:
@@ -239,6 +266,8 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "predict": _predict,
     "cancel": _cancel,
     "status": _status,
+    "gate": _gate,
+    "ask": _ask,
     "compare": _compare,
     "experiment": _experiment,
     "config": _config,

@@ -10,6 +10,7 @@ import pytest
 from samples import run_results, topics_config, write_topics
 from semievol.config import PRESETS, Config
 from semievol.pipeline import run
+from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
 from semievol.run_folder.files import read_rows
 from semievol.stages.pooling import collaborators_of
@@ -148,3 +149,17 @@ def test_a_collaborator_that_said_nothing_of_a_row_leaves_it_to_the_others(tmp_p
     first, second = collaborators_of(task, [Example("c", "x")], [[[], [0.9, 0.1]]])
     assert first[0, 0] == first[0, 1]
     assert np.exp(second[0]) == pytest.approx([0.9, 0.1])
+
+
+def test_kept_answers_whose_shares_leave_those_of_the_labels_are_spoken_of(tmp_path: Path) -> None:
+    said: list[str] = []
+    reporter = Reporter()
+    reporter.say = said.append  # type: ignore[method-assign]
+    settings = config(tmp_path)
+    run(settings, until="select", reporter=reporter)
+    assert not [line for line in said if "other shares" in line]
+    assert [line for line in said if line.startswith("select: 120 of 120 rows kept; expected right ")]
+    lines = (tmp_path / "unlabeled.csv").read_text().splitlines()
+    (tmp_path / "unlabeled.csv").write_text("\n".join([lines[0], *(line for line in lines if ",money" in line)]) + "\n")
+    run(settings.model_copy(update={"output": str(tmp_path / "other")}), until="select", reporter=reporter)
+    assert [line for line in said if "the kept answers have other shares than the labels: money" in line]

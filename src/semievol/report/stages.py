@@ -6,6 +6,7 @@ from typing import Any
 
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.stage import Stage
+from semievol.trust.estimates import spoken
 
 WHAT: Mapping[str, str] = {
     "warmup": "trains M_warm on the labeled rows",
@@ -80,8 +81,7 @@ def _notes(stage: Stage, summary: Mapping[str, Any]) -> list[str]:
     if "kept" in summary:
         notes.append(f"{summary['kept']} kept")
     if promise := summary.get("promise"):
-        expected, low, high, bound = (f"{promise[name]:.1%}" for name in ("expected", "low", "high", "bound"))
-        notes.append(f"expected right {expected} (90 %: {low} to {high}; by the labels alone at least {bound})")
+        notes.append(spoken(promise))
     if summary.get("failed"):
         notes.append(f"{summary['failed']} requests failed")
     return notes

@@ -15,6 +15,7 @@ from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.stage import Stage
 from semievol.stages.redo import ASIDE
 from semievol.terminal import TextConsole
+from semievol.trust.estimates import spoken
 
 
 def print_status(path: Place) -> None:
@@ -63,7 +64,10 @@ def _state(stage: Stage) -> tuple[str, str]:
     if not stage.is_done:
         parts, answers = stage.shards.progress()
         return "under way", f"{parts} shards done, {answers} answers beyond"
-    return "done", ", ".join(f"{name} {_figure(value)}" for name, value in stage.summary().items() if _is_small(value))
+    summary = stage.summary()
+    promise = summary.pop("promise", None)
+    figures = [f"{name} {_figure(value)}" for name, value in summary.items() if _is_small(value)]
+    return "done", ", ".join([*figures, *([spoken(promise)] if promise else [])])
 
 
 def _is_small(value: Any) -> bool:

@@ -22,7 +22,7 @@ from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.committee import FOLD, members, parts_of
 from semievol.stages.round import Round, Shard
-from semievol.trust.gate import above_chance
+from semievol.trust.chance import above_chance
 
 LEAST = 1e-6
 """What is left at least of the probability of a response that begins another."""

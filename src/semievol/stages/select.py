@@ -22,8 +22,9 @@ from semievol.run_folder.schema import schema_of
 from semievol.run_folder.stage import Stage
 from semievol.stages.round import Round
 from semievol.trust import Array
-from semievol.trust.estimates import estimate
+from semievol.trust.estimates import Promise, estimate
 from semievol.trust.rules import least_for_error, least_for_precision
+from semievol.trust.shares import departure
 
 SCHEMA = schema_of(PseudoLabel)
 
@@ -67,6 +68,10 @@ def select(round_: Round, justified: Stage) -> Stage:
                 yield pa.table([*table.columns, *columns], schema=SCHEMA)
 
         write_tables(stage.rows_path, tables(), SCHEMA)
+        _say_departure(round_, kept_by_answer)
+        promised = _promised(justified, section, taus, known)
+        for promise in promised.values():
+            round_.reporter.say(f"select: {totals['kept']} of {totals['rows']} rows kept; {promise}")
         round_.finish(
             stage,
             {
@@ -74,11 +79,21 @@ def select(round_: Round, justified: Stage) -> Stage:
                 "rule": section.rule if section.enabled else None,
                 "criterion": section.criterion if section.enabled else None,
                 "tau": _tau_summary(taus, section),
-                **_promised(justified, section, taus, known),
+                **{name: promise.as_dict() for name, promise in promised.items()},
                 "kept_by_answer": dict(sorted(kept_by_answer.items())) if len(kept_by_answer) <= CLASSES else {},
             },
         )
     return stage
+
+
+def _say_departure(round_: Round, kept_by_answer: Mapping[str, int]) -> None:
+    """Says so if the kept answers of a closed set have other shares than the labels."""
+    answers = round_.task.answers()
+    if answers is None or len(answers) > CLASSES:
+        return
+    labels = Counter(example.answer for example in round_.labeled if example.answer is not None)
+    if said := departure(labels, kept_by_answer):
+        round_.reporter.say(f"select: the kept answers have other shares than the labels: {said}")
 
 
 def _criterion(round_: Round, justified: Stage) -> Literal["nll", "agreement"]:
@@ -204,6 +219,8 @@ def _decide(row: _Final, config: SelectConfig, taus: Thresholds) -> tuple[bool, 
     if _by_probability(config):
         if row.probability is None:
             return False, "probability unknown"
+        if config.rule == "weights":
+            return True, f"weighs {row.probability:.4f}"
         kept = 1 - row.probability <= tau
         return kept, f"probability {row.probability:.4f} {'>=' if kept else '<'} {1 - tau:.4f}"
     if config.criterion == "agreement":
@@ -240,9 +257,7 @@ def weights(table: pa.Table, kept: Sequence[bool], config: SelectConfig) -> list
     ]
 
 
-def _promised(
-    justified: Stage, config: SelectConfig, taus: Thresholds, known: Known | None
-) -> dict[str, dict[str, Any]]:
+def _promised(justified: Stage, config: SelectConfig, taus: Thresholds, known: Known | None) -> dict[str, Promise]:
     """How many of the kept rows are right: what is expected, an interval, a bound; nothing without a pool."""
     if known is None or (config.enabled and not _by_probability(config)):
         return {}
@@ -251,7 +266,7 @@ def _promised(
         confidence.extend(value for value in table["probability"].to_pylist() if value is not None)
     least = 1 - min(taus.values(), default=1.0) if config.enabled else 0.0
     promise = estimate(np.asarray(confidence), least, known.probabilities, known.right)
-    return {} if promise is None else {"promise": promise.as_dict()}
+    return {} if promise is None else {"promise": promise}
 
 
 def _tau_summary(taus: Thresholds, config: SelectConfig) -> float | Thresholds | None:

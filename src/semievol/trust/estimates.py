@@ -1,6 +1,6 @@
 """How many of the kept pseudo-labels are right: what is expected, an interval, and a bound."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,9 +28,18 @@ class Promise:
     bound: float
     """It is at least this in 95 % of the cases, by those labeled rows alone (Clopper and Pearson 1934)."""
 
+    def __str__(self) -> str:
+        return spoken(self.as_dict())
+
     def as_dict(self) -> dict[str, Any]:
         """The fields, rounded."""
         return {name: value if name == "rows" else round(value, 4) for name, value in asdict(self).items()}
+
+
+def spoken(promise: Mapping[str, Any]) -> str:
+    """The fields of a promise in words."""
+    expected, low, high, bound = (f"{promise[name]:.1%}" for name in ("expected", "low", "high", "bound"))
+    return f"expected right {expected} (90 %: {low} to {high}; by the labels alone at least {bound})"
 
 
 def estimate(confidence: Array, least: float, known: Array, right: Sequence[bool]) -> Promise | None:

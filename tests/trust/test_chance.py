@@ -3,7 +3,7 @@
 import pytest
 from scipy.stats import binomtest
 
-from semievol.trust.gate import above_chance
+from semievol.trust.chance import above_chance
 
 
 @pytest.mark.parametrize("right", [28, 34, 36, 37, 60, 100])
