@@ -39,6 +39,7 @@ def session(folder: RunFolder) -> Iterator[None]:
         yield
     finally:
         about |= {"seconds": round(time.monotonic() - start, 1), "peak_memory_mb": _peak_memory()}
+        about["machine"] |= _gpu()
         facts = folder.facts()
         facts.setdefault("sessions", []).append(about)
         if folder.costs_path.exists():
@@ -89,6 +90,14 @@ def _peak_memory() -> int | None:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, kilobytes elsewhere
     return round(peak / (1024 * 1024 if sys.platform == "darwin" else 1024))
+
+
+def _gpu() -> dict[str, str]:
+    """The name of the first GPU, if this process has one in use; nothing else is loaded to find out."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {}
+    return {"gpu": torch.cuda.get_device_name(0)}
 
 
 def _processor() -> str:

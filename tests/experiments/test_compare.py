@@ -100,6 +100,19 @@ def test_logistic_regression_is_offered_for_labels_alone() -> None:
     assert methods_of(EXPERIMENTS["table1"], "number").keys().isdisjoint(SIMPLE)
 
 
+def test_no_method_takes_over_what_a_trusted_config_has_beyond_the_paper() -> None:
+    config = build({"preset": "trusted", "task": {"kind": "label", "labels": ["yes", "no"]}})
+    methods = methods_of(COMPARE)
+    plain = build({"preset": "released"})
+    released = changed(config, methods["released recipe"].config_options())
+    for section in ("retrieval", "warmup", "collaborate", "justify", "select", "evolve"):
+        assert getattr(released, section) == getattr(plain, section), section
+    everything = changed(config, methods["pseudo-label everything"].config_options())
+    assert (everything.warmup.folds, everything.collaborate.how, everything.justify.mode) == (0, "sample", "majority")
+    for method in methods.values():
+        changed(config, method.config_options())
+
+
 def test_the_released_recipe_takes_over_nothing_that_the_authors_code_does_not_have() -> None:
     config = build(
         {

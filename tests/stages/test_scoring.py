@@ -185,3 +185,19 @@ def test_a_multiple_choice_row_is_scored_for_its_own_letters(tmp_path: Path, ask
 def test_options_that_need_each_other_are_refused_alone(tmp_path: Path, sections: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         config(tmp_path, **sections)
+
+
+def test_a_labeled_row_that_is_answered_later_changes_the_pool_and_all_it_has_settled(tmp_path: Path) -> None:
+    pooled = {"justify": {"mode": "pool", "views": []}, "select": {"rule": "weights"}}
+    settings = config(tmp_path, backend={"kind": "failing:FailingBackend"}, **pooled)
+    for number in range(0, 40, 2):
+        for part in ("fold-1", "fold-2"):
+            failing.FAILING[f"labeled-{number}/warm+0/{part}/0"] = False
+    run(settings)
+    before = (tmp_path / "run/justify/pool.json").read_bytes()
+    failing.FAILING.clear()
+    run(settings)
+    run(settings.model_copy(update={"output": str(tmp_path / "whole")}))
+    assert (tmp_path / "run/justify/pool.json").read_bytes() != before
+    for place in ("justify/pool.json", "justify/out_of_fold.parquet", "select/pseudo_labels.parquet"):
+        assert (tmp_path / "run" / place).read_bytes() == (tmp_path / "whole" / place).read_bytes()

@@ -53,7 +53,13 @@ SETFIT = Method("SetFit", "setfit", _UNTRAINED)
 PSEUDO_LABEL_ALL = Method(
     "pseudo-label everything",
     "evolved",
-    {"collaborate": {"enabled": False}, "select": {"enabled": False}, "rounds": 1},
+    {
+        "warmup": {"folds": 0},
+        "collaborate": {"enabled": False, "how": "sample"},
+        "justify": {"mode": "majority"},
+        "select": {"enabled": False, "rule": "theta", "criterion": "auto"},
+        "rounds": 1,
+    },
 )
 """Self-training at its simplest: the warm model answers greedily, and every answer is kept."""
 
@@ -63,12 +69,12 @@ def _released() -> dict[str, Any]:
     recipe if the preset leaves it open, are the user's.
     """
     preset = PRESETS["released"]
-    method = {"enabled", "temperature", "top_p"}
+    method = {"enabled", "how", "temperature", "top_p"}
     return {
         **preset,
         "preset": "released",
         "rounds": 1,
-        "warmup": {"enabled": True},
+        "warmup": {"enabled": True, "folds": 0},
         "collaborate": CollaborateConfig().model_dump(mode="json", include=method) | preset["collaborate"],
         "justify": JustifyConfig().model_dump(mode="json"),
         "select": SelectConfig().model_dump(mode="json") | preset["select"],

@@ -155,9 +155,10 @@ def _recipe(recipe: Mapping[str, Any], target: Target, stage: Literal["warmup", 
 def _made_by(result: Result) -> str:
     machine, versions = result.facts["machine"], result.facts["versions"]
     commit = f", commit {result.facts['commit']}" if result.facts.get("commit") else ""
+    gpu = f", {machine['gpu']}" if machine.get("gpu") else ""
     return (
         f"SemiEvol {versions.get('semievol', '')}{commit}; {machine['processor'] or 'unknown processor'}, "
-        f"{machine['cores']} cores, {machine['system']}."
+        f"{machine['cores']} cores{gpu}, {machine['system']}."
     )
 
 

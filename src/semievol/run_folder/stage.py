@@ -106,7 +106,8 @@ class Stage:
     @property
     def revision(self) -> int:
         """How often this stage and earlier ones have changed their rows after the fact."""
-        return int(read_json(self._key_path).get("revision", 0)) + self.shards.revision
+        below = sum(Shards(path.parent).revision for path in self.path.glob("*/revision"))
+        return int(read_json(self._key_path).get("revision", 0)) + self.shards.revision + below
 
     @property
     def may_change(self) -> bool:

@@ -15,7 +15,7 @@ FOLD = "fold-"
 def committee(round_: Round) -> dict[str, Stage]:
     """The stage folders of the adapters of `warmup.folds`, by their models' names; none if there are no folds."""
     count = round_.config.warmup.folds
-    if count < 2:
+    if count < 2 or not round_.config.warmup.enabled:
         return {}
     parts, recipe = parts_of(round_, round_.labeled), round_.config.recipe("warmup")
     stages = {}

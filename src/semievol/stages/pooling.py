@@ -67,8 +67,17 @@ def pooled(round_: Round, collaborated: Stage, stage: Stage) -> Pooled:
     figures["log_loss"] = log_loss(np.log(np.maximum(known, FLOOR)), truth)
     crew = [candidate.collaborator for candidate in _first_candidates(collaborated)]
     content = {"views": [*crew, *names], **asdict(pool), "out_of_fold": figures}
-    write_text(stage.path / "pool.json", json.dumps(content, indent=2) + "\n")
+    _keep(stage, json.dumps(content, indent=2) + "\n")
     return Pooled(pool, views)
+
+
+def _keep(stage: Stage, content: str) -> None:
+    """Writes `pool.json`; rows that another pool has settled, before failed requests were answered, are open again."""
+    path = stage.path / "pool.json"
+    if path.exists() and path.read_text(encoding="utf-8") != content:
+        for index in range(len(stage.shards.parts())):
+            stage.shards.reopen(index)
+    write_text(path, content)
 
 
 def pool_shard(round_: Round, shards: Shards, collaborated: Shards, pool: Pooled, shard: Shard) -> None:
