@@ -33,8 +33,9 @@ def write_kinds(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_writes_numbers_a_table_and_figures(name: str, experiment, tmp_path: Path) -> None:
-    sections = {"stability": {"task": {"instruction": None}}, "categories": CATEGORIES}.get(name)
-    methods = METHODS if name == "table1" else ()
+    trusted = {"collaborate": {"gate": False}}
+    sections = {"stability": {"task": {"instruction": None}}, "categories": CATEGORIES, "trust": trusted}.get(name)
+    methods = {"table1": METHODS, "trust": ("SFT", "SemiEvol", "trusted, committee alone")}.get(name, ())
     if name == "categories":
         write_kinds(tmp_path)
     found = experiment(name, sections=sections, methods=methods, seeds=(0, 1), rounds=2, sizes=(50, 100))
