@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import failing
 from samples import run_results, topics_config, write_topics
 from semievol.config import PRESETS, Config
+from semievol.errors import RunFolderError
 from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
@@ -163,3 +165,62 @@ def test_kept_answers_whose_shares_leave_those_of_the_labels_are_spoken_of(tmp_p
     (tmp_path / "unlabeled.csv").write_text("\n".join([lines[0], *(line for line in lines if ",money" in line)]) + "\n")
     run(settings.model_copy(update={"output": str(tmp_path / "other")}), until="select", reporter=reporter)
     assert [line for line in said if "the kept answers have other shares than the labels: money" in line]
+
+
+@pytest.mark.parametrize(
+    "at",
+    [
+        "labeled-0/warm+0/fold-1/0",
+        "labeled-59/warm+0/fold-2/2",
+        "unlabeled-0/warm+0/warm/0",
+        "unlabeled-77/warm+0/fold-3/1",
+    ],
+)
+def test_a_run_that_is_broken_off_at_any_score_goes_on_to_the_same_bytes(tmp_path: Path, at: str) -> None:
+    settings = config(tmp_path, backend={"kind": "failing:FailingBackend"})
+    run(settings.model_copy(update={"output": str(tmp_path / "whole")}))
+    part = at.split("/")[2]
+    if at.startswith("labeled"):  # the fold that has not seen the row
+        part = next(f"fold-{p}" for p in range(1, 5) if failing.ASKED[at.replace(part, f"fold-{p}")])
+    failing.ASKED.clear()
+    failing.BREAKING.add(at.replace(at.split("/")[2], part))
+    with pytest.raises(KeyboardInterrupt):
+        run(settings)
+    run(settings)
+    assert max(failing.ASKED.values()) == 1  # nothing is asked twice
+    assert run_results(tmp_path / "run") == run_results(tmp_path / "whole")
+
+
+def test_a_run_that_is_broken_off_between_two_trainings_keeps_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[str] = []
+    train = fake.FakeTrainer.train
+
+    def once(self: fake.FakeTrainer, job: Job, *arguments: Any) -> Any:
+        name = Path(str(job.out)).parent.name
+        if name == "fold-3" and "broken" not in trained:
+            trained.append("broken")
+            raise KeyboardInterrupt
+        trained.append(name)
+        return train(self, job, *arguments)
+
+    monkeypatch.setattr(fake.FakeTrainer, "train", once)
+    with pytest.raises(KeyboardInterrupt):
+        run(config(tmp_path))
+    run(config(tmp_path))
+    assert trained == ["warmup", "fold-1", "fold-2", "broken", "fold-3", "fold-4", "evolve"]
+
+
+def test_other_labels_are_another_committee_and_redo_makes_it_anew(tmp_path: Path) -> None:
+    run(config(tmp_path), until="select")
+    before = (tmp_path / "run/warmup/fold-2/adapter/votes.json").read_bytes()
+    text = (tmp_path / "labeled.csv").read_text()
+    (tmp_path / "labeled.csv").write_text(text.replace("money", "sport", 5))
+    with pytest.raises(RunFolderError, match="--redo warmup"):
+        run(config(tmp_path), until="select")
+    assert (tmp_path / "run/warmup/fold-2/adapter/votes.json").read_bytes() == before
+    run(config(tmp_path), until="select", redo="warmup")
+    assert (tmp_path / "run/warmup/fold-2/adapter/votes.json").read_bytes() != before
+    run(config(tmp_path, output=str(tmp_path / "fresh")), until="select")
+    assert run_results(tmp_path / "run") == run_results(tmp_path / "fresh")
