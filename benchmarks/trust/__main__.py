@@ -22,6 +22,8 @@ from semievol.experiments.experiment import joined
 from semievol.experiments.figures import figure
 from semievol.experiments.measurements import read, together
 from semievol.experiments.results import write
+from semievol.experiments.statistics import Comparison
+from semievol.experiments.tables import signed
 
 KEPT = ROOT / "benchmarks/results/trust"
 PAGE = ROOT / "docs/trust.md"
@@ -59,7 +61,7 @@ def _tables(name: str, found: Mapping[str, Any]) -> str:
     results = [result for result in found["results"] if result["metrics"]]
     seeds = sorted({result["seed"] for result in results})
     lines = [f"### {name}", "", f"Mean of the seeds {', '.join(map(str, seeds))}; {_link(name)}.", ""]
-    return "\n".join([*lines, *_accuracies(results), "", *_pseudo_labels(results), ""])
+    return "\n".join([*lines, *_accuracies(results), "", *_settled(found), "", *_pseudo_labels(results), ""])
 
 
 def _link(name: str) -> str:
@@ -79,6 +81,18 @@ def _accuracies(results: Sequence[Mapping[str, Any]]) -> list[str]:
         error = {m: np.mean([1 - np.mean(of[m][task]) for task in shared]) for m in (method, "SFT")} if shared else {}
         ratio = f"{error[method] / error['SFT']:.2f}" if error else ""
         lines.append(f"| {method} | {' | '.join(cells)} | {ratio} |")
+    return lines
+
+
+def _settled(found: Mapping[str, Any]) -> list[str]:
+    """On which tasks the language models are surely better or worse than SFT, and on which that is open."""
+    compared = [Comparison(**one) for one in found["comparisons"] if "logistic" not in one["method"]]
+    lines = ["| against SFT, points | better | worse | open |", "|---|---|---|---|"]
+    for method in dict.fromkeys(one.method for one in compared):
+        of_method = [one for one in compared if one.method == method]
+        ways = ([one for one in of_method if one.settled_corrected == way] for way in (1, -1, 0))
+        cells = (", ".join(f"{one.task} ({signed(one.difference)})" for one in way) or "none" for way in ways)
+        lines.append(f"| {method} | {' | '.join(cells)} |")
     return lines
 
 
