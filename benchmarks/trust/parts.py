@@ -168,7 +168,8 @@ def promises_table(of: Sequence[Cell]) -> list[str]:
             known, confidence = distributions["labeled"].max(axis=1), distributions["unlabeled"].max(axis=1)
             right = (distributions["labeled"].argmax(axis=1) == cell.truth("labeled")).tolist()
             least = least_of(confidence, known, right)
-            promise = estimate(confidence, least, known, right)
+            told = [verdict for verdict, sure in zip(right, known, strict=True) if sure >= least]
+            promise = estimate(confidence[confidence >= least], told)
             if promise is None:
                 continue
             share = (distributions["unlabeled"].argmax(axis=1) == truth)[confidence >= least].mean()

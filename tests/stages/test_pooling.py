@@ -19,6 +19,7 @@ from semievol.stages.pooling import collaborators_of
 from semievol.tasks import open_task
 from semievol.training import fake
 from semievol.training.job import Job
+from semievol.trust.estimates import estimate
 from watched import SAYS, WATCHED
 
 VIEW = "word_view:WordView"
@@ -224,3 +225,21 @@ def test_other_labels_are_another_committee_and_redo_makes_it_anew(tmp_path: Pat
     assert (tmp_path / "run/warmup/fold-2/adapter/votes.json").read_bytes() != before
     run(config(tmp_path, output=str(tmp_path / "fresh")), until="select")
     assert run_results(tmp_path / "run") == run_results(tmp_path / "fresh")
+
+
+def test_the_promise_of_one_threshold_for_each_answer_is_of_the_rows_that_are_kept(tmp_path: Path) -> None:
+    rule = {"rule": "theta", "criterion": "probability", "theta": 0.4, "per_answer": True}
+    run(config(tmp_path, select=rule, justify={"views": []}))
+    kept = [row for row in pseudo_labels(tmp_path) if row["kept"]]
+    least = {
+        answer: min(r["probability"] for r in kept if r["answer"] == answer) for answer in {r["answer"] for r in kept}
+    }
+    labels = read_rows(tmp_path / "run/justify/out_of_fold.parquet")
+    expected = estimate(
+        np.array([row["probability"] for row in kept]),
+        [row["right"] for row in labels if row["probability"] >= least.get(row["answer"], 2) - 1e-3],
+    )
+    assert expected is not None
+    promise = json.loads((tmp_path / "run/select/done.json").read_text())["promise"]
+    assert promise["rows"] == len(kept)
+    assert promise["expected"] == pytest.approx(expected.expected, abs=0.02)

@@ -9,8 +9,7 @@ from semievol.trust.estimates import STRENGTH, calibration_error, estimate, qual
 
 
 def test_the_expected_share_weighs_confidence_against_labels_by_hand() -> None:
-    confidence, known = np.array([0.9, 0.7, 0.2]), np.array([0.8, 0.75, 0.1])
-    found = estimate(confidence, 0.5, known, [True, False, False])
+    found = estimate(np.array([0.9, 0.7]), [True, False])
     assert found is not None
     assert found.rows == 2
     assert found.expected == pytest.approx((STRENGTH * 0.8 + 1.5) / (STRENGTH + 3))
@@ -18,17 +17,16 @@ def test_the_expected_share_weighs_confidence_against_labels_by_hand() -> None:
 
 
 def test_the_bound_is_clopper_pearsons_on_the_labels_that_would_be_kept() -> None:
-    known, right = np.linspace(0, 1, 40), [row % 5 > 0 for row in range(40)]
-    found = estimate(np.full(10, 0.9), 0.5, known, right)
-    kept = [ok for c, ok in zip(known, right, strict=True) if c >= 0.5]
-    expected, _ = proportion_confint(sum(kept), len(kept), alpha=0.1, method="beta")
+    right = [row % 5 > 0 for row in range(20)]
+    found = estimate(np.full(10, 0.9), right)
+    expected, _ = proportion_confint(sum(right), len(right), alpha=0.1, method="beta")
     assert found is not None
     assert found.bound == pytest.approx(expected)
 
 
 def test_nothing_is_promised_of_no_rows_and_nothing_is_bounded_without_labels() -> None:
-    assert estimate(np.array([0.4]), 0.5, np.array([0.9]), [True]) is None
-    found = estimate(np.array([0.9]), 0.5, np.array([0.1]), [True])
+    assert estimate(np.array([]), [True]) is None
+    found = estimate(np.array([0.9]), [])
     assert found is not None
     assert found.bound == 0.0
 
@@ -38,10 +36,10 @@ def test_the_interval_holds_the_truth_in_nine_of_ten_cases_if_confidence_is_cali
     inside = []
     for _ in range(400):
         confidence = rng.beta(6, 2, size=500)
-        right = rng.uniform(size=500) < confidence
-        found = estimate(confidence[100:], 0.7, confidence[:100], list(right[:100]))
+        right, kept = rng.uniform(size=500) < confidence, confidence >= 0.7
+        found = estimate(confidence[100:][kept[100:]], right[:100][kept[:100]].tolist())
         assert found is not None
-        inside.append(found.low <= right[100:][confidence[100:] >= 0.7].mean() <= found.high)
+        inside.append(found.low <= right[100:][kept[100:]].mean() <= found.high)
     assert np.mean(inside) > 0.87
 
 

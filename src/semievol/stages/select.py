@@ -128,14 +128,16 @@ def threshold(scores: Sequence[float], theta: float) -> float:
 class Known(NamedTuple):
     """What the pool says of the labeled rows out of fold."""
 
+    answers: list[str]
     probabilities: Array
     right: list[bool]
 
 
 def known_rows(justified: Stage) -> Known:
     """Those that `justify` left."""
-    table = read_columns(justified.known_path, ["probability", "right"])
-    return Known(table["probability"].to_numpy().astype(float), table["right"].to_pylist())
+    table = read_columns(justified.known_path, ["answer", "probability", "right"])
+    probabilities = table["probability"].to_numpy().astype(float)
+    return Known(table["answer"].to_pylist(), probabilities, table["right"].to_pylist())
 
 
 def thresholds(tables: Iterable[pa.Table], config: SelectConfig, known: Known | None = None) -> Thresholds:
@@ -261,11 +263,17 @@ def _promised(justified: Stage, config: SelectConfig, taus: Thresholds, known: K
     """How many of the kept rows are right: what is expected, an interval, a bound; nothing without a pool."""
     if known is None or (config.enabled and not _by_probability(config)):
         return {}
-    confidence = array("d")
-    for table in justified.shards.tables(["probability"]):
-        confidence.extend(value for value in table["probability"].to_pylist() if value is not None)
-    least = 1 - min(taus.values(), default=1.0) if config.enabled else 0.0
-    promise = estimate(np.asarray(confidence), least, known.probabilities, known.right)
+
+    def is_kept(answer: str | None, probability: float | None) -> bool:
+        if answer is None or probability is None:
+            return False
+        return not config.enabled or 1 - probability <= taus.get(_group(answer, config), -math.inf)
+
+    kept = array("d")
+    for table in justified.shards.tables(["answer", "probability"]):
+        kept.extend(p for answer, p in _values(table, "answer", "probability") if is_kept(answer, p))
+    of_labeled = zip(known.answers, known.probabilities, known.right, strict=True)
+    promise = estimate(np.asarray(kept), [right for answer, p, right in of_labeled if is_kept(answer, p)])
     return {} if promise is None else {"promise": promise}
 
 

@@ -42,22 +42,19 @@ def spoken(promise: Mapping[str, Any]) -> str:
     return f"expected right {expected} (90 %: {low} to {high}; by the labels alone at least {bound})"
 
 
-def estimate(confidence: Array, least: float, known: Array, right: Sequence[bool]) -> Promise | None:
-    """What is expected of the rows whose confidence is at least `least`; `None` if there are none.
+def estimate(kept: Array, right: Sequence[bool]) -> Promise | None:
+    """What is expected of rows that are kept; `None` if there are none.
 
-    The mean confidence of the kept rows counts as `STRENGTH` labeled rows; those labeled rows that would have been kept
-    come to it. The interval is that of the beta-binomial distribution of how many of the kept rows are right.
+    Their mean confidence counts as `STRENGTH` labeled rows; those labeled rows that would have been kept come to it.
+    The interval is that of the beta-binomial distribution of how many of the kept rows are right.
 
     Args:
-        confidence: of each unlabeled row, (N,).
-        known: the confidence of each labeled row by a model that has not seen it, (M,).
-        right: whether it was told right, (M,).
+        kept: the confidence of each kept row, (N,).
+        right: of each labeled row that would have been kept, whether it was told right by what has not seen it.
     """
-    kept = confidence[confidence >= least]
     if not len(kept):
         return None
-    verdicts = np.asarray(right, dtype=bool)[known >= least]
-    hits, misses = int(verdicts.sum()), int((~verdicts).sum())
+    hits, misses = sum(right), len(right) - sum(right)
     mean = min(float(kept.mean()), 1.0)
     a, b = STRENGTH * mean + hits + 0.5, STRENGTH * (1 - mean) + misses + 0.5
     low, high = betabinom.ppf([0.05, 0.95], len(kept), a, b) / len(kept)
