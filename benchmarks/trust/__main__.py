@@ -60,7 +60,7 @@ def tables() -> str:
 def _tables(name: str, found: Mapping[str, Any]) -> str:
     results = [result for result in found["results"] if result["metrics"]]
     seeds = sorted({result["seed"] for result in results})
-    lines = [f"### {name}", "", f"Mean of the seeds {', '.join(map(str, seeds))}; {_link(name)}.", ""]
+    lines = [f"### {name}", "", f"Seeds {', '.join(map(str, seeds))}; {_link(name)}.", ""]
     return "\n".join([*lines, *_accuracies(results), "", *_settled(found), "", *_pseudo_labels(results), ""])
 
 
