@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.pages import ROOT, write_part
+from semievol.metrics import macro_f1
 from semievol.stages.select import threshold
 from semievol.trust import Array
 from semievol.trust.calibration import log_loss, tempered
@@ -245,15 +246,14 @@ def _figures(distribution: Array, truth: Array) -> tuple[float, ...]:
     right = answers == truth
     loss = log_loss(np.log(np.maximum(distribution, FLOOR)), truth)
     error, area = calibration_error(confidence, right), risk_coverage(confidence, right)
-    return float(right.mean()), _macro_f1(truth, answers), float(confidence.mean()), loss, error, area
-
-
-def _macro_f1(truth: Array, answers: Array) -> float:
-    scores = []
-    for answer in np.unique(truth):
-        hits = ((truth == answer) & (answers == answer)).sum()
-        scores.append(2 * hits / ((truth == answer).sum() + (answers == answer).sum()))
-    return float(np.mean(scores))
+    return (
+        float(right.mean()),
+        macro_f1([*map(str, truth)], [*map(str, answers)]),
+        float(confidence.mean()),
+        loss,
+        error,
+        area,
+    )
 
 
 def cells() -> list[Cell]:

@@ -6,7 +6,7 @@ less the nearer it is to one that was taken.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,8 @@ from semievol.data import Dataset
 from semievol.errors import ConfigError
 from semievol.predict.outputs import write_predictions
 from semievol.records import Example
-from semievol.run_folder.files import iter_rows
 from semievol.run_folder.folder import RunFolder
-from semievol.run_folder.stage import Stage
+from semievol.stages.evaluate import last_fates
 
 LOOKED_AT = 2_000
 """So many rows are embedded at most: those of the greatest doubt."""
@@ -60,8 +59,8 @@ def ask(config: Config, dataset: Dataset, count: int, output: Path) -> str:
     lines = [_line(config, row) for row in chosen]
     write_predictions(output, list(dict.fromkeys(name for line in lines for name in line)), lines)
     counts = Counter(row.answer or "no answer" for row in chosen).most_common()
-    said = ", ".join(f"{answer} {number}" for answer, number in counts)
-    return f"{output}: {len(chosen)} rows to label; the models say {said}"
+    answers_counted = ", ".join(f"{answer} {number}" for answer, number in counts)
+    return f"{output}: {len(chosen)} rows to label; the models say {answers_counted}"
 
 
 def doubtful(folder: RunFolder, unlabeled: Sequence[Example]) -> list[Doubtful]:
@@ -76,7 +75,7 @@ def doubtful(folder: RunFolder, unlabeled: Sequence[Example]) -> list[Doubtful]:
     selections = [stage for _, stage in folder.stages() if stage.name == "select" and stage.is_done]
     if not selections:
         raise ConfigError(f"{folder.path} has selected nothing yet; semievol stage select brings it there")
-    last = {row["id"]: row for row in _fates(selections)}
+    last = {row["id"]: row for row in last_fates(selections)}
     h = np.sort([row["mean_nll"] for row in last.values() if row["mean_nll"] is not None])
 
     def doubt(row: Mapping[str, Any]) -> float:
@@ -110,23 +109,17 @@ def worth_most(
     for answer, of_row in zip(answers, doubt, strict=True):
         shares[answer] += of_row
     places: list[int] = []
-    taken: Counter[str] = Counter()
-    left = set(range(len(answers)))
-    while left and len(places) < count:
-        open_answers = {answers[place] for place in left}
-        turn = min(open_answers, key=lambda answer: ((taken[answer] + 1) / max(shares[answer], 1e-9), answer))
-        best = max((place for place in left if answers[place] == turn), key=lambda place: (worth[place], -place))
+    places_of: Counter[str] = Counter()
+    candidates = set(range(len(answers)))
+    while candidates and len(places) < count:
+        open_answers = {answers[place] for place in candidates}
+        turn = min(open_answers, key=lambda answer: ((places_of[answer] + 1) / max(shares[answer], 1e-9), answer))
+        best = max((place for place in candidates if answers[place] == turn), key=lambda place: (worth[place], -place))
         places.append(best)
-        left.remove(best)
-        taken[turn] += 1
+        candidates.remove(best)
+        places_of[turn] += 1
         worth = worth * (1 - similar[best])
     return places
-
-
-def _fates(selections: Sequence[Stage]) -> Iterator[dict[str, Any]]:
-    """What each round says of a row; a later one stands."""
-    for selection in selections:
-        yield from iter_rows(selection.rows_path, ["id", "answer", "agreement", "mean_nll", "probability"])
 
 
 def _line(config: Config, row: Doubtful) -> dict[str, Any]:

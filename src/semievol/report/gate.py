@@ -5,17 +5,14 @@ have half or more; it is called worse where it has so few that chance explains i
 McNemar test). Classes are corrected for their number by the method of Holm: with twenty of them, one would look worse.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from semievol.errors import ConfigError, GateError
-from semievol.metrics import holm, mcnemar
-from semievol.report.headline import SURE
-from semievol.run_folder.files import read_rows
+from semievol.metrics import holm
+from semievol.report.headline import SURE, Pair, answered_by_both, counted
 from semievol.run_folder.folder import RunFolder
-
-CLASSES = 50
-"""With more true answers than that there are no classes, but free answers."""
+from semievol.stages.select import CLASSES
 
 
 @dataclass(frozen=True)
@@ -50,15 +47,12 @@ def verdicts(folder: RunFolder) -> list[Verdict]:
     Raises:
         ConfigError: the run has not measured both models.
     """
-    paths = [folder.stage("evaluate").answers_path(model) for model in ("evolved", "warm")]
-    if not all(path.exists() for path in paths):
+    pairs = answered_by_both(folder, "evolved", "warm")
+    if pairs is None:
         raise ConfigError(
             f"{folder.path}: the evolved model and SFT (warm) have not both answered test rows; set data.test, keep "
             "both in evaluate.models, and run semievol evaluate"
         )
-    evolved, warm = (read_rows(path) for path in paths)
-    right_of = {row["id"]: bool(row["right"]) for row in warm}
-    pairs = [(row["truth"], bool(row["right"]), right_of[row["id"]]) for row in evolved]
     names = sorted({truth for truth, _, _ in pairs})
     if len(names) > CLASSES:
         names = []
@@ -94,7 +88,5 @@ def warning(folder: RunFolder) -> str | None:
     return None
 
 
-def _verdict(name: str, pairs: list[tuple[str, bool, bool]]) -> Verdict:
-    ahead = sum(evolved and not warm for _, evolved, warm in pairs)
-    behind = sum(warm and not evolved for _, evolved, warm in pairs)
-    return Verdict(name, len(pairs), ahead, behind, mcnemar(ahead, behind))
+def _verdict(name: str, pairs: Sequence[Pair]) -> Verdict:
+    return Verdict(name, len(pairs), *counted(pairs))

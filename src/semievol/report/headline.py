@@ -1,6 +1,6 @@
 """The result in a sentence that claims no more than the figures do."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from semievol.metrics import mcnemar
 from semievol.report.failures import failure_lines
@@ -15,6 +15,7 @@ BASELINES: Mapping[str, str] = {
     "setfit": "trained on pairs of the same labeled rows",
 }
 """A baseline of `metrics.json` -> what it was trained on."""
+Pair = tuple[str, bool, bool]
 SURE = 0.05
 """Below this p-value a difference is called one."""
 
@@ -59,12 +60,24 @@ def paired(folder: RunFolder, model: str, model_beside: str) -> tuple[int, int, 
 
     `None` if the answers are not there.
     """
-    paths = [folder.stage("evaluate").answers_path(model) for model in (model, model_beside)]
+    pairs = answered_by_both(folder, model, model_beside)
+    return None if pairs is None else counted(pairs)
+
+
+def answered_by_both(folder: RunFolder, model: str, model_beside: str) -> list[Pair] | None:
+    """Of each test row the truth, and whether each of the models is right; `None` if the answers are not there."""
+    paths = [folder.stage("evaluate").answers_path(name) for name in (model, model_beside)]
     if not all(path.exists() for path in paths):
         return None
-    first, second = ({row["id"]: bool(row["right"]) for row in read_rows(path)} for path in paths)
-    only_one = sum(right and not second[id_] for id_, right in first.items())
-    only_other = sum(right and not first[id_] for id_, right in second.items())
+    first, second = (read_rows(path) for path in paths)
+    right_beside = {row["id"]: bool(row["right"]) for row in second}
+    return [(row["truth"], bool(row["right"]), right_beside[row["id"]]) for row in first]
+
+
+def counted(pairs: Sequence[Pair]) -> tuple[int, int, float]:
+    """Rows that only the first model has right, rows that only the second has, and the exact McNemar p-value."""
+    only_one = sum(first and not second for _, first, second in pairs)
+    only_other = sum(second and not first for _, first, second in pairs)
     return only_one, only_other, mcnemar(only_one, only_other)
 
 

@@ -147,6 +147,23 @@ class Answerer:
         return self.reporter.stopping
 
 
+def nearest_examples(
+    answerer: Answerer, rows: Sequence[Example], k: int, among_labeled: bool = False
+) -> list[list[Example]]:
+    """The k nearest labeled examples of each row, nearest first (Eq. 2).
+
+    Args:
+        among_labeled: whether the rows are labeled examples themselves, of which none is its own neighbour.
+    """
+    if k == 0:
+        return [[] for _ in rows]
+    neighbours = answerer.retriever.nearest([example.prompt for example in rows], k + among_labeled)
+    near = ([answerer.labeled[position] for position in positions] for positions in neighbours)
+    if not among_labeled:
+        return list(near)
+    return [[one for one in of_row if one.id != row.id][:k] for row, of_row in zip(rows, near, strict=True)]
+
+
 _here: Answerer | None = None
 
 

@@ -13,6 +13,7 @@ from semievol.config import Config
 from semievol.errors import ConfigError
 from semievol.records import Example
 from semievol.stages.select import threshold
+from semievol.trust.classifiers import C, classifier
 
 Predictions = list[tuple[str, float]]
 """For each test row the answer and its probability."""
@@ -20,7 +21,6 @@ Embeddings = npt.NDArray[Any]
 
 GRID = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 """The values of C, the inverse strength of the regularization, that cross-validation chooses from."""
-USUAL_C = 10.0
 MOST_FOLDS = 5
 
 
@@ -40,7 +40,7 @@ def logistic_regression(config: Config, rows: BaselineRows) -> Predictions:
         ConfigError: the labeled rows hold one answer only.
     """
     embed = _embedder(config)
-    model = _classifier(USUAL_C).fit(embed(rows.labeled), _truth(rows.labeled))
+    model = classifier(C).fit(embed(rows.labeled), _truth(rows.labeled))
     return _answers(model, embed(rows.test))
 
 
@@ -57,14 +57,14 @@ def self_trained_logistic_regression(config: Config, rows: BaselineRows) -> Pred
     embed = _embedder(config)
     vectors, truth = embed(rows.labeled), _truth(rows.labeled)
     c = best_c(vectors, truth, config.seed)
-    model = _classifier(c).fit(vectors, truth)
+    model = classifier(c).fit(vectors, truth)
     if rows.unlabeled:
         unseen = embed(rows.unlabeled)
         answers = _answers(model, unseen)
         positions = selected(answers, config)
         vectors = np.concatenate([vectors, unseen[positions]])
         truth = [*truth, *(answers[index][0] for index in positions)]
-        model = _classifier(c).fit(vectors, truth)
+        model = classifier(c).fit(vectors, truth)
     return _answers(model, embed(rows.test))
 
 
@@ -124,27 +124,21 @@ def selected(answers: Predictions, config: Config) -> list[int]:
 def best_c(vectors: Embeddings, answers: Sequence[str], seed: int) -> float:
     """The C with the highest accuracy in a stratified cross-validation, the smallest of equals.
 
-    `USUAL_C` if an answer has one row only, for a fold would leave it out of the training.
+    `C` if an answer has one row only, for a fold would leave it out of the training.
     """
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
     folds = min(MOST_FOLDS, int(np.unique(answers, return_counts=True)[1].min()))
     if folds < 2:
-        return USUAL_C
+        return C
     search = GridSearchCV(
-        _classifier(USUAL_C),
+        classifier(C),
         {"C": GRID},
         cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
         refit=False,
         error_score="raise",
     )
     return float(search.fit(vectors, answers).best_params_["C"])
-
-
-def _classifier(c: float) -> Any:
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(C=c, max_iter=2000)
 
 
 def _embedder(config: Config) -> Callable[[Sequence[Example]], Embeddings]:

@@ -13,7 +13,7 @@ from semievol.records import Candidate, Candidates, Collaborator, Example, Reque
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
-from semievol.stages.answerer import Answerer
+from semievol.stages.answerer import nearest_examples
 from semievol.stages.committee import FOLD
 from semievol.stages.round import Round, Shard, seed_of
 from semievol.stages.scoring import score_rows
@@ -40,7 +40,7 @@ def collaborate(round_: Round) -> Stage:
     if round_.begin(stage, key, round_.revision):
         before = dataclasses.replace(round_.answerer.usage)
         if scores:
-            score_rows(round_, stage, dict(zip(_names(crew), crew, strict=True)))
+            score_rows(round_, stage, dict(zip(names_of(crew), crew, strict=True)))
         else:
             round_.run_shards(
                 stage.shards,
@@ -95,7 +95,7 @@ def collaborators(config: Config) -> list[Collaborator]:
 def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], shard: Shard) -> None:
     """Answers one shard and writes its part."""
     answerer, journal = round_.answerer, shards.journal(shard.index)
-    names, examples = _names(crew), list(shard.rows)
+    names, examples = names_of(crew), list(shard.rows)
     references = nearest_examples(answerer, examples, max(collaborator.examples for collaborator in crew))
     requests = [
         Request(
@@ -134,14 +134,6 @@ def _candidate(
     )
 
 
-def nearest_examples(answerer: Answerer, rows: Sequence[Example], k: int) -> list[list[Example]]:
-    """The k nearest labeled examples of each row, nearest first (Eq. 2)."""
-    if k == 0:
-        return [[] for _ in rows]
-    neighbours = answerer.retriever.nearest([example.prompt for example in rows], k)
-    return [[answerer.labeled[position] for position in positions] for positions in neighbours]
-
-
 def _cut(shards: Shards) -> int:
     """How many responses were cut."""
     return sum(
@@ -152,7 +144,7 @@ def _cut(shards: Shards) -> int:
     )
 
 
-def _names(crew: Sequence[Collaborator]) -> list[str]:
+def names_of(crew: Sequence[Collaborator]) -> list[str]:
     """`warm+2`, and `warm+2#2` for a second one of the same kind."""
     counts: Counter[str] = Counter()
     names = []

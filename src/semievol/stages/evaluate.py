@@ -20,8 +20,8 @@ from semievol.run_folder.place import make_folder, remove_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
+from semievol.stages.answerer import nearest_examples
 from semievol.stages.baselines import BASELINES, READ_UNLABELED, BaselineRows
-from semievol.stages.collaborate import nearest_examples
 from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import Task, answer_in, open_task
 from semievol.trust.estimates import quality, risk_coverage
@@ -138,7 +138,9 @@ def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def last_fates(selections: Sequence[Stage]) -> Iterator[dict[str, Any]]:
     """Each unlabeled row once: one that a round rejected stands in the next one again, and its last fate counts."""
     for selection in selections:
-        for row in iter_rows(selection.rows_path, ["id", "answer", "origin", "mean_nll", "probability", "kept"]):
+        for row in iter_rows(
+            selection.rows_path, ["id", "answer", "origin", "agreement", "mean_nll", "probability", "kept"]
+        ):
             if row["kept"] or selection is selections[-1]:
                 yield row
 

@@ -6,27 +6,23 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from semievol.records import Candidate, Example, FinalAnswer, OutOfFold
 from semievol.run_folder.files import read_columns, write_tables, write_text
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
+from semievol.stages.collaborate import collaborators, names_of
 from semievol.stages.committee import parts_of
 from semievol.stages.confidence import measure
 from semievol.stages.final import candidates_in, final_answer, with_confidence
 from semievol.stages.round import Round, Shard
+from semievol.stages.scoring import labeled_shards
 from semievol.tasks import Task
 from semievol.trust import Array, View, open_view
 from semievol.trust.calibration import log_loss
 from semievol.trust.estimates import quality
 from semievol.trust.pool import FLOOR, Pool, cross_fitted, fitted
-
-
-def labeled_shards(collaborated: Stage) -> Shards:
-    """What the collaborators say of the labeled rows, each out of fold."""
-    return Shards(collaborated.path / "labeled")
 
 
 @dataclass(frozen=True)
@@ -65,8 +61,7 @@ def pooled(round_: Round, collaborated: Stage, stage: Stage) -> Pooled:
     write_tables(stage.known_path, [table_of(rows, OutOfFold)], schema_of(OutOfFold))
     figures = quality(np.array([row.probability for row in rows]), [row.right for row in rows])
     figures["log_loss"] = log_loss(np.log(np.maximum(known, FLOOR)), truth)
-    crew = [candidate.collaborator for candidate in _first_candidates(collaborated)]
-    content = {"views": [*crew, *names], **asdict(pool), "out_of_fold": figures}
+    content = {"views": [*names_of(collaborators(round_.config)), *names], **asdict(pool), "out_of_fold": figures}
     _keep(stage, json.dumps(content, indent=2) + "\n")
     return Pooled(pool, views)
 
@@ -153,11 +148,6 @@ def _final(round_: Round, example: Example, candidates: Sequence[Candidate], sha
 def _place(task: Task, choices: Sequence[str], answer: str) -> int:
     """The column of a true answer."""
     return next(place for place, choice in enumerate(choices) if task.equal(choice, answer))
-
-
-def _first_candidates(collaborated: Stage) -> Sequence[Candidate]:
-    table = read_columns(collaborated.shards.part_path(0), ["candidates"])
-    return candidates_in(pa.chunked_array([table["candidates"].slice(0, 1).combine_chunks()]))[0]
 
 
 def _forget_changed(shards: Shards, index: int, final_answers: Sequence[FinalAnswer]) -> None:

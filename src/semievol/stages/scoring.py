@@ -20,12 +20,18 @@ from semievol.run_folder.place import make_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
+from semievol.stages.answerer import nearest_examples
 from semievol.stages.committee import FOLD, members, parts_of
 from semievol.stages.round import Round, Shard
 from semievol.trust.chance import above_chance
 
 LEAST = 1e-6
 """What is left at least of the probability of a response that begins another."""
+
+
+def labeled_shards(collaborated: Stage) -> Shards:
+    """What the collaborators say of the labeled rows, each out of fold."""
+    return Shards(collaborated.path / "labeled")
 
 
 def score_rows(round_: Round, stage: Stage, crew: Mapping[str, Collaborator]) -> None:
@@ -35,7 +41,7 @@ def score_rows(round_: Round, stage: Stage, crew: Mapping[str, Collaborator]) ->
         GateError: the labeled rows are told no better than by chance.
         BackendError: the engine cannot score.
     """
-    labeled = Shards(stage.path / "labeled")
+    labeled = labeled_shards(stage)
     if any(name.startswith(FOLD) for name in round_.models) or not round_.config.warmup.enabled:
         make_folder(labeled.path)
         parts = zip(round_.labeled, parts_of(round_, round_.labeled), strict=True)
@@ -97,7 +103,7 @@ def score_shard(
         raise BackendError("collaborate.how is score, and this engine cannot score answers; set it to sample")
     examples = list(shard.rows)
     most = max(collaborator.examples for collaborator in crew.values())
-    references = _references(round_, examples, most, own=unseen is not None)
+    references = nearest_examples(round_.answerer, examples, most, among_labeled=unseen is not None)
     rows, requests = [], []
     for example, near in zip(examples, references, strict=True):
         row = _Row(round_, example, near)
@@ -189,15 +195,3 @@ def _log_shares(totals: Sequence[float], texts: Sequence[str]) -> list[float]:
         mass[place] = max(mass[place] - longer, LEAST * mass[place])
     total = math.fsum(mass)
     return [math.log(max(share / total, 1e-300)) for share in mass]
-
-
-def _references(round_: Round, examples: Sequence[Example], k: int, own: bool) -> list[list[Example]]:
-    """The k nearest labeled examples of each row, without the row itself if it is one of them."""
-    if k == 0:
-        return [[] for _ in examples]
-    answerer = round_.answerer
-    near = answerer.retriever.nearest([example.prompt for example in examples], k + own)
-    return [
-        [answerer.labeled[place] for place in places if not own or answerer.labeled[place].id != example.id][:k]
-        for example, places in zip(examples, near, strict=True)
-    ]

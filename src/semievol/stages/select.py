@@ -43,14 +43,15 @@ def select(round_: Round, justified: Stage) -> Stage:
     section = round_.config.select
     key = round_.key("select", justify=justified.digest, select=section.model_dump(mode="json"))
     if round_.begin(stage, key, justified.revision, reads_rows=True):
-        known = known_rows(justified) if round_.config.justify.mode == "pool" else None
+        held_out = held_out_rows(justified) if round_.config.justify.mode == "pool" else None
         if section.enabled and section.rule != "theta":
             section = section.model_copy(update={"criterion": "probability"})
         elif section.enabled and section.criterion == "auto":
             section = section.model_copy(update={"criterion": _criterion(round_, justified)})
-        taus = thresholds(justified.shards.tables(COMPARED), section, known)
+        taus = thresholds(justified.shards.tables(COMPARED), section, held_out)
         totals: Counter[str] = Counter(rows=0, kept=0)
         kept_by_answer: Counter[str] = Counter()
+        probabilities = array("d")
 
         def tables() -> Iterator[pa.Table]:
             for table in justified.shards.tables():
@@ -64,12 +65,14 @@ def select(round_: Round, justified: Stage) -> Stage:
                 decided = {"kept": kept, "reason": [reason for _, reason in decisions]}
                 decided["round"] = [round_.number] * len(kept)
                 decided["weight"] = weights(table, kept, section)
+                of_rows = zip(table["probability"].to_pylist(), kept, strict=True)
+                probabilities.extend(p for p, is_kept in of_rows if is_kept and p is not None)
                 columns = [pa.array(values, SCHEMA.field(name).type) for name, values in decided.items()]
                 yield pa.table([*table.columns, *columns], schema=SCHEMA)
 
         write_tables(stage.rows_path, tables(), SCHEMA)
         _say_departure(round_, kept_by_answer)
-        promised = _promised(justified, section, taus, known)
+        promised = _promised(probabilities, section, taus, held_out)
         for promise in promised.values():
             round_.reporter.say(f"select: {totals['kept']} of {totals['rows']} rows kept; {promise}")
         round_.finish(
@@ -92,8 +95,8 @@ def _say_departure(round_: Round, kept_by_answer: Mapping[str, int]) -> None:
     if answers is None or len(answers) > CLASSES:
         return
     labels = Counter(example.answer for example in round_.labeled if example.answer is not None)
-    if said := departure(labels, kept_by_answer):
-        round_.reporter.say(f"select: the kept answers have other shares than the labels: {said}")
+    if other_shares := departure(labels, kept_by_answer):
+        round_.reporter.say(f"select: the kept answers have other shares than the labels: {other_shares}")
 
 
 def _criterion(round_: Round, justified: Stage) -> Literal["nll", "agreement"]:
@@ -125,7 +128,7 @@ def threshold(scores: Sequence[float], theta: float) -> float:
     return float(np.quantile(values, theta))
 
 
-class Known(NamedTuple):
+class HeldOut(NamedTuple):
     """What the pool says of the labeled rows out of fold."""
 
     answers: list[str]
@@ -133,18 +136,18 @@ class Known(NamedTuple):
     right: list[bool]
 
 
-def known_rows(justified: Stage) -> Known:
+def held_out_rows(justified: Stage) -> HeldOut:
     """Those that `justify` left."""
     table = read_columns(justified.known_path, ["answer", "probability", "right"])
     probabilities = table["probability"].to_numpy().astype(float)
-    return Known(table["answer"].to_pylist(), probabilities, table["right"].to_pylist())
+    return HeldOut(table["answer"].to_pylist(), probabilities, table["right"].to_pylist())
 
 
-def thresholds(tables: Iterable[pa.Table], config: SelectConfig, known: Known | None = None) -> Thresholds:
+def thresholds(tables: Iterable[pa.Table], config: SelectConfig, held_out: HeldOut | None = None) -> Thresholds:
     """τ over all rows of `tables` that have an answer; nothing if selection is off.
 
     Args:
-        known: needed by the rules that promise how many rows are right.
+        held_out: needed by the rules that promise how many rows are right.
 
     Raises:
         BackendError: rows have answers and none has an H, because the engine gives no log-probabilities.
@@ -160,17 +163,17 @@ def thresholds(tables: Iterable[pa.Table], config: SelectConfig, known: Known | 
             "or use another backend"
         )
     if config.rule != "theta":
-        return {group: 1 - _least(1 - np.asarray(scores), config, known) for group, scores in groups.items()}
+        return {group: 1 - _least(1 - np.asarray(scores), config, held_out) for group, scores in groups.items()}
     return {group: threshold(scores, config.theta) for group, scores in groups.items()}
 
 
-def _least(probabilities: Array, config: SelectConfig, known: Known | None) -> float:
+def _least(probabilities: Array, config: SelectConfig, held_out: HeldOut | None) -> float:
     """The least probability that a rule with a promise keeps."""
     if config.rule == "precision":
         return least_for_precision(probabilities, config.precision)
     if config.rule == "max_error":
-        assert known is not None
-        return least_for_error(probabilities, known.probabilities, known.right, config.max_error)
+        assert held_out is not None
+        return least_for_error(probabilities, held_out.probabilities, held_out.right, config.max_error)
     return 0.0
 
 
@@ -259,21 +262,22 @@ def weights(table: pa.Table, kept: Sequence[bool], config: SelectConfig) -> list
     ]
 
 
-def _promised(justified: Stage, config: SelectConfig, taus: Thresholds, known: Known | None) -> dict[str, Promise]:
-    """How many of the kept rows are right: what is expected, an interval, a bound; nothing without a pool."""
-    if known is None or (config.enabled and not _by_probability(config)):
+def _promised(
+    kept: Sequence[float], config: SelectConfig, taus: Thresholds, held_out: HeldOut | None
+) -> dict[str, Promise]:
+    """How many of the kept rows are right: what is expected, an interval, a bound; nothing without a pool.
+
+    Args:
+        kept: their probabilities.
+    """
+    if held_out is None or (config.enabled and not _by_probability(config)):
         return {}
-
-    def is_kept(answer: str | None, probability: float | None) -> bool:
-        if answer is None or probability is None:
-            return False
-        return not config.enabled or 1 - probability <= taus.get(_group(answer, config), -math.inf)
-
-    kept = array("d")
-    for table in justified.shards.tables(["answer", "probability"]):
-        kept.extend(p for answer, p in _values(table, "answer", "probability") if is_kept(answer, p))
-    of_labeled = zip(known.answers, known.probabilities, known.right, strict=True)
-    promise = estimate(np.asarray(kept), [right for answer, p, right in of_labeled if is_kept(answer, p)])
+    verdicts = [
+        right
+        for answer, probability, right in zip(*held_out, strict=True)
+        if not config.enabled or 1 - probability <= taus.get(_group(answer, config), -math.inf)
+    ]
+    promise = estimate(np.asarray(kept), verdicts)
     return {} if promise is None else {"promise": promise}
 
 

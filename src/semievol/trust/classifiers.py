@@ -2,14 +2,16 @@
 
 import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from semievol.config import RetrievalConfig
 from semievol.records import Example
-from semievol.retrieval.dense import Embedder
 from semievol.trust import Array
+
+if TYPE_CHECKING:
+    from semievol.retrieval.dense import Embedder
 
 LEAST = 1e-4
 """The probability of an answer that none of the learned rows has."""
@@ -21,7 +23,9 @@ SMOOTHING = 0.05
 
 
 @functools.cache
-def _embedder(source: str) -> Embedder:
+def _embedder(source: str) -> "Embedder":
+    from semievol.retrieval.dense import Embedder
+
     return Embedder(source)
 
 
@@ -29,6 +33,13 @@ def _embedder(source: str) -> Embedder:
 def _embedded(source: str, prompts: tuple[str, ...]) -> Array:
     """Unit vectors (N, d); the views of a shard ask for the same ones."""
     return _embedder(source).embed(prompts).astype(np.float64)
+
+
+def classifier(c: float) -> Any:
+    """scikit-learn's logistic regression, regularized by the inverse of `c`."""
+    from sklearn import linear_model
+
+    return linear_model.LogisticRegression(C=c, max_iter=2000)
 
 
 class _OverEmbeddings:
@@ -49,13 +60,10 @@ class LogisticRegression(_OverEmbeddings):
 
     def fit(self, examples: Sequence[Example], answers: Sequence[str]) -> None:
         """See `View`; if there is one answer only, it is always that."""
-        from sklearn import linear_model
-
         self._known = sorted(set(self._columns(answers)))
         self._model: Any = None
         if len(self._known) > 1:
-            model = linear_model.LogisticRegression(C=C, max_iter=2000)
-            self._model = model.fit(self._vectors(examples), self._columns(answers))
+            self._model = classifier(C).fit(self._vectors(examples), self._columns(answers))
 
     def probabilities(self, examples: Sequence[Example]) -> Array:
         """See `View`."""
