@@ -94,3 +94,11 @@ def test_predict_warns_of_a_model_that_does_not_pass(tmp_path: Path, capsys: pyt
     assert "worse than SFT beyond noise" in capsys.readouterr().err
     assert main([*arguments, "--output", str(tmp_path / "warm.csv"), "--model", "warm"]) == 0
     assert "beyond noise" not in capsys.readouterr().err
+
+
+def test_test_answers_that_are_damaged_do_not_end_a_prediction_with_an_error(tmp_path: Path) -> None:
+    run(topics_config(tmp_path))
+    RunFolder(tmp_path / "run").stage("evaluate").answers_path("warm").write_bytes(b"PAR1 and no more")
+    arguments = ["predict", str(tmp_path / "run"), "--input", str(tmp_path / "test.csv")]
+    assert main([*arguments, "--output", str(tmp_path / "out.csv")]) == 0
+    assert main(["gate", str(tmp_path / "run")]) == 1

@@ -8,10 +8,11 @@ McNemar test). Classes are corrected for their number by the method of Holm: wit
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from semievol.errors import ConfigError, GateError
+from semievol.errors import ConfigError, GateError, SemiEvolError
 from semievol.metrics import holm
 from semievol.report.headline import SURE, Pair, answered_by_both, counted
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.place import reaching
 from semievol.stages.select import CLASSES
 
 
@@ -80,10 +81,11 @@ def require_gate(folder: RunFolder) -> Iterator[str]:
 def warning(folder: RunFolder) -> str | None:
     """What a user of the evolved model should know; `None` if it passes, or if nobody can tell."""
     try:
-        list(require_gate(folder))
+        with reaching(folder.path):
+            list(require_gate(folder))
     except GateError as error:
         return f"{error} (semievol gate); --model warm answers with SFT"
-    except ConfigError:
+    except SemiEvolError:  # not measured, or its answers cannot be read: new rows were answered all the same
         return None
     return None
 
