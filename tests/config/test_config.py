@@ -22,7 +22,9 @@ def test_an_unknown_option_names_the_nearest_known_one() -> None:
 
 
 def test_an_unknown_option_without_a_near_one_lists_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"justify\.xyz: unknown option; known here: mode, views, temperature"):
+    with pytest.raises(
+        ConfigError, match=r"justify\.xyz: unknown option; known here: mode, calibrate, views, temperature"
+    ):
         config.build({"justify": {"xyz": 1}})
 
 

@@ -123,6 +123,20 @@ POOLED: Mapping[str, tuple[Any, str]] = {
 }
 """An option of such a run -> another value, and the first stage whose result is another with it."""
 
+CALIBRATED: Mapping[str, Any] = {"collaborate.gate": False, "justify.calibrate": True}
+"""The options of a run whose answers are drawn and calibrated."""
+
+CALIBRATED_OTHERWISE: Mapping[str, tuple[Any, Mapping[str, Any], str]] = {
+    "justify.views": (
+        [],
+        {"warmup.folds": 2, "justify.views": ["word_view:WordView"], "select.rule": "weights"},
+        "justify",
+    ),
+    "warmup.folds": (3, {"warmup.folds": 2, "justify.views": []}, "justify"),
+    "collaborate.temperature": (0.5, {"warmup.folds": 2, "justify.views": []}, "collaborate"),
+}
+"""An option of such a run -> another value, what else is set, and the first stage whose result is another with it."""
+
 RECIPE: Mapping[str, Any] = {
     "num_train_epochs": 5,
     "learning_rate": 0.5,
@@ -250,6 +264,8 @@ def test_of_every_option_it_is_known_what_depends_on_it() -> None:
     known = {
         *OTHERWISE,
         *POOLED,
+        *CALIBRATED_OTHERWISE,
+        "justify.calibrate",
         *CHOICES,
         *READING,
         *(f"training.{name}" for name in RECIPE),
@@ -270,6 +286,22 @@ def test_another_value_of_an_option_is_another_key(folder: Path, option: str) ->
 def test_another_value_of_an_option_is_another_key_if_pseudo_labels_are_pooled(folder: Path, option: str) -> None:
     value, stage = POOLED[option]
     assert_other_keys(folder, with_options(folder, POOL), with_options(folder, {**POOL, option: value}), stage)
+
+
+@pytest.mark.parametrize("option", CALIBRATED_OTHERWISE)
+def test_another_value_of_an_option_is_another_key_if_answers_are_calibrated(folder: Path, option: str) -> None:
+    value, others, stage = CALIBRATED_OTHERWISE[option]
+    options = {"justify.views": [], **CALIBRATED, **others}
+    assert_other_keys(folder, with_options(folder, options), with_options(folder, {**options, option: value}), stage)
+
+
+def test_calibrating_changes_no_key_of_what_does_not_ask_for_probabilities(folder: Path) -> None:
+    options = {"warmup.enabled": False, **CALIBRATED, "justify.views": []}
+    run(with_options(folder, options))
+    (folder / "run").rename(folder / "before")
+    run(with_options(folder, {**options, "justify.calibrate": False}))
+    before, now = keys(folder / "before"), keys(folder / "run")
+    assert [stage for stage in before if before[stage] != now[stage]] == ["justify", "select", "evaluate"]
 
 
 def assert_other_keys(folder: Path, first: Config, second: Config, stage: str) -> None:

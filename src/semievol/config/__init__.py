@@ -7,9 +7,10 @@ reference page all come from these classes. A section has the name of its stage 
 from semievol.config.backend import ServiceConfig
 from semievol.config.costs import CostsConfig, PriceConfig
 from semievol.config.executor import ExecutorConfig, RayConfig
-from semievol.config.loading import CONFIG, FACTS, PRESETS, build, changed, dump, load, schema
+from semievol.config.loading import CONFIG, FACTS, PRESETS, TRUSTED_SAMPLES, build, changed, dump, load, schema
 from semievol.config.model import ModelConfig
-from semievol.config.options import Config, DataConfig, RetrievalConfig, SelectConfig, TaskConfig
+from semievol.config.options import Config, DataConfig, RetrievalConfig, TaskConfig
+from semievol.config.pseudo_labels import JustifyConfig, SelectConfig
 from semievol.config.training import LAUNCHER_OPTIONS, HostedConfig, TrainingConfig
 
 __all__ = [
@@ -17,11 +18,13 @@ __all__ = [
     "FACTS",
     "LAUNCHER_OPTIONS",
     "PRESETS",
+    "TRUSTED_SAMPLES",
     "Config",
     "CostsConfig",
     "DataConfig",
     "ExecutorConfig",
     "HostedConfig",
+    "JustifyConfig",
     "ModelConfig",
     "PriceConfig",
     "RayConfig",

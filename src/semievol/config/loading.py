@@ -39,6 +39,12 @@ PRESETS: dict[str, dict[str, Any]] = {
         "select": {"rule": "weights"},
     },
 }
+TRUSTED_SAMPLES: dict[str, Any] = {
+    "warmup": {"folds": 4},
+    "justify": {"calibrate": True},
+    "select": {"rule": "weights"},
+}
+"""The preset `trusted` where answers cannot be scored: those of an open set, and those of a service."""
 
 
 def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
@@ -98,7 +104,18 @@ def build(raw: Mapping[str, Any], overrides: Sequence[str] = (), source: str = "
     preset = sections.get("preset", "paper")
     if not isinstance(preset, str) or preset not in PRESETS:
         raise ConfigError(f"{source}: preset: {preset!r} is not one of {', '.join(PRESETS)}")
-    return _checked(_merged(PRESETS[preset], sections), source)
+    return _checked(_merged(_preset(preset, sections), sections), source)
+
+
+def _preset(name: str, sections: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a preset sets, given what the rest of the config says of task and engine."""
+
+    def option(section: str) -> Any:
+        options = sections.get(section)
+        return options.get("kind") if isinstance(options, Mapping) else None
+
+    cannot_score = option("task") in ("number", "free_text") or option("backend") == "openai"
+    return TRUSTED_SAMPLES if name == "trusted" and cannot_score else PRESETS[name]
 
 
 def dump(config: Config) -> str:

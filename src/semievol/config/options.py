@@ -9,6 +9,7 @@ from semievol.config.costs import CostsConfig
 from semievol.config.executor import ExecutorConfig
 from semievol.config.model import ModelConfig
 from semievol.config.paths import expanded
+from semievol.config.pseudo_labels import JustifyConfig, SelectConfig
 from semievol.config.section import Count, Section, Share, explain
 from semievol.config.training import TrainingConfig
 
@@ -117,9 +118,9 @@ class WarmupConfig(Section):
     enabled: bool = True
     """Off: the base model takes the warm model's place (the ablation "without in-weight")."""
     folds: Annotated[int, Field(ge=0, le=32)] = 0
-    """So many further adapters, each trained without its part of the labeled rows (beyond the paper). With
-    `collaborate.how: score` they answer beside M_warm, and each labeled row is answered by the one that has not seen
-    it: `justify.mode: pool` is calibrated on that. 0 and 1: none."""
+    """So many further adapters, each trained without its part of the labeled rows (beyond the paper). Each labeled row
+    is answered by the one that has not seen it, and `justify.mode: pool` and `justify.calibrate` are calibrated on
+    that. With `collaborate.how: score` they also answer the unlabeled rows beside M_warm. 0 and 1: none."""
     training: dict[str, Any] = {}
     """Options of `training` that differ in this stage."""
 
@@ -143,8 +144,8 @@ class CollaborateConfig(Section):
     computed (beyond the paper); cheaper than four samples, no response is cut or unreadable, and the answer is the
     likeliest one. For `label` and `multiple_choice` tasks and engines that score (not for services)."""
     gate: bool = True
-    """With `how: score` and `warmup.folds`: end with an error, before any unlabeled row is answered, if labeled rows
-    out of fold are not told right more often than by always naming the most frequent answer."""
+    """If labeled rows are answered out of fold: end with an error, before any unlabeled row is answered, if they are
+    not told right more often than by always naming the most frequent answer."""
     n: Annotated[int, Field(ge=1, le=64)] = 4
     """How many collaborators, if they are drawn."""
     collaborators: tuple[CollaboratorConfig, ...] = ()
@@ -157,50 +158,6 @@ class CollaborateConfig(Section):
     max_tokens: Literal["auto"] | Count = "auto"
     """Longest response in tokens. `auto`: half as many again as the longest labeled response has, and 8, but at least
     16; estimated if the tokenizer is a service's. A model that thinks before it answers needs more."""
-
-
-class JustifyConfig(Section):
-    """Self-justification (Eq. 5): M_warm sees the candidate answers and gives the final one."""
-
-    mode: Literal["disagreements", "all", "majority", "pool"] = "disagreements"
-    """Which rows are asked again; `majority` asks none and takes the most frequent answer. `pool` asks none and takes
-    the likeliest answer by all collaborators and `views` together, with its calibrated probability (beyond the paper;
-    needs `collaborate.how: score`, and `warmup.folds` to be calibrated on)."""
-    views: tuple[str, ...] = ("logistic_regression", "nearest_neighbours")
-    """With `mode: pool`: what tells answers beside the collaborators, learned from the labeled rows. Logistic
-    regression and nearest neighbours over the embeddings of `retrieval.embedder`, for tasks whose answers are one
-    closed set; or `my_package.module:Class`."""
-    temperature: Annotated[float, Field(ge=0, le=5)] = 0.0
-    """Sampling temperature of the final answer."""
-
-
-class SelectConfig(Section):
-    """Adaptive selection (Eq. 6-8): rows whose H is at most the θ-th percentile are kept."""
-
-    enabled: bool = True
-    """Off: every row with an answer is kept (the ablation)."""
-    rule: Literal["theta", "precision", "max_error", "weights"] = "theta"
-    """Which rows are kept. `theta`: a share of them, as in the paper. Beyond it, with `justify.mode: pool`:
-    `precision`: as many as are expected to be right in the share `precision`; `max_error`: as many as conformal
-    selection allows, so that on average over draws of the labels at most the share `max_error` is wrong; `weights`:
-    all of them. By all three, a row counts in the training by its calibrated probability."""
-    precision: Share = 0.95
-    """What `rule: precision` aims at."""
-    max_error: Share = 0.05
-    """What `rule: max_error` keeps to."""
-    criterion: Literal["auto", "nll", "agreement", "probability"] = "auto"
-    """What `rule: theta` keeps rows by. `nll`: H, as in the paper. `agreement`: the share of collaborators that gave
-    the answer (beyond the paper); for services without log-probabilities. `probability`: that of `justify.mode: pool`.
-    `auto`: H, unless the engine gave none at all."""
-    theta: Share = 0.5
-    """Share of the rows that are kept: τ is this quantile of H, or of one minus the agreement."""
-    scope: Literal["all", "justified"] = "all"
-    """`justified`: unanimous rows are all kept and only justified ones are filtered (the released recipe)."""
-    per_answer: bool = False
-    """One τ for each answer instead of a global one: a guard against the easy class taking over
-    (beyond the paper)."""
-    min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """The least share of collaborators that must have given the answer (beyond the paper)."""
 
 
 class EvolveConfig(Section):
@@ -343,21 +300,30 @@ class Config(Section):
     def _check_trust(self) -> None:
         """What goes beyond the paper rests on each other."""
         scored, folds = self.collaborate.how == "score", self.warmup.folds > 1
-        if folds and not scored:
-            raise ValueError("warmup.folds needs collaborate.how: score")
+        calibrated = self.justify.calibrate
+        if folds and not (scored or calibrated):
+            raise ValueError("warmup.folds needs collaborate.how: score or justify.calibrate: nothing else asks them")
+        if calibrated and scored:
+            raise ValueError(
+                "justify.calibrate is for answers that are drawn, and collaborate.how is score: justify.mode: pool "
+                "calibrates those"
+            )
+        if calibrated and not folds and self.warmup.enabled:
+            raise ValueError("justify.calibrate needs warmup.folds of at least 2: M_warm has seen every labeled row")
         if scored and self.backend.kind == "openai":
             raise ValueError("collaborate.how is score and backend.kind is openai: a service cannot score answers")
-        if folds and self.rounds > 1:
+        if (folds or calibrated) and self.rounds > 1:
             raise ValueError(
-                "warmup.folds with more than one round: later rounds have pseudo-labels among the labeled rows, and "
-                "nothing can be calibrated on those; set rounds to 1"
+                "warmup.folds or justify.calibrate with more than one round: later rounds have pseudo-labels "
+                "among the labeled rows, and nothing can be calibrated on those; set rounds to 1"
             )
         if self.justify.mode == "pool" and not (scored and (folds or not self.warmup.enabled)):
             raise ValueError("justify.mode: pool needs collaborate.how: score and warmup.folds of at least 2")
         by_probability = self.select.rule != "theta" or self.select.criterion == "probability"
-        if self.select.enabled and by_probability and self.justify.mode != "pool":
+        if self.select.enabled and by_probability and not self.justify.calibrates:
             raise ValueError(
-                "select.rule and select.criterion: only justify.mode: pool gives the probability that they ask for"
+                "select.rule and select.criterion: only justify.mode: pool and justify.calibrate give the probability "
+                "that they ask for"
             )
 
     def _check_service(self) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from semievol.config import PRESETS, Config, SelectConfig
-from semievol.config.options import Baseline, CollaborateConfig, EvolveConfig, JustifyConfig
+from semievol.config import PRESETS, Config, JustifyConfig, SelectConfig
+from semievol.config.options import Baseline, CollaborateConfig, EvolveConfig
 
 Model = Literal["base", "warm", "evolved"] | Baseline
 

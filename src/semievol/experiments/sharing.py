@@ -79,11 +79,15 @@ class Shelf:
 
 
 def _copied(source: Path, target: Path) -> Path:
-    """A folder beside `target` with the files of `source`."""
+    """A folder beside `target` with the files of `source`, without the stages below it, which have their own keys."""
     beside = target.with_name(f".{target.name}.{os.getpid()}")
     shutil.rmtree(beside, ignore_errors=True)
-    shutil.copytree(source, beside, copy_function=_link)
+    shutil.copytree(source, beside, copy_function=_link, ignore=_stages_below)
     return beside
+
+
+def _stages_below(folder: str, names: Sequence[str]) -> list[str]:
+    return [name for name in names if (Path(folder) / name / "key.json").exists()]
 
 
 def _link(source: str, target: str) -> None:

@@ -31,6 +31,7 @@ PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "training.launcher": {"accelerate": ("accelerate",), "ray": ("ray",)},
     "executor.kind": {"ray": ("ray",)},
     "retrieval.kind": {"dense": ("faiss", "sentence_transformers")},
+    "justify.calibrate": {"true": ("sklearn",)},
     "justify.views": dict.fromkeys(VIEWS, ("sklearn", "faiss", "sentence_transformers")),
 }
 """An option -> its values -> what they import; all of it is looked for at once, and imported where it is used."""
@@ -147,7 +148,9 @@ def _require_trust(config: Config, dataset: Dataset) -> None:
             )
     if config.warmup.folds > len(dataset.labeled):
         raise ConfigError(f"warmup.folds is {config.warmup.folds} and there are {len(dataset.labeled)} labeled rows")
-    if config.justify.mode == "pool" and dataset.task.answers() is not None:
+    if config.justify.calibrate:
+        _require("justify.calibrate", "true", {"true": ("semievol.trust.correctness:Correctness", "local")})
+    if config.justify.calibrates and dataset.task.answers() is not None:
         for view in config.justify.views:
             _require("justify.views", view, VIEWS)
             _require_embedder(config, view in VIEWS)

@@ -75,11 +75,12 @@ def work(config: Config, sizes: Sizes, price: Price | None) -> Iterator[Step]:
             yield from _committee(config, sizes, price)
         if not unlabeled.rows or not config.evolve.enabled:
             break
+        answered = unlabeled + labeled if config.justify.calibrate else unlabeled
         if config.collaborate.how == "score":
             yield from _scoring(config, sizes, unlabeled, number)
         else:
-            yield from _collaborating(config, labeled, unlabeled, price, number)
-        yield _justifying(config, unlabeled, sizes.response, price, number)
+            yield from _collaborating(config, labeled, answered, price, number)
+        yield _justifying(config, answered, sizes.response, price, number)
         by_share = config.select.enabled and config.select.rule == "theta"
         selected = unlabeled.share(config.select.theta if by_share else 1.0)
         rows = labeled + selected if config.evolve.include_labeled else selected
@@ -116,15 +117,14 @@ def sum_of_all(values: Sequence[float | None]) -> float | None:
 
 
 def _collaborating(
-    config: Config, labeled: PromptCount, unlabeled: PromptCount, price: Price | None, number: int
+    config: Config, labeled: PromptCount, answered: PromptCount, price: Price | None, number: int
 ) -> Iterator[Step]:
+    """Each collaborator answers each row: the unlabeled ones, and the labeled ones if they are calibrated on."""
     example = labeled.tokens / max(labeled.rows, 1)
     prompts_of_weights = Counter[str]()
     for collaborator in collaborators(config):
         prompts_of_weights[collaborator.name] += 1
-        prompts = PromptCount(
-            unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * collaborator.examples * example)
-        )
+        prompts = PromptCount(answered.rows, round(answered.tokens + answered.rows * collaborator.examples * example))
         step = _asking("collaborate", collaborator.weights, prompts, config.longest, price)
         yield dataclasses.replace(
             step, round=number, part=f"{collaborator.name} {prompts_of_weights[collaborator.name]}"
@@ -160,13 +160,13 @@ def _scoring(config: Config, sizes: Sizes, unlabeled: PromptCount, number: int) 
         )
 
 
-def _justifying(config: Config, unlabeled: PromptCount, response: float, price: Price | None, number: int) -> Step:
+def _justifying(config: Config, answered: PromptCount, response: float, price: Price | None, number: int) -> Step:
     """At most: every row is asked again, and every answer is scored; a service scores by answering once more."""
     longest, crew = config.longest, collaborators(config)
     warm = "warm" if config.warmup.enabled else "base"
-    steps = [_asking("justify", warm, unlabeled, longest, price)]
+    steps = [_asking("justify", warm, answered, longest, price)]
     if config.justify.mode not in ("majority", "pool") and len(crew) > 1:
-        prompts = PromptCount(unlabeled.rows, round(unlabeled.tokens + unlabeled.rows * len(crew) * response))
+        prompts = PromptCount(answered.rows, round(answered.tokens + answered.rows * len(crew) * response))
         steps.append(_asking("justify", warm, prompts, longest, price))
     return dataclasses.replace(_together("justify", steps), round=number)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from semievol.config import PRESETS, Config
+from semievol.config import PRESETS, TRUSTED_SAMPLES, Config
 
 INTRODUCTION = """\
 # Configuration
@@ -118,6 +118,8 @@ def _presets() -> str:
         plain = json.loads(json.dumps(options))  # without the anchors that YAML makes of one object used twice
         text = yaml.safe_dump(plain, sort_keys=False) if options else "{}   # the defaults above\n"
         lines.append(f"`{name}`:\n\n```yaml\n{text}```\n")
+    samples = yaml.safe_dump(json.loads(json.dumps(TRUSTED_SAMPLES)), sort_keys=False)
+    lines.append(f"`trusted` for numbers, free text and services, whose answers are drawn:\n\n```yaml\n{samples}```\n")
     return "\n".join(lines)
 
 

@@ -35,7 +35,7 @@ class Stage:
 
     @property
     def known_path(self) -> Place:
-        """What the pool says of the labeled rows, each out of fold (justify)."""
+        """What is said of the labeled rows out of fold, with its probability (justify)."""
         return self.path / "out_of_fold.parquet"
 
     def answers_path(self, model: str) -> Place:

@@ -3,8 +3,9 @@
 import dataclasses
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, Literal
 
 from semievol.config import Config
@@ -15,6 +16,8 @@ from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.answerer import nearest_examples
 from semievol.stages.committee import FOLD
+from semievol.stages.final import candidates_in, most_frequent
+from semievol.stages.out_of_fold import labeled_shards, out_of_fold, require_above_chance
 from semievol.stages.round import Round, Shard, seed_of
 from semievol.stages.scoring import score_rows
 from semievol.tasks import answer_in
@@ -26,19 +29,22 @@ def collaborate(round_: Round) -> Stage:
     crew = collaborators(config)
     scores = config.collaborate.how == "score"
     stage = round_.stage("collaborate")
-    key = round_.key(
-        "collaborate",
-        warm=round_.warm_digest,
-        labeled=digest(round_.labeled),
-        unlabeled=digest(round_.unlabeled),
-        collaborators=[collaborator.name for collaborator in crew],
-        sampling=dataclasses.asdict(_sampling(round_, 0)),
-        retrieval=config.retrieval.model_dump(mode="json"),
-        engine=round_.engine_key(),
-        **(_scored_otherwise(round_) if scores else {}),
-    )
-    if round_.begin(stage, key, round_.revision):
-        before = dataclasses.replace(round_.answerer.usage)
+    settings = {
+        "warm": round_.warm_digest,
+        "labeled": digest(round_.labeled),
+        "collaborators": [collaborator.name for collaborator in crew],
+        "sampling": dataclasses.asdict(_sampling(round_, 0)),
+        "retrieval": config.retrieval.model_dump(mode="json"),
+        "engine": round_.engine_key(),
+    }
+    folds = {name: model.digest for name, model in round_.models.items() if name.startswith(FOLD)}
+    otherwise = {"how": "score", "folds": folds} if scores else {}
+    before = dataclasses.replace(round_.answerer.usage)
+    key = round_.key("collaborate", unlabeled=digest(round_.unlabeled), **settings, **otherwise)
+    work_left = round_.begin(stage, key, round_.revision)
+    if config.justify.calibrate:
+        _answer_labeled(round_, stage, round_.key("collaborate", folds=folds, **settings), crew, work_left)
+    if work_left:
         if scores:
             score_rows(round_, stage, dict(zip(names_of(crew), crew, strict=True)))
         else:
@@ -62,10 +68,33 @@ def collaborate(round_: Round) -> Stage:
     return stage
 
 
-def _scored_otherwise(round_: Round) -> dict[str, Any]:
-    """The part of the key that answers depend on if they are scored."""
-    folds = {name: stage.digest for name, stage in round_.models.items() if name.startswith(FOLD)}
-    return {"how": "score", "folds": folds}
+def labeled_stage(collaborated: Stage) -> Stage:
+    """The folder of the answers to labeled rows, with a key of its own: it can come to answers that are there."""
+    return Stage(labeled_shards(collaborated).path, collaborated.name)
+
+
+def _answer_labeled(
+    round_: Round, stage: Stage, key: Mapping[str, Any], crew: Sequence[Collaborator], gated: bool
+) -> None:
+    """Answers the labeled rows as the unlabeled ones will be, each by models that have not seen it.
+
+    Raises:
+        GateError: the answers are right no more often than by chance, and `gated`.
+    """
+    labeled = labeled_stage(stage)
+    if round_.begin(labeled, key, round_.revision):
+        round_.run_shards(
+            labeled.shards,
+            round_.labeled,
+            partial(answer_shard, out_of_fold(round_), labeled.shards, crew),
+            title="collaborate, labeled rows out of fold",
+            requests=len(round_.labeled) * len(crew),
+        )
+        round_.finish(labeled, {"rows": len(round_.labeled)})
+    if gated:
+        columns = (table["candidates"] for table in labeled.shards.tables(["candidates"]))
+        rows = chain.from_iterable(map(candidates_in, columns))
+        require_above_chance(round_, [most_frequent(round_.task, candidates) for candidates in rows])
 
 
 def collaborators(config: Config) -> list[Collaborator]:
@@ -96,12 +125,13 @@ def answer_shard(round_: Round, shards: Shards, crew: Sequence[Collaborator], sh
     """Answers one shard and writes its part."""
     answerer, journal = round_.answerer, shards.journal(shard.index)
     names, examples = names_of(crew), list(shard.rows)
-    references = nearest_examples(answerer, examples, max(collaborator.examples for collaborator in crew))
+    most = max(collaborator.examples for collaborator in crew)
+    references = nearest_examples(answerer, examples, most, among_labeled=round_.unseen is not None)
     requests = [
         Request(
             id=f"{example.id}/{name}",
             messages=round_.task.messages(example, near[: collaborator.examples]),
-            weights=collaborator.weights,
+            weights=round_.model(collaborator.weights, example),
             sampling=_sampling(round_, seed_of(round_.config.seed, round_.number, example.id, name)),
         )
         for example, near in zip(examples, references, strict=True)

@@ -83,7 +83,7 @@ def _score_request(round_: Round, example: Example, response: str) -> Request:
     return Request(
         id=f"{example.id}/score",
         messages=round_.task.messages(example),
-        weights=warm_weights(round_.config),
+        weights=round_.model(warm_weights(round_.config), example),
         response=response,
     )
 
@@ -92,7 +92,7 @@ def _plain_request(round_: Round, example: Example) -> Request:
     return Request(
         id=f"{example.id}/plain",
         messages=round_.task.messages(example),
-        weights=warm_weights(round_.config),
+        weights=round_.model(warm_weights(round_.config), example),
         sampling=Sampling(
             max_tokens=round_.config.longest,
             seed=seed_of(round_.config.seed, round_.number, example.id, "plain"),

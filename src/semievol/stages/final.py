@@ -75,6 +75,12 @@ def distinct(task: Task, candidates: Sequence[Candidate]) -> list[Candidate]:
     return different
 
 
+def most_frequent(task: Task, candidates: Sequence[Candidate]) -> str | None:
+    """The answer that most candidates gave, of equals the earliest; `None` if none could be read."""
+    answers = [candidate.answer for candidate in distinct(task, candidates) if candidate.answer]
+    return max(answers, key=lambda answer: agreement(task, answer, candidates), default=None)
+
+
 def with_confidence(final: FinalAnswer, confidence: Confidence | None) -> FinalAnswer:
     """The final answer with its H, if that is known."""
     if confidence is None:

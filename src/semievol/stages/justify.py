@@ -7,16 +7,21 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import pyarrow as pa
 
 from semievol.records import Candidate, Example, FinalAnswer, Request, Response, Sampling
 from semievol.run_folder.files import read_columns
+from semievol.run_folder.place import make_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
+from semievol.stages.calibrating import Calibration, calibrated
+from semievol.stages.collaborate import labeled_stage
 from semievol.stages.confidence import measure, warm_weights
-from semievol.stages.final import agreement, candidates_in, distinct, final_answer, with_confidence
+from semievol.stages.final import agreement, candidates_in, distinct, final_answer, most_frequent, with_confidence
+from semievol.stages.out_of_fold import labeled_shards, out_of_fold
 from semievol.stages.pooling import pool_shard, pooled
 from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import answer_in
@@ -26,21 +31,21 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
     """The stage folder with one row for each unlabeled prompt: the final answer, its agreement and its H."""
     stage = round_.stage("justify")
     section = round_.config.justify
-    unused = set() if section.mode == "pool" else {"views"}
-    key = round_.key(
-        "justify",
-        collaborate=collaborated.digest,
-        justify=section.model_dump(mode="json", exclude=unused),
-        **({"embedder": round_.config.retrieval.embedder} if section.mode == "pool" else {}),
-    )
+    key = round_.key("justify", collaborate=collaborated.digest, **_calibrated_otherwise(round_, collaborated))
     if round_.begin(stage, key, collaborated.revision, reads_rows=True):
         before = dataclasses.replace(round_.answerer.usage)
-        settle = partial(_settle_shard, round_, stage.shards, collaborated.shards)
-        if round_.config.justify.mode == "pool":
+        if section.mode == "pool":
             pool = pooled(round_, collaborated, stage)
             settle = partial(pool_shard, round_, stage.shards, collaborated.shards, pool)
+        else:
+            calibration = _calibration(round_, collaborated, stage) if section.calibrate else None
+            settle = partial(_settle_shard, round_, stage.shards, collaborated.shards, calibration)
         round_.run_shards(
-            stage.shards, round_.unlabeled, settle, title="justify", requests=_expected(round_, collaborated)
+            stage.shards,
+            round_.unlabeled,
+            settle,
+            title="justify",
+            requests=_expected(round_, collaborated.shards, len(round_.unlabeled)),
         )
         origins = Counter(origin for table in stage.shards.tables(["origin"]) for origin in table["origin"].to_pylist())
         round_.finish(
@@ -54,16 +59,46 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
     return stage
 
 
-def _expected(round_: Round, collaborated: Stage) -> int:
+def _calibrated_otherwise(round_: Round, collaborated: Stage) -> dict[str, Any]:
+    """The part of the key that says how answers are settled, and by what they are calibrated."""
+    section = round_.config.justify
+    if section.mode != "pool" and not section.calibrate:
+        return {"justify": section.model_dump(mode="json", exclude={"views", "calibrate"})}
+    labeled = {"out_of_fold": labeled_stage(collaborated).digest} if section.calibrate else {}
+    unused = set() if section.calibrate else {"calibrate"}
+    return {
+        "justify": section.model_dump(mode="json", exclude=unused),
+        "embedder": round_.config.retrieval.embedder,
+        **labeled,
+    }
+
+
+def _calibration(round_: Round, collaborated: Stage, stage: Stage) -> Calibration:
+    """How likely answers are right, by the labeled rows, which are settled first as the unlabeled ones will be."""
+    source, shards = labeled_shards(collaborated), labeled_shards(stage)
+    make_folder(shards.path)
+    round_.run_shards(
+        shards,
+        round_.labeled,
+        partial(_settle_shard, out_of_fold(round_), shards, source, None),
+        title="justify, labeled rows out of fold",
+        requests=_expected(round_, source, len(round_.labeled)),
+    )
+    return calibrated(round_, stage)
+
+
+def _expected(round_: Round, collaborated: Shards, rows: int) -> int:
     """How many answers the stage needs at most: a justification if it is asked, and a score for each row."""
     count = 0
-    for table in collaborated.shards.tables(["candidates.list.element.answer"]):
+    for table in collaborated.tables(["candidates.list.element.answer"]):
         for row in table["candidates"].to_pylist():
             count += _asks(round_, [candidate["answer"] for candidate in row])
-    return count + len(round_.unlabeled)
+    return count + rows
 
 
-def _settle_shard(round_: Round, shards: Shards, collaborated: Shards, shard: Shard) -> None:
+def _settle_shard(
+    round_: Round, shards: Shards, collaborated: Shards, calibration: Calibration | None, shard: Shard
+) -> None:
     candidate_table = read_columns(collaborated.part_path(shard.index), ["candidates"])
     rows = list(zip(shard.rows, candidates_in(candidate_table["candidates"]), strict=True))
     _forget_changed(round_, shards, shard, candidate_table)
@@ -80,6 +115,8 @@ def _settle_shard(round_: Round, shards: Shards, collaborated: Shards, shard: Sh
     ]
     confidences, responses = measure(round_, with_response, journal)
     final_answers = [with_confidence(final, confidences.get(final.id)) for final in final_answers]
+    if calibration is not None:
+        final_answers = calibration.with_probability(round_.task, list(shard.rows), final_answers)
     table = table_of(final_answers, FinalAnswer, candidates=candidate_table["candidates"])
     shards.write_part(
         shard.index, [table], schema_of(FinalAnswer), (justifications | responses).values(), above=collaborated
@@ -126,11 +163,9 @@ def _settle(
         if answer is None:
             return final(None, "none", justification)
         return final(answer, "justified", justification)
-    different = distinct(task, candidates)
-    if not different:
+    answer = most_frequent(task, candidates)
+    if answer is None:
         return final(None, "none")
-    # max() takes the first of equals: ties go to the earlier collaborator.
-    answer = max((c.answer for c in different if c.answer), key=lambda a: agreement(task, a, candidates))
     if len(candidates) == 1:
         return final(answer, "single")
     return final(answer, "unanimous" if agreement(task, answer, candidates) == 1 else "majority")
@@ -142,7 +177,7 @@ def _justification_request(round_: Round, example: Example, candidates: Sequence
     return Request(
         id=f"{example.id}/justify",
         messages=round_.task.justify(example, [text for text in texts if text]),
-        weights=warm_weights(round_.config),
+        weights=round_.model(warm_weights(config), example),
         sampling=Sampling(
             temperature=config.justify.temperature,
             max_tokens=config.longest,

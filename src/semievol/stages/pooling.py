@@ -1,6 +1,5 @@
 """One calibrated distribution of each row, by all collaborators and views together (beyond the paper)."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from semievol.records import Candidate, Example, FinalAnswer, OutOfFold
-from semievol.run_folder.files import read_columns, write_tables, write_text
+from semievol.run_folder.files import read_columns
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
@@ -16,12 +15,11 @@ from semievol.stages.collaborate import collaborators, names_of
 from semievol.stages.committee import parts_of
 from semievol.stages.confidence import measure
 from semievol.stages.final import candidates_in, final_answer, with_confidence
+from semievol.stages.out_of_fold import cross_fitted_views, keep, labeled_shards
 from semievol.stages.round import Round, Shard
-from semievol.stages.scoring import labeled_shards
 from semievol.tasks import Task
-from semievol.trust import Array, View, open_view
+from semievol.trust import Array, View
 from semievol.trust.calibration import log_loss
-from semievol.trust.estimates import quality
 from semievol.trust.pool import FLOOR, Pool, cross_fitted, fitted
 
 
@@ -47,7 +45,7 @@ def pooled(round_: Round, collaborated: Stage, stage: Stage) -> Pooled:
     task, labeled = round_.task, round_.labeled
     parts = parts_of(round_, labeled)
     scores = [row["probabilities"] for row in labeled_shards(collaborated).rows()]
-    names, views, unseen = _views(round_, parts)
+    views, unseen = cross_fitted_views(round_, parts)
     inputs = [*collaborators_of(task, labeled, scores), *unseen]
     choices = [task.choices(example) or () for example in labeled]
     truth = np.array([_place(task, own, example.answer or "") for own, example in zip(choices, labeled, strict=True)])
@@ -58,21 +56,10 @@ def pooled(round_: Round, collaborated: Stage, stage: Stage) -> Pooled:
     for example, own, shares, place in zip(labeled, choices, known, truth, strict=True):
         best = int(shares.argmax())
         rows.append(OutOfFold(example.id, example.answer or "", own[best], best == place, float(shares[best])))
-    write_tables(stage.known_path, [table_of(rows, OutOfFold)], schema_of(OutOfFold))
-    figures = quality(np.array([row.probability for row in rows]), [row.right for row in rows])
-    figures["log_loss"] = log_loss(np.log(np.maximum(known, FLOOR)), truth)
-    content = {"views": [*names_of(collaborators(round_.config)), *names], **asdict(pool), "out_of_fold": figures}
-    _keep(stage, json.dumps(content, indent=2) + "\n")
+    names = [*names_of(collaborators(round_.config)), *(round_.config.justify.views if views else ())]
+    loss = log_loss(np.log(np.maximum(known, FLOOR)), truth)
+    keep(stage, "pool.json", {"views": names, **asdict(pool)}, rows, log_loss=loss)
     return Pooled(pool, views)
-
-
-def _keep(stage: Stage, content: str) -> None:
-    """Writes `pool.json`; rows that another pool has settled, before failed requests were answered, are open again."""
-    path = stage.path / "pool.json"
-    if path.exists() and path.read_text(encoding="utf-8") != content:
-        for index in range(len(stage.shards.parts())):
-            stage.shards.reopen(index)
-    write_text(path, content)
 
 
 def pool_shard(round_: Round, shards: Shards, collaborated: Shards, pool: Pooled, shard: Shard) -> None:
@@ -108,33 +95,6 @@ def collaborators_of(task: Task, examples: Sequence[Example], scores: Sequence[A
         for collaborator, shares in zip(log_probabilities, of_row, strict=True):
             collaborator[row, :count] = np.log(np.maximum(shares, FLOOR)) if shares else 0.0
     return log_probabilities
-
-
-def _views(round_: Round, parts: Sequence[int]) -> tuple[list[str], tuple[View, ...], list[Array]]:
-    """The names of the views, the views, and what those say of the labeled rows of each part that have not seen it.
-
-    No views if the answers are not one closed set for all rows: what answer A was elsewhere tells nothing of A here.
-    """
-    classes, config = round_.task.answers(), round_.config
-    if classes is None:
-        return [], (), []
-    answers = [example.answer or "" for example in round_.labeled]
-
-    def learned(kind: str, rows: Sequence[int]) -> View:
-        view = open_view(kind, config.retrieval, classes)
-        view.fit([round_.labeled[row] for row in rows], [answers[row] for row in rows])
-        return view
-
-    views, unseen = [], []
-    for kind in config.justify.views:
-        known = np.zeros((len(answers), len(classes)))
-        for part in sorted(set(parts)):
-            inside = [row for row, own in enumerate(parts) if own == part]
-            outside = [row for row, own in enumerate(parts) if own != part]
-            known[inside] = np.log(learned(kind, outside).probabilities([round_.labeled[row] for row in inside]))
-        unseen.append(known)
-        views.append(learned(kind, range(len(answers))))
-    return list(config.justify.views), tuple(views), unseen
 
 
 def _final(round_: Round, example: Example, candidates: Sequence[Candidate], shares: Array) -> FinalAnswer:

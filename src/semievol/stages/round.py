@@ -51,6 +51,8 @@ class Round:
     """The models that answer beside the base model, and the stages that trained them; `warm` is M_warm."""
     revision: int = 0
     """How often rows of earlier rounds have changed after the fact."""
+    unseen: Mapping[str, str] | None = None
+    """For labeled rows that are answered, by their ids: the model that has not seen each. `None` for unlabeled ones."""
 
     def stage(self, name: str) -> Stage:
         """The folder of a stage in this round."""
@@ -60,6 +62,10 @@ class Round:
         """The round with these models."""
         self.answerer.use(models)
         return dataclasses.replace(self, models=models)
+
+    def model(self, weights: str, example: Example) -> str:
+        """Which model answers a row for these weights: for M_warm the one that has not seen it, if it is labeled."""
+        return weights if weights != "warm" or self.unseen is None else self.unseen[example.id]
 
     @property
     def warm_digest(self) -> str:

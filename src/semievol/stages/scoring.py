@@ -8,30 +8,24 @@ what is scored is the response alone, without the end of the turn.
 
 import dataclasses
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from semievol.errors import BackendError, GateError
+from semievol.errors import BackendError
 from semievol.records import Candidate, Collaborator, Example, Request, Response, ScoredCandidates
 from semievol.run_folder.place import make_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
 from semievol.stages.answerer import nearest_examples
-from semievol.stages.committee import FOLD, members, parts_of
+from semievol.stages.committee import FOLD, members
+from semievol.stages.out_of_fold import labeled_shards, out_of_fold, require_above_chance
 from semievol.stages.round import Round, Shard
-from semievol.trust.chance import above_chance
 
 LEAST = 1e-6
 """What is left at least of the probability of a response that begins another."""
-
-
-def labeled_shards(collaborated: Stage) -> Shards:
-    """What the collaborators say of the labeled rows, each out of fold."""
-    return Shards(collaborated.path / "labeled")
 
 
 def score_rows(round_: Round, stage: Stage, crew: Mapping[str, Collaborator]) -> None:
@@ -44,57 +38,38 @@ def score_rows(round_: Round, stage: Stage, crew: Mapping[str, Collaborator]) ->
     labeled = labeled_shards(stage)
     if any(name.startswith(FOLD) for name in round_.models) or not round_.config.warmup.enabled:
         make_folder(labeled.path)
-        parts = zip(round_.labeled, parts_of(round_, round_.labeled), strict=True)
-        unseen = {example.id: f"{FOLD}{part}" for example, part in parts}
         round_.run_shards(
             labeled,
             round_.labeled,
-            partial(score_shard, round_, labeled, crew, unseen),
+            partial(score_shard, out_of_fold(round_), labeled, crew),
             title="collaborate, labeled rows out of fold",
             requests=_requests_of(round_, round_.labeled, crew, out_of_fold=True),
         )
-        require_above_chance(round_, labeled)
+        require_above_chance(round_, _likeliest(round_, labeled))
     round_.run_shards(
         stage.shards,
         round_.unlabeled,
-        partial(score_shard, round_, stage.shards, crew, None),
+        partial(score_shard, round_, stage.shards, crew),
         title="collaborate",
         requests=_requests_of(round_, round_.unlabeled, crew, out_of_fold=False),
     )
 
 
-def require_above_chance(round_: Round, labeled: Shards) -> None:
-    """Raises GateError if the labeled rows, out of fold, are told no better than by naming the most frequent answer.
-
-    Raises:
-        GateError: the collaborators together are right too rarely for a one-sided binomial test at 5 %.
-    """
-    if not round_.config.collaborate.gate:
-        return
-    right = 0
+def _likeliest(round_: Round, labeled: Shards) -> list[str | None]:
+    """The answer of each labeled row that its collaborators together find the likeliest; `None` if they said none."""
+    answers: list[str | None] = []
     for example, row in zip(round_.labeled, labeled.rows(), strict=True):
         distributions = [shares for shares in row["probabilities"] if shares]
         choices = round_.task.choices(example) or ()
-        best = choices[int(np.mean(distributions, axis=0).argmax())] if distributions else ""
-        right += round_.task.equal(best, example.answer or "")
-    rows = len(round_.labeled)
-    most = Counter(example.answer for example in round_.labeled).most_common(1)[0][1]
-    if not above_chance(right, rows, most / rows):
-        raise GateError(
-            f"the warm models told {right} of {rows} labeled rows right that they had not seen, and naming the most "
-            f"frequent answer tells {most}: pseudo-labels would be no better than chance, and nothing was spent on "
-            "them. Take a stronger model, more labels or another recipe; collaborate.gate: false goes on regardless"
-        )
+        answers.append(choices[int(np.mean(distributions, axis=0).argmax())] if distributions else None)
+    return answers
 
 
-def score_shard(
-    round_: Round, shards: Shards, crew: Mapping[str, Collaborator], unseen: Mapping[str, str] | None, shard: Shard
-) -> None:
+def score_shard(round_: Round, shards: Shards, crew: Mapping[str, Collaborator], shard: Shard) -> None:
     """Scores the answers of one shard and writes its part.
 
     Args:
         crew: the collaborators by their names.
-        unseen: for labeled rows, the model that has not seen each, by its id; it stands for M_warm there.
 
     Raises:
         BackendError: the engine cannot score.
@@ -103,14 +78,14 @@ def score_shard(
         raise BackendError("collaborate.how is score, and this engine cannot score answers; set it to sample")
     examples = list(shard.rows)
     most = max(collaborator.examples for collaborator in crew.values())
-    references = nearest_examples(round_.answerer, examples, most, among_labeled=unseen is not None)
+    references = nearest_examples(round_.answerer, examples, most, among_labeled=round_.unseen is not None)
     rows, requests = [], []
     for example, near in zip(examples, references, strict=True):
         row = _Row(round_, example, near)
         for name, collaborator in crew.items():
             models = members(round_, collaborator.weights)
-            if unseen is not None and collaborator.weights == "warm":
-                models = [unseen[example.id]]
+            if round_.unseen is not None:
+                models = [round_.model(collaborator.weights, example)]
             requests += [request for model in models for request in row.asked(name, collaborator, model)]
         rows.append(row)
     responses = round_.answerer.answer(requests, shards.journal(shard.index))

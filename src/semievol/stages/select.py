@@ -43,7 +43,7 @@ def select(round_: Round, justified: Stage) -> Stage:
     section = round_.config.select
     key = round_.key("select", justify=justified.digest, select=section.model_dump(mode="json"))
     if round_.begin(stage, key, justified.revision, reads_rows=True):
-        held_out = held_out_rows(justified) if round_.config.justify.mode == "pool" else None
+        held_out = held_out_rows(justified) if round_.config.justify.calibrates else None
         if section.enabled and section.rule != "theta":
             section = section.model_copy(update={"criterion": "probability"})
         elif section.enabled and section.criterion == "auto":
@@ -129,7 +129,7 @@ def threshold(scores: Sequence[float], theta: float) -> float:
 
 
 class HeldOut(NamedTuple):
-    """What the pool says of the labeled rows out of fold."""
+    """What is said of the labeled rows out of fold."""
 
     answers: list[str]
     probabilities: Array
@@ -265,7 +265,7 @@ def weights(table: pa.Table, kept: Sequence[bool], config: SelectConfig) -> list
 def _promised(
     kept: Sequence[float], config: SelectConfig, taus: Thresholds, held_out: HeldOut | None
 ) -> dict[str, Promise]:
-    """How many of the kept rows are right: what is expected, an interval, a bound; nothing without a pool.
+    """How many of the kept rows are right: what is expected, an interval, a bound; nothing without probabilities.
 
     Args:
         kept: their probabilities.
