@@ -33,6 +33,7 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
     "model.revision": ("v2", "warmup"),
     "model.dtype": ("float16", "warmup"),
     "model.device": ("cpu", "warmup"),
+    "model.quantization": ("nf4", "warmup"),
     "model.max_length": (999, "warmup"),
     "model.trust_remote_code": (True, "warmup"),
     "model.chat_template_kwargs": ({"enable_thinking": False}, "warmup"),

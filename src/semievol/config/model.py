@@ -19,6 +19,10 @@ class ModelConfig(Section):
     """Type of the weights. `auto`: bfloat16 on a GPU; on a CPU whichever a short measurement finds faster,
     bfloat16 or float32. In 16 bits an adapter answers beside the weights, as it was trained; into float32 it is
     merged."""
+    quantization: Literal["nf4"] | None = None
+    """`nf4`: the base's linear layers in 4 bits, doubly quantised, by bitsandbytes (QLoRA, arXiv 2305.14314), in
+    training and in answering; what is computed is of type `dtype`. A quarter of the memory of 16 bits. vLLM quantises
+    the same way, by `--quantization bitsandbytes`."""
     device: str = "auto"
     """`auto`, `cpu`, `cuda`, `cuda:1`, `mps`."""
     max_length: Count | None = None
@@ -31,6 +35,10 @@ class ModelConfig(Section):
     first start, which the run keeps."""
     trust_remote_code: bool = False
     """Run Python code that comes with a hub model."""
+
+    def identity(self) -> dict[str, Any]:
+        """What answers depend on; an option that came later, if it is set."""
+        return self.model_dump(mode="json", exclude={"quantization"} if self.quantization is None else None)
 
     @field_validator("date")
     @classmethod

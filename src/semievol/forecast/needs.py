@@ -30,11 +30,13 @@ PACKAGES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     },
     "training.launcher": {"accelerate": ("accelerate",), "ray": ("ray",)},
     "executor.kind": {"ray": ("ray",)},
+    "model.quantization": {"nf4": ("bitsandbytes",)},
     "retrieval.kind": {"dense": ("faiss", "sentence_transformers")},
     "justify.calibrate": {"true": ("sklearn",)},
     "justify.views": dict.fromkeys(VIEWS, ("sklearn", "faiss", "sentence_transformers")),
 }
 """An option -> its values -> what they import; all of it is looked for at once, and imported where it is used."""
+QUANTIZATIONS: Implementations = {"nf4": ("transformers:BitsAndBytesConfig", "quantized")}
 TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "kubeflow": ()}
 """A name of `training.report_to` -> the packages of which it needs one, if that is not its name."""
 
@@ -47,6 +49,8 @@ def require_engine(config: Config) -> None:
         ConfigError: there is no such engine.
         MissingExtraError: a package is not installed.
     """
+    if config.model.quantization:
+        _require("model.quantization", config.model.quantization, QUANTIZATIONS)
     _require("executor.kind", config.executor.kind, EXECUTORS)
     _require("backend.kind", config.backend.kind, BACKENDS)
     if config.backend.kind == "vllm" and config.executor.kind == "inline":

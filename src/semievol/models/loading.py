@@ -90,26 +90,57 @@ def load_model(config: ModelConfig) -> Any:
     import torch
     from transformers import AutoModelForCausalLM
 
-    with _loading(config), out_of_memory(f"loading {config.name}", "take a smaller model or model.dtype bfloat16"):
+    with (
+        _loading(config),
+        out_of_memory(f"loading {config.name}", "take a smaller model, model.dtype bfloat16 or model.quantization nf4"),
+    ):
         model = AutoModelForCausalLM.from_pretrained(
             resolve_model(config),
             revision=config.revision,
             trust_remote_code=config.trust_remote_code,
             dtype=getattr(torch, resolve_dtype(config)),
             use_safetensors=True,
+            **_quantized(config),
         )
-        return readied(model, resolve_device(config))
+        if config.quantization is None:
+            return readied(model, resolve_device(config))
+        _answer_as_trained(model)
+        return readied(model, None)
 
 
-def readied(model: Any, device: str) -> Any:
-    """A model of transformers on its device, ready to answer."""
+def _quantized(config: ModelConfig) -> dict[str, Any]:
+    """How weights are quantised while they are loaded, on the device where they stay."""
+    if config.quantization is None:
+        return {}
+    import torch
+    from transformers import BitsAndBytesConfig
+
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=config.quantization,
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=getattr(torch, resolve_dtype(config)),
+    )
+    return {"quantization_config": quantization, "device_map": {"": resolve_device(config)}}
+
+
+def _answer_as_trained(model: Any) -> None:
+    """Keeps bitsandbytes from packing weights anew when a CPU answers: its kernels for these have no gradients."""
+    for module in model.modules():
+        if getattr(module, "support_avx512bf16_for_cpu", False):
+            module.support_avx512bf16_for_cpu = False
+
+
+def readied(model: Any, device: str | None) -> Any:
+    """A model of transformers on its device, ready to answer; `None` if it is there."""
     # Weights that could be trained take other paths through torch, whose last bits differ. PEFT freezes them, so
     # the base would answer otherwise after an adapter was used than before.
     # Keeping the last positions alone leaves a tensor with gaps. Torch multiplies such a one with the vocabulary
     # by bmm, which copies the matrix once for each row of the batch: a third of the time of answering on a CPU,
     # and 1.5 to 1.8 times the whole step's time in training.
     model.get_output_embeddings().register_forward_pre_hook(lambda _, args: (args[0].contiguous(), *args[1:]))
-    return model.to(device).eval().requires_grad_(False)
+    model = model if device is None else model.to(device)
+    return model.eval().requires_grad_(False)
 
 
 def model_limit(config: ModelConfig) -> int:

@@ -147,7 +147,7 @@ def _key(config: Config, model: str, made_from: str, task: Task, inputs: Inputs)
     """Stands for everything that the answers depend on."""
     examples = [row.example for row in inputs.rows if row.example is not None]
     content = {
-        "model": config.model.model_dump(mode="json"),
+        "model": config.model.identity(),
         "backend": config.backend.model_dump(mode="json"),
         "weights": [model, made_from],
         "max_tokens": config.longest_at_test,

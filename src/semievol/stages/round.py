@@ -102,7 +102,7 @@ class Round:
             "code": CODE_VERSION[name],
             "seed": config.seed,
             "round": self.number,
-            "model": config.model.model_dump(mode="json"),
+            "model": config.model.identity(),
             "task": config.task.model_dump(mode="json"),
             **inputs,
         }

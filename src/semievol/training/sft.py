@@ -65,7 +65,10 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     """SFT whose loss is the mean over the batch's answer tokens of weight x negative log-likelihood."""
 
     def __init__(self, passes: Callable[[Any], Passes], **arguments: Any) -> None:
+        values = [(weight, weight.data) for weight in arguments["model"].parameters() if weight.requires_grad]
         super().__init__(**arguments)
+        for weight, value in values:  # TRL rounds an adapter to bfloat16 if its base is quantised
+            weight.data = value
         self._passes = passes
         self.model_accepts_loss_kwargs = True  # the loss below is normalised over all accumulated batches
 
