@@ -38,9 +38,10 @@ class Shape:
 SHAPES = {
     "8B": Shape(4096, 14336, 32, 32, 8, 128, 128256, False),
     "1B": Shape(2048, 8192, 16, 32, 8, 64, 128256, True),
+    "70B": Shape(8192, 28672, 80, 64, 8, 128, 128256, False),
     "tiny": Shape(64, 128, 2, 4, 2, 16, 512, True),
 }
-"""Those of Llama-3.1-8B and Llama-3.2-1B, and one for a CPU."""
+"""Those of Llama-3.1-8B, Llama-3.2-1B and Llama-3.1-70B, and one for a CPU."""
 
 
 def written(name: str, folder: Path) -> ModelConfig:

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("trl")
 
-from benchmarks.gpu import table
+from benchmarks.gpu import memory, table
 from benchmarks.gpu.__main__ import PARTS, measured
 from benchmarks.pages import with_part
 
@@ -47,3 +47,8 @@ def test_the_page_is_made_of_the_kept_files() -> None:
     page = table.PAGE.read_text(encoding="utf-8")
     assert with_part(page, table.PART, table.made()) == page
     assert "| 8B | trl |" in page
+
+
+def test_the_page_says_what_arithmetic_says_of_memory() -> None:
+    page = table.PAGE.read_text(encoding="utf-8")
+    assert with_part(page, memory.PART, memory.made()) == page

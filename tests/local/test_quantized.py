@@ -1,6 +1,8 @@
 """Base weights in 4 bits: the model that their values make, in training and in answering."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,12 @@ def trained(model: ModelConfig, out: Path, **options: Any) -> dict[str, torch.Te
     job = Job(model, examples(), RECIPE.model_copy(update=options), out, seed=0)
     LocalTrainer().train(job)
     return load_file(out / "adapter_model.safetensors")
+
+
+@pytest.mark.parametrize("module", ["semievol.training.local", "semievol.local.model"])
+def test_a_package_that_nobody_asks_for_is_not_missed_aloud(module: str) -> None:
+    done = subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True, text=True, check=True)
+    assert "kernels" not in done.stdout + done.stderr
 
 
 def test_linear_layers_take_a_quarter_of_the_memory_of_16_bits(tiny: str) -> None:

@@ -10,7 +10,8 @@ from semievol.config import Config
 from semievol.config.places import Place
 from semievol.data import Dataset, Report, examine, load
 from semievol.forecast.chat_notes import template_notes
-from semievol.forecast.lengths import cut_note
+from semievol.forecast.lengths import cut_note, fitted
+from semievol.forecast.memory import fits, load_of, memory_notes
 from semievol.forecast.needs import require_engine, require_ready
 from semievol.forecast.plan import Estimate, Plan, make_plan
 from semievol.local.families import checked_model, is_local
@@ -47,9 +48,11 @@ def check(config: Config, *, measure: bool = True, folder: Place | None = None) 
         checked_model(config.model)
     dataset = load(config, folder)
     require_ready(config, dataset)
-    plan = make_plan(config, dataset, measure=measure)
-    notes = (*plan.notes, *cut_note(config, dataset), *template_notes(config, dataset))
-    return Checked(dataset, examine(dataset), dataclasses.replace(plan, notes=notes))
+    plan = make_plan(config, dataset, measure=measure and (not is_local(config) or fits(config.model)))
+    notes = [*plan.notes, *cut_note(config, dataset), *template_notes(config, dataset)]
+    if is_local(config):
+        notes += memory_notes(load_of(fitted(config, dataset), plan.prompt_tokens[1]))
+    return Checked(dataset, examine(dataset), dataclasses.replace(plan, notes=tuple(notes)))
 
 
 def show(console: TextConsole, checked: Checked) -> None:

@@ -1,6 +1,10 @@
 """The model that this process holds itself."""
 
+import logging
 import sys
+
+# PEFT imports bitsandbytes if it is installed, which then misses a package for kernels that nobody asks for.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def free_memory() -> None:

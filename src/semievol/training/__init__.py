@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Protocol
 
+import semievol.local  # noqa: F401  silences what PEFT imports, before it does
 from semievol.config import TrainingConfig
 from semievol.costs.budget import Budget, paid_from
 from semievol.plugins import Implementations, implementation
