@@ -398,3 +398,41 @@ def test_a_stop_ends_the_work_too(backend: TransformersBackend) -> None:
         backend.generate([dataclasses.replace(ask("Rain"), sampling=Sampling(max_tokens=40, stop=(plain.text[2:4],)))])
     )
     assert backend.work.passes - before < 20
+
+
+@pytest.mark.parametrize("scored", [False, True])
+def test_a_batch_that_memory_does_not_suffice_for_is_answered_in_parts(
+    config: Config, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, scored: bool
+) -> None:
+    asked = [dataclasses.replace(r, response="ok" if scored else None) for r in queue()]
+    expected = {r.id: r for r in TransformersBackend(config, {}).generate(asked)}
+    name = "_scored" if scored else "_generated"
+    compute, sizes = getattr(TransformersBackend, name), list[int]()
+
+    def short(self: TransformersBackend, passes: Any, batch: Any) -> Any:
+        sizes.append(len(batch.rows))
+        if len(batch.rows) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return compute(self, passes, batch)
+
+    monkeypatch.setattr(TransformersBackend, name, short)
+    backend = TransformersBackend(config, {})
+    found = {r.id: r for r in backend.generate(asked)}
+    assert found.keys() == expected.keys()
+    assert all(found[id_].text == response.text for id_, response in expected.items())
+    assert all(found[id_].logprobs == pytest.approx(response.logprobs, abs=1e-4) for id_, response in expected.items())
+    assert "backend.batch_tokens: " in caplog.text
+    before = len(sizes)
+    list(backend.generate(asked))
+    assert max(sizes[before:]) <= 3  # what was learned once is not tried again
+
+
+def test_a_row_that_memory_does_not_suffice_for_is_an_error_that_names_it(
+    config: Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def short(*_: Any) -> Any:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte")
+
+    monkeypatch.setattr(TransformersBackend, "_generated", short)
+    with pytest.raises(BackendError, match=r"oil/base/0\.0/0: out of memory for this row alone"):
+        list(TransformersBackend(config, {}).generate([ask("oil")]))

@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 
 from semievol.config import ModelConfig, TrainingConfig
-from semievol.errors import Stopped, TrainingError
+from semievol.errors import BackendError, Stopped, TrainingError
 from semievol.models.chat import ChatTemplate
 from semievol.records import Message, TrainingExample
 from tiny import end_of_turn, prompt_ids, response_ids, save_tiny_model
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
+
+from accelerate import Accelerator  # noqa: E402
+from safetensors.torch import load_file  # noqa: E402
 
 from semievol.backends.transformers import TransformersBackend  # noqa: E402
 from semievol.config import build  # noqa: E402
@@ -151,6 +154,56 @@ def test_recomputed_activations_give_the_same_losses(model: ModelConfig, tmp_pat
     kept = train(model, tmp_path / "a")
     recomputed = train(model, tmp_path / "b", gradient_checkpointing=True)
     assert recomputed.losses == pytest.approx(kept.losses, rel=1e-3)
+
+
+def short_of_memory(most_rows: int, where: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Has passes of more rows fail, in the forward pass or at the end of the backward pass; the rows of each pass."""
+    passes: list[int] = []
+    forward, backward = sft.answer_logits, Accelerator.backward
+
+    def answer_logits(run: Any, batch: Any) -> Any:
+        passes.append(len(batch.rows))
+        if where == "forward" and passes[-1] > most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(run, batch)
+
+    def all_gradients(self: Any, loss: torch.Tensor, **options: Any) -> None:
+        backward(self, loss, **options)
+        if where == "backward" and passes[-1] > most_rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(sft, "answer_logits", answer_logits)
+    monkeypatch.setattr(Accelerator, "backward", all_gradients)
+    return passes
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_batches_that_memory_does_not_suffice_for_are_trained_in_parts_of_the_same_steps(
+    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    options = {"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2, "num_train_epochs": 3}
+    examples = [*EXAMPLES, *(chat(f"{e.id}-again", f"{e.messages[0]['content']}!", e.response) for e in EXAMPLES)]
+    whole = train(model, tmp_path / "whole", examples, **options)
+    passes = short_of_memory(1, where, monkeypatch)
+    parts = train(model, tmp_path / "parts", examples, **options)
+    assert passes[:3] == [4, 2, 1]
+    assert set(passes[3:]) == {1}
+    assert parts.steps == whole.steps
+    assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
+    expected, found = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.allclose(found[name], weight, atol=1e-4) for name, weight in expected.items())
+    assert [record.getMessage() for record in caplog.records if "going on with at most" in record.getMessage()] == [
+        "training: memory does not suffice for 4 rows at once; going on with at most 2, in the same steps",
+        "training: memory does not suffice for 2 rows at once; going on with at most 1, in the same steps",
+    ]
+
+
+def test_a_single_row_that_memory_does_not_suffice_for_is_an_error(
+    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short_of_memory(0, "forward", monkeypatch)
+    with pytest.raises(BackendError, match=r"training: out of memory; .*gradient_checkpointing"):
+        train(model, tmp_path)
 
 
 def test_a_shared_beginning_is_computed_once_and_the_losses_stay(

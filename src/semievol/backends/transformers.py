@@ -3,6 +3,8 @@
 What prompts have in common at their beginnings is computed once: see `semievol.local.batches`.
 """
 
+import logging
+from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 
 import torch
@@ -14,9 +16,11 @@ from semievol.errors import BackendError
 from semievol.local.batches import Batch, batches
 from semievol.local.model import LocalModel, local_model
 from semievol.local.passes import Passes, Work, answer_logits
-from semievol.models.quiet import out_of_memory
+from semievol.models.quiet import is_out_of_memory, release_memory
 from semievol.models.types import resolve_device
 from semievol.records import Request, Response
+
+_log = logging.getLogger(__name__)
 
 BATCH_TOKENS = {"cpu": 4096, "mps": 4096, "cuda": 16384}
 """What `backend.batch_tokens: auto` means by device. A CPU gains nothing from larger batches, a large GPU a lot."""
@@ -38,6 +42,8 @@ class TransformersBackend:
         self._folders = dict(weights)
         self.prompts = Prompts(config.model)
         self.work = Work()
+        self._budget = batch_tokens(config)
+        """Tokens of a batch; fewer once memory has not sufficed."""
 
     def generate(
         self,
@@ -58,12 +64,20 @@ class TransformersBackend:
         if not fitting:
             return
         local = local_model(self._config.model)
-        for batch in batches(fitting, batch_tokens(self._config), share=local.shares):
+        left = deque(batches(fitting, self._budget, share=local.shares))
+        while left:
+            batch = left.popleft()
             if all(row.request.id in finished for row in batch.rows):
                 continue
             if stop():
                 return
-            yield from (response for response in self._answered(local, batch) if response.id not in finished)
+            responses = self._answered(local, batch)
+            if responses is None:
+                self._lower_budget(batch)
+                rows = [row for other in (batch, *left) for row in other.rows]
+                left = deque(batches(rows, self._budget, share=local.shares))
+                continue
+            yield from (response for response in responses if response.id not in finished)
 
     def prompt_tokens(self, request: Request) -> int:
         """Number of tokens of the request's prompt, its given response included; loads no weights."""
@@ -76,16 +90,41 @@ class TransformersBackend:
     def close(self) -> None:
         """Nothing: the model is shared with the training, and freed when the run ends."""
 
-    def _answered(self, local: LocalModel, batch: Batch[TokenisedRequest]) -> list[Response]:
+    def _lower_budget(self, batch: Batch[TokenisedRequest]) -> None:
+        """Halves the tokens of a batch; this one becomes several."""
+        release_memory()
+        self._budget = max(1, min(self._budget, batch.computed) // 2)
+        _log.warning(
+            "memory does not suffice for a batch of %d prompts; going on with at most %d tokens at once. "
+            "backend.batch_tokens: %d says so from the start",
+            len(batch.rows),
+            self._budget,
+            self._budget,
+        )
+
+    def _answered(self, local: LocalModel, batch: Batch[TokenisedRequest]) -> list[Response] | None:
+        """The responses to a batch; `None` if memory does not suffice, and might for a part of it.
+
+        Raises:
+            BackendError: there are no such weights, or memory does not suffice for a single prompt.
+        """
         weights, scored, _ = batch.rows[0].kind
         if weights != "base" and weights not in self._folders:
             raise BackendError(f"no weights named {weights!r}; there are {', '.join(['base', *self._folders])}")
         local.use(self._folders.get(weights))
+        try:
+            with torch.inference_mode():
+                passes = local.passes(local.model, self.work, self.prompts.tokenizer.pad_token_id)
+                responses = self._scored(passes, batch) if scored else self._generated(passes, batch)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(batch.rows) == 1:
+                advice = "lower collaborate.max_tokens or data.max_prompt_words, or set model.quantization to nf4"
+                raise BackendError(f"{batch.rows[0].request.id}: out of memory for this row alone; {advice}") from error
+            return None
         self.work.requested += sum(len(row.prompt) + len(row.response) for row in batch.rows)
-        advice = "lower backend.batch_tokens or collaborate.max_tokens"
-        with out_of_memory(f"a batch of {len(batch.rows)} prompts", advice), torch.inference_mode():
-            passes = local.passes(local.model, self.work, self.prompts.tokenizer.pad_token_id)
-            return self._scored(passes, batch) if scored else self._generated(passes, batch)
+        return responses
 
     def _generated(self, passes: Passes, batch: Batch[TokenisedRequest]) -> list[Response]:
         """The model's own answers: the next token of all rows at once, until every row has ended its turn."""

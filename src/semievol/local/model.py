@@ -17,7 +17,7 @@ from semievol.local.norms import fuse_norms
 from semievol.local.passes import Passes, Work
 from semievol.local.ways import way_of
 from semievol.models.loading import load_model, model_limit
-from semievol.models.quiet import out_of_memory, quiet
+from semievol.models.quiet import out_of_memory, quiet, release_memory
 from semievol.models.types import resolve_dtype
 
 
@@ -110,5 +110,4 @@ def free_local_model() -> None:
     """Gives the memory back, once nobody else holds the model."""
     _held.clear()
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    release_memory()

@@ -10,14 +10,27 @@ from semievol.errors import BackendError
 @contextmanager
 def out_of_memory(doing: str, advice: str) -> Iterator[None]:
     """Turns torch's out-of-memory errors, which differ by device, into a BackendError with `advice`."""
-    import torch
-
     try:
         yield
-    except RuntimeError as error:  # torch.OutOfMemoryError is one; the CPU allocator raises the bare class
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+    except RuntimeError as error:
+        if is_out_of_memory(error):
             raise BackendError(f"{doing}: out of memory; {advice}") from error
         raise
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether it says that memory did not suffice: torch.OutOfMemoryError, or what the CPU's allocator raises."""
+    import torch
+
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def release_memory() -> None:
+    """Gives memory that torch keeps for tensors to come back to the device."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 @contextmanager

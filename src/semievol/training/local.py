@@ -62,7 +62,7 @@ class LocalTrainer:
         # What does not fit one GPU is loaded into the host's memory, and spread from there.
         base = model.model_copy(update={"device": "cpu"}) if recipe.fsdp else model
         watch = Watch(progress if rank() == 0 else silent, seed, keeps=not recipe.fsdp)
-        advice = "lower training.per_device_train_batch_size or set training.gradient_checkpointing"
+        advice = "set training.gradient_checkpointing, model.quantization or data.max_prompt_words"
         with (
             quiet(),
             out_of_memory("training", advice),

@@ -84,8 +84,11 @@ class Collator:
         self._blank = dataclasses.replace(blank, weight=0.0)
 
     def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """The batch of columns as they are in the training set, see `TokenisedRow.as_dict`."""
+        return self.batch([TokenisedRow(tuple(r["prompt_ids"]), tuple(r["response_ids"]), r["weight"]) for r in rows])
+
+    def batch(self, real: Sequence[TokenisedRow]) -> dict[str, Any]:
         """The batch, its answers' tokens as labels, and their weights."""
-        real = [TokenisedRow(tuple(r["prompt_ids"]), tuple(r["response_ids"]), r["weight"]) for r in rows]
         batch = tree(real or [self._blank], share=self._share)
         weights = [row.weight for row in batch.rows for _ in row.response]
         return {

@@ -3,6 +3,7 @@
 The loss is computed here: a batch is a tree of tokens, as in answering, and TRL knows no weights of examples.
 """
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -19,9 +20,12 @@ from semievol.config import TrainingConfig
 from semievol.errors import Stopped, TrainingError
 from semievol.local.borrowed import train_adapter_alone
 from semievol.local.passes import Passes, answer_logits
+from semievol.models.quiet import is_out_of_memory, release_memory
 from semievol.training import Progress
 from semievol.training.checkpoints import EVERY, load_weights, save_weights
 from semievol.training.distributed import Turned, Turns, agreed, rank, workers
+
+_log = logging.getLogger(__name__)
 
 
 def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: str) -> SFTConfig:
@@ -70,6 +74,8 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         for weight, value in values:  # TRL rounds an adapter to bfloat16 if its base is quantised
             weight.data = value
         self._passes = passes
+        self._most_rows = self.args.per_device_train_batch_size
+        """In one pass; fewer once memory has not sufficed."""
         self.model_accepts_loss_kwargs = True  # the loss below is normalised over all accumulated batches
 
     def _send_telemetry(self) -> None:
@@ -102,6 +108,48 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
         turns = Turns(len(self.train_dataset), batch, passes, args.data_seed, workers(), rank())
         pinned = args.dataloader_pin_memory
         return Turned(self.train_dataset, batch_sampler=turns, collate_fn=self.data_collator, pin_memory=pinned)
+
+    def training_step(
+        self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """The pass of a batch, forward and backward; in parts if memory does not suffice for all of its rows.
+
+        The gradients are the sum of those of the parts: losses are divided by the answer tokens of the whole step.
+        """
+        rows = inputs["batch"].rows
+        if len(rows) <= self._most_rows and (loss := self._pass(model, inputs, num_items_in_batch)) is not None:
+            return loss
+        losses, left = [], list(rows)
+        while left:
+            part = self.data_collator.batch(left[: self._most_rows])
+            loss = self._pass(model, part, num_items_in_batch)
+            if loss is not None:
+                losses.append(loss)
+                left = left[self._most_rows :]
+        return torch.stack(losses).sum()
+
+    def _pass(self, model: Any, inputs: dict[str, Any], tokens: torch.Tensor | None) -> torch.Tensor | None:
+        """The loss, its gradients added; `None` if memory does not suffice and might for fewer rows: none are then."""
+        weights = [weight for weight in model.parameters() if weight.requires_grad]
+        before = [None if weight.grad is None else weight.grad.clone() for weight in weights]
+        rows = len(inputs["batch"].rows)
+        try:
+            loss: torch.Tensor = super().training_step(model, inputs, tokens)
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or rows == 1 or workers() > 1:  # the others would take fewer passes
+                raise
+        else:
+            return loss
+        for weight, gradient in zip(weights, before, strict=True):
+            weight.grad = gradient
+        release_memory()
+        self._most_rows = (rows + 1) // 2
+        _log.warning(
+            "training: memory does not suffice for %d rows at once; going on with at most %d, in the same steps",
+            rows,
+            self._most_rows,
+        )
+        return None
 
     def compute_loss(
         self,
