@@ -105,6 +105,11 @@ def test_a_variable_is_called_what_it_is() -> None:
                 assert node.id not in vague, f"{path}:{node.lineno}: {node.id}"
 
 
+def test_no_two_files_of_tests_have_one_name() -> None:
+    names = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
 def test_the_top_of_the_package_fits_on_a_screen() -> None:
     loose = [path for path in PACKAGE.iterdir() if path.suffix == ".py"]
     folders = [path for path in PACKAGE.iterdir() if (path / "__init__.py").exists()]

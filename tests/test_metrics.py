@@ -133,7 +133,7 @@ def test_intervals_and_tests_are_those_of_statsmodels_and_scipy() -> None:
     contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
     multiple = pytest.importorskip("statsmodels.stats.multitest")
     rng = np.random.default_rng(2)
-    for _ in range(200):
+    for _ in range(50):
         total = int(rng.integers(1, 2000))
         right = int(rng.integers(0, total + 1))
         expected = proportion.proportion_confint(right, total, method="wilson")

@@ -156,6 +156,26 @@ def test_recomputed_activations_give_the_same_losses(model: ModelConfig, tmp_pat
     assert recomputed.losses == pytest.approx(kept.losses, rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"batch_tokens": "auto"}, [4]),
+        ({"batch_tokens": 1}, [1, 1, 1, 1]),
+        ({"batch_tokens": 100}, [2, 2]),
+        ({"batch_tokens": 1, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2}, [2, 2]),
+        ({"batch_tokens": 1, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 1}, [4]),
+    ],
+)
+def test_rows_of_a_step_are_computed_together_as_far_as_the_tokens_of_a_pass_go(
+    model: ModelConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], expected: list[int]
+) -> None:
+    options = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 4, "num_train_epochs": 1, **options}
+    passes = short_of_memory(99, "forward", monkeypatch)
+    trained = train(model, tmp_path, **options)
+    assert passes == expected
+    assert trained.losses == pytest.approx((expected_loss(model, EXAMPLES),), rel=1e-4)
+
+
 def short_of_memory(most_rows: int, where: str, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Has passes of more rows fail, in the forward pass or at the end of the backward pass; the rows of each pass."""
     passes: list[int] = []
@@ -186,13 +206,14 @@ def test_batches_that_memory_does_not_suffice_for_are_trained_in_parts_of_the_sa
     whole = train(model, tmp_path / "whole", examples, **options)
     passes = short_of_memory(1, where, monkeypatch)
     parts = train(model, tmp_path / "parts", examples, **options)
-    assert passes[:3] == [4, 2, 1]
-    assert set(passes[3:]) == {1}
+    assert passes[:4] == [8, 4, 2, 1]
+    assert set(passes[4:]) == {1}
     assert parts.steps == whole.steps
     assert parts.losses == pytest.approx(whole.losses, rel=1e-4)
     expected, found = (load_file(tmp_path / name / "adapter_model.safetensors") for name in ("whole", "parts"))
     assert all(torch.allclose(found[name], weight, atol=1e-4) for name, weight in expected.items())
     assert [record.getMessage() for record in caplog.records if "going on with at most" in record.getMessage()] == [
+        "training: memory does not suffice for 8 rows at once; going on with at most 4, in the same steps",
         "training: memory does not suffice for 4 rows at once; going on with at most 2, in the same steps",
         "training: memory does not suffice for 2 rows at once; going on with at most 1, in the same steps",
     ]

@@ -9,6 +9,9 @@ from semievol.config.backend import ServiceConfig
 from semievol.config.executor import RayConfig
 from semievol.config.section import Count, Section
 
+PASS_TOKENS = 4096
+"""What `training.batch_tokens: auto` means: as much as a long row has by itself."""
+
 
 class TrainingRecipe(Section):
     """How weights are trained; names as in `transformers.TrainingArguments` and PEFT."""
@@ -22,9 +25,12 @@ class TrainingRecipe(Section):
     warmup_ratio: Annotated[float, Field(ge=0, lt=1)] = 0.03
     """Share of the steps over which the learning rate rises."""
     per_device_train_batch_size: Count = 1
-    """Rows in one forward pass."""
+    """Rows in one forward pass, at least; times `gradient_accumulation_steps`, those of an optimizer step."""
     gradient_accumulation_steps: Count = 8
-    """Forward passes in one optimizer step."""
+    """Forward passes in one optimizer step, at most."""
+    batch_tokens: Literal["auto"] | Count = "auto"
+    """Rows of a step are computed together as long as they have no more tokens than this, for the same steps in fewer
+    passes. `auto`: 4,096; 1: in passes of `per_device_train_batch_size` rows. Several workers take such passes."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW weight decay."""
     max_grad_norm: Annotated[float, Field(gt=0)] = 1.0
@@ -93,6 +99,11 @@ class TrainingConfig(TrainingRecipe):
         self.batches_of(self.num_workers)
         return self
 
+    @property
+    def pass_tokens(self) -> int:
+        """How many tokens of rows are computed together at most, if that is more than a pass has anyway."""
+        return PASS_TOKENS if self.batch_tokens == "auto" else self.batch_tokens
+
     def batches_of(self, workers: int) -> tuple[int, int]:
         """Rows in a forward pass, and forward passes in an optimizer step, of each of the workers.
 
@@ -112,5 +123,5 @@ class TrainingConfig(TrainingRecipe):
         return self.per_device_train_batch_size // rows, self.gradient_accumulation_steps // passes
 
 
-LAUNCHER_OPTIONS = frozenset({"launcher", "num_workers", "fsdp", "ray"})
+LAUNCHER_OPTIONS = frozenset({"launcher", "num_workers", "fsdp", "ray", "batch_tokens"})
 """Options of a training that change no weights beyond rounding, and so stand in no stage's key."""

@@ -2,8 +2,8 @@
 
 What a training keeps for the backward pass is that of a Llama's layer as it is computed here (`semievol.local`): flash
 attention, norms and LoRA layers of one kernel each, and logits of answer tokens alone. On an H100 it was right to
-within a twentieth for 8B and 1B at 4,096 tokens (tests/forecast/test_memory.py); a batch whose rows have a beginning in
-common takes less.
+within a twentieth for 8B and 1B at 4,096 tokens (tests/forecast/test_memory_needed.py); a batch whose rows have a
+beginning in common takes less.
 """
 
 import os
@@ -136,6 +136,15 @@ class Load:
     answers: int
     """How many of these are its response."""
 
+    @property
+    def rows(self) -> int:
+        """Rows of such a length in a pass of the training."""
+        if self.recipe is None:
+            return 0
+        of_step = self.recipe.per_device_train_batch_size * self.recipe.gradient_accumulation_steps
+        together = min(of_step, self.recipe.pass_tokens // max(self.tokens, 1))
+        return max(self.recipe.per_device_train_batch_size, together)
+
     def weights(self, shape: ModelShape) -> float:
         """Bytes of the base's weights."""
         return of_weights(shape, resolve_dtype(self.model), self.model.quantization)
@@ -144,9 +153,16 @@ class Load:
         """Bytes that are needed at once."""
         if self.recipe is None:
             return self.weights(shape)
-        rows, dtype = self.recipe.per_device_train_batch_size, resolve_dtype(self.model)
-        tokens, answers = rows * self.tokens, rows * self.answers
+        dtype = resolve_dtype(self.model)
+        tokens, answers = self.rows * self.tokens, self.rows * self.answers
         return of_training(shape, dtype, self.model.quantization, self.recipe, tokens, answers)
+
+    def of_one_row(self) -> "Load | None":
+        """What is left of it if memory does not suffice: passes of one row, where a training can go on with them."""
+        if self.recipe is None or self.recipe.num_workers > 1 or resolve_device(self.model) == "cpu":
+            return None
+        recipe = self.recipe.model_copy(update={"per_device_train_batch_size": 1, "batch_tokens": 1})
+        return replace(self, recipe=recipe)
 
     def smaller(self) -> "dict[str, Load]":
         """The same with one option that saves memory, by what is to be set; without those that are set."""
@@ -155,10 +171,13 @@ class Load:
             model = self.model.model_copy(update={"quantization": "nf4"})
             jobs["model.quantization: nf4"] = replace(self, model=model)
         if self.recipe is not None:
-            for name, value in (("per_device_train_batch_size", 1), ("gradient_checkpointing", True)):
-                if getattr(self.recipe, name) != value:
-                    recipe = self.recipe.model_copy(update={name: value})
-                    jobs[f"training.{name}: {str(value).lower()}"] = replace(self, recipe=recipe)
+            smaller_passes = {"per_device_train_batch_size": 1, "batch_tokens": 1}
+            for options in (smaller_passes, {"gradient_checkpointing": True}):
+                changes = {name: value for name, value in options.items() if getattr(self.recipe, name) != value}
+                other = replace(self, recipe=self.recipe.model_copy(update=changes))
+                if other.rows < self.rows or "gradient_checkpointing" in changes:
+                    names = [f"training.{name}: {str(value).lower()}" for name, value in changes.items()]
+                    jobs[" and ".join(names)] = other
         return jobs
 
 
@@ -213,13 +232,15 @@ def memory_notes(load: Load) -> Iterator[str]:
     kind = load.model.quantization or resolve_dtype(load.model)
     line = f"memory: {load.weights(shape) / GB:.1f} GB of weights in {kind}"
     if load.recipe is not None:
-        rows = load.recipe.per_device_train_batch_size
-        line += f"; training at most {load.most(shape) / GB:.1f} GB, with batches of {rows} x {load.tokens} tokens"
+        line += f"; training at most {load.most(shape) / GB:.1f} GB, with batches of {load.rows} x {load.tokens} tokens"
     if available is None:
         yield line
         return
     yield f"{line}; there are {available / GB:.1f} GB"
     if load.most(shape) < available:
+        return
+    if (alone := load.of_one_row()) is not None and alone.most(shape) < available:
+        yield f"what does not fit is computed in parts; a row alone takes at most {alone.most(shape) / GB:.1f} GB"
         return
     fitting = that_fit(load, shape, available)
     for options, most in sorted(fitting.items(), key=lambda pair: (len(pair[0]), pair[1])):

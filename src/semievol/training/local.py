@@ -77,6 +77,7 @@ class LocalTrainer:
                 spread(adapted, device)
             trainer = AnswerTrainer(
                 passes=lambda module: local.passes(module, self.work, tokenizer.pad_token_id),
+                recipe=recipe,
                 model=adapted,
                 args=arguments(recipe, out, seed, device, model.dtype),
                 train_dataset=Dataset.from_list([row.as_dict() for row in rows]),

@@ -6,8 +6,10 @@ The loss is computed here: a batch is a tree of tokens, as in answering, and TRL
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from semievol.models.quiet import is_out_of_memory, release_memory
 from semievol.training import Progress
 from semievol.training.checkpoints import EVERY, load_weights, save_weights
 from semievol.training.distributed import Turned, Turns, agreed, rank, workers
+from semievol.training.rows import TokenisedRow
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +34,8 @@ _log = logging.getLogger(__name__)
 def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: str) -> SFTConfig:
     """The recipe as TRL takes it: checkpoints when `Watch` says so, no truncation, every step's loss logged."""
     batch, passes = recipe.batches_of(workers())
+    if workers() == 1:  # a step's rows come at once, see `AnswerTrainer.training_step`
+        batch, passes = batch * passes, 1
     config = SFTConfig(
         output_dir=str(out),
         num_train_epochs=recipe.num_train_epochs,
@@ -68,13 +73,15 @@ def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: 
 class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     """SFT whose loss is the mean over the batch's answer tokens of weight x negative log-likelihood."""
 
-    def __init__(self, passes: Callable[[Any], Passes], **arguments: Any) -> None:
+    def __init__(self, passes: Callable[[Any], Passes], recipe: TrainingConfig, **arguments: Any) -> None:
         values = [(weight, weight.data) for weight in arguments["model"].parameters() if weight.requires_grad]
         super().__init__(**arguments)
         for weight, value in values:  # TRL rounds an adapter to bfloat16 if its base is quantised
             weight.data = value
         self._passes = passes
-        self._most_rows = self.args.per_device_train_batch_size
+        self._least_rows: int = recipe.batches_of(workers())[0]
+        self._pass_tokens = recipe.pass_tokens
+        self._most_rows: int = self.args.per_device_train_batch_size
         """In one pass; fewer once memory has not sufficed."""
         self.model_accepts_loss_kwargs = True  # the loss below is normalised over all accumulated batches
 
@@ -112,21 +119,26 @@ class AnswerTrainer(SFTTrainer):  # type: ignore[misc]
     def training_step(
         self, model: Any, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """The pass of a batch, forward and backward; in parts if memory does not suffice for all of its rows.
+        """The rows of a batch forward and backward, in as few passes as `training.batch_tokens` and memory allow.
 
-        The gradients are the sum of those of the parts: losses are divided by the answer tokens of the whole step.
+        The gradients are the sum of those of the passes: losses are divided by the answer tokens of the whole step.
         """
-        rows = inputs["batch"].rows
-        if len(rows) <= self._most_rows and (loss := self._pass(model, inputs, num_items_in_batch)) is not None:
-            return loss
-        losses, left = [], list(rows)
+        losses, left = [], list(inputs["batch"].rows)
         while left:
-            part = self.data_collator.batch(left[: self._most_rows])
+            count = self._rows_of_pass(left)
+            part = inputs if count == len(inputs["batch"].rows) else self.data_collator.batch(left[:count])
             loss = self._pass(model, part, num_items_in_batch)
             if loss is not None:
                 losses.append(loss)
-                left = left[self._most_rows :]
+                left = left[count:]
         return torch.stack(losses).sum()
+
+    def _rows_of_pass(self, rows: Sequence[TokenisedRow]) -> int:
+        """How many of these rows are computed together."""
+        if workers() > 1:  # the others take as many passes
+            return len(rows)
+        fitting = bisect_right(list(accumulate(row.length for row in rows)), self._pass_tokens)
+        return min(max(self._least_rows, fitting), self._most_rows, len(rows))
 
     def _pass(self, model: Any, inputs: dict[str, Any], tokens: torch.Tensor | None) -> torch.Tensor | None:
         """The loss, its gradients added; `None` if memory does not suffice and might for fewer rows: none are then."""

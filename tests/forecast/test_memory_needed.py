@@ -58,7 +58,7 @@ def test_4_bits_take_what_bitsandbytes_takes(shapes: dict[str, ModelConfig]) -> 
 
 
 def test_what_has_it_fit_is_named_with_no_option_that_is_not_needed(shapes: dict[str, ModelConfig]) -> None:
-    recipe = TrainingConfig(per_device_train_batch_size=2)
+    recipe = TrainingConfig(per_device_train_batch_size=2, batch_tokens=1)
     load, shape = Load(shapes["8B"], recipe, 1024, 16), shape_of(shapes["8B"])
     names = ("model.quantization: nf4", "training.gradient_checkpointing: true")
     single = "training.per_device_train_batch_size: 1"
@@ -66,6 +66,26 @@ def test_what_has_it_fit_is_named_with_no_option_that_is_not_needed(shapes: dict
     assert set(that_fit(load, shape, 16 * GB)) == {(names[0], single), names}
     assert set(that_fit(load, shape, 8 * GB)) == {names}
     assert that_fit(load, shape, 4 * GB) == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "rows"), [({}, 4), ({"batch_tokens": 1}, 1), ({"per_device_train_batch_size": 6}, 6)]
+)
+def test_a_pass_has_as_many_rows_as_a_step_has_and_its_tokens_hold(
+    shapes: dict[str, ModelConfig], options: dict[str, Any], rows: int
+) -> None:
+    assert Load(shapes["8B"], TrainingConfig(**options), 1000, 16).rows == rows
+    assert Load(shapes["8B"], TrainingConfig(gradient_accumulation_steps=3), 10, 1).rows == 3
+
+
+def test_on_a_gpu_what_does_not_fit_is_computed_in_parts(
+    shapes: dict[str, ModelConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "resolve_device", lambda model: "cuda")
+    _, line = notes(Load(shapes["8B"], TrainingConfig(), 1024, 16), 24, monkeypatch)
+    assert line == "what does not fit is computed in parts; a row alone takes at most 22.3 GB"
+    *_, workers = notes(Load(shapes["8B"], TrainingConfig(launcher="ray", num_workers=8), 1024, 16), 24, monkeypatch)
+    assert workers.startswith("that does not fit")
 
 
 def notes(load: Load, gigabytes: float, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -76,7 +96,7 @@ def notes(load: Load, gigabytes: float, monkeypatch: pytest.MonkeyPatch) -> list
 def test_what_fits_is_one_line_and_what_does_not_says_what_would(
     shapes: dict[str, ModelConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    load = Load(shapes["8B"], TrainingConfig(per_device_train_batch_size=1), 1024, 16)
+    load = Load(shapes["8B"], TrainingConfig(batch_tokens=1), 1024, 16)
     (line,) = notes(load, 80, monkeypatch)
     assert line.startswith("memory: 16.1 GB of weights in bfloat16; training at most 22.3 GB, with batches of 1 x 1024")
     _, first, second = notes(load, 20, monkeypatch)
