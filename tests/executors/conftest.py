@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from executors.on_ray import config_of
+from executors.pools import config_of
 from samples import run_results
 from semievol.pipeline import run
 

@@ -17,7 +17,7 @@ def doubled(shard: int) -> int:
     return 2 * shard
 
 
-@pytest.fixture(params=["inline", pytest.param("ray", marks=pytest.mark.ray)])
+@pytest.fixture(params=["inline", "processes", pytest.param("ray", marks=pytest.mark.ray)])
 def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executor]:
     options: dict[str, object] = {"kind": request.param}
     if request.param == "ray":
@@ -28,6 +28,8 @@ def executor(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Executo
             }
         }
         options["ray"] = {"address": address, "workers": 2, "max_attempts": 1, "runtime_env": here}
+    if request.param == "processes":
+        options["processes"] = {"workers": 2, "max_attempts": 1}
     opened = open_executor(build({"output": str(tmp_path / "run"), "executor": options}))
     yield opened
     opened.close()

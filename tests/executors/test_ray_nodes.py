@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from executors.on_ray import config_of, lines, order
+from executors.pools import config_of, lines, order
 from processes import soon
 from samples import run_results
 from semievol.pipeline import run

@@ -176,6 +176,7 @@ NOTHING: Mapping[str, str] = {
     "data.allow_leaks": "refuses rows, and changes none",
     "collaborate.gate": "ends a run, and changes no result",
     "executor.kind": "where the work runs",
+    "executor.processes": "where the work runs",
     "executor.ray": "where the work runs",
     "costs": "what the run may cost",
     "training.report_to": "who is told",

@@ -430,3 +430,11 @@ def test_a_short_training_writes_no_checkpoint(model: ModelConfig, tmp_path: Pat
     monkeypatch.setattr(sft, "save_weights", lambda *given: saved.append(given))
     train(model, tmp_path / "out")
     assert not saved
+
+
+def test_a_training_runs_on_the_gpu_that_the_model_is_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    current = []
+    monkeypatch.setattr(torch.cuda, "set_device", current.append)
+    recipe = TrainingConfig(kind="local")
+    assert sft.arguments(recipe, tmp_path, 0, "cuda:1", "float32").device == torch.device("cuda:1")
+    assert current == ["cuda:1"]

@@ -1,6 +1,6 @@
 """Options of where the work runs."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -36,11 +36,23 @@ class RayConfig(Section):
         return self
 
 
+class ProcessesConfig(Section):
+    """Workers on this machine. None of it changes an answer."""
+
+    workers: Literal["auto"] | Count = "auto"
+    """Each holds one engine and answers one shard at a time. `auto`: one for each GPU, or one without GPUs. With GPUs
+    each has one of its own; without, they share the cores."""
+    max_attempts: Count = 4
+    """How often a shard is tried whose worker dies or which fails, before it is set aside with its error."""
+
+
 class ExecutorConfig(Section):
     """Where shards of work run."""
 
     kind: str = "inline"
-    """`inline` (this process), `ray` (a cluster), or `my_package.module:Class`."""
+    """`inline` (this process), `processes` (several on this machine, each with a GPU), `ray` (a cluster), or
+    `my_package.module:Class`."""
     shard_rows: Count = 256
     """Unlabeled or test rows in one shard: the unit of work and of distribution."""
+    processes: ProcessesConfig = ProcessesConfig()
     ray: RayConfig = RayConfig()

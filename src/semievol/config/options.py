@@ -253,11 +253,7 @@ class Config(Section):
         self._check_trust()
         if self.backend.kind == "openai":
             self._check_service()
-        if self.executor.kind == "ray" and self.backend.kind == "openai":
-            raise ValueError(
-                "executor.kind is ray and backend.kind is openai: a service is asked, paced and paid in one place; "
-                "set executor.kind to inline"
-            )
+        self._check_executor()
         for recipe in (self.recipe("warmup"), self.recipe("evolve")):
             if recipe.fsdp and self.model.quantization:
                 raise ValueError(
@@ -273,6 +269,24 @@ class Config(Section):
                     "answers only there; set backend.kind to openai"
                 )
         return self
+
+    def _check_executor(self) -> None:
+        kind, engine, device = self.executor.kind, self.backend.kind, self.model.device
+        if kind in ("processes", "ray") and engine == "openai":
+            raise ValueError(
+                f"executor.kind is {kind} and backend.kind is openai: a service is asked, paced and paid in one place; "
+                "set executor.kind to inline"
+            )
+        if kind == "processes" and engine == "vllm":
+            raise ValueError(
+                "executor.kind is processes and backend.kind is vllm: one server takes all GPUs with "
+                "backend.vllm.data_parallel_size; set executor.kind to inline"
+            )
+        if kind == "processes" and device.startswith("cuda:"):
+            raise ValueError(
+                f"executor.kind is processes and model.device is {device}: each worker has a GPU of its own; set "
+                "model.device to cuda, and CUDA_VISIBLE_DEVICES to the GPUs that may be used"
+            )
 
     @property
     def longest(self) -> int:

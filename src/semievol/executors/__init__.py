@@ -14,6 +14,7 @@ R = TypeVar("R")
 
 EXECUTORS: Implementations = {
     "inline": ("semievol.executors.inline:InlineExecutor", None),
+    "processes": ("semievol.executors.processes:ProcessesExecutor", None),
     "ray": ("semievol.executors.ray:RayExecutor", "ray"),
 }
 

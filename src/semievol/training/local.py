@@ -52,11 +52,6 @@ class LocalTrainer:
         tokenizer = template.tokenizer
         rows = tokenised(template, job.examples, model_limit(job.model))
         device = resolve_device(job.model)
-        if device.startswith("cuda:") and device != "cuda:0":
-            raise TrainingError(
-                f"model.device: training runs on the first visible GPU, not on {device}; "
-                f"set CUDA_VISIBLE_DEVICES={device[5:]} and model.device cuda"
-            )
         seed = job.seed % 2**32  # the most that numpy's global generator takes
         model = job.model.model_copy(update={"dtype": agreed(resolve_dtype(job.model))})
         # What does not fit one GPU is loaded into the host's memory, and spread from there.

@@ -67,6 +67,9 @@ def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: 
     )
     if config.n_gpu > 1:
         config._n_gpu = 1  # the only way to keep Trainer from torch.nn.DataParallel, which TRL refuses
+    if device.startswith("cuda:"):  # it takes the first one otherwise
+        torch.cuda.set_device(device)
+        config.__dict__["_setup_devices"] = torch.device(device)  # a cached property
     return config
 
 

@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster whose engines fail on demand."""
+"""Runs with several workers whose engines fail on demand."""
 
 import os
 import signal
@@ -61,13 +61,15 @@ def order(folder: Path, what: str, whom: str = "all") -> Path:
     return path
 
 
-def config_of(folder: Path, kind: str = "ray", workers: int = 2, **ray: Any) -> Config:
-    """A run of ten shards a stage."""
+def config_of(folder: Path, kind: str = "ray", workers: int = 2, **options: Any) -> Config:
+    """A run of ten shards a stage; `options` are those of the workers."""
     folder.mkdir(exist_ok=True)
+    ray = {"num_cpus": 0.5} if kind == "ray" else {}
+    sections = {} if kind == "inline" else {kind: {"workers": workers, **ray, **options}}
     return topics_config(
         folder,
-        backend={"kind": "executors.on_ray:Obliging"},
-        executor={"kind": kind, "shard_rows": SHARD_ROWS, "ray": {"workers": workers, "num_cpus": 0.5, **ray}},
+        backend={"kind": "executors.pools:Obliging"},
+        executor={"kind": kind, "shard_rows": SHARD_ROWS, **sections},
     )
 
 

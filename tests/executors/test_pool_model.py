@@ -9,7 +9,7 @@ from samples import run_results, topics_config
 from semievol.config import Config
 from semievol.pipeline import run
 
-pytestmark = [pytest.mark.ray, pytest.mark.model, pytest.mark.network, pytest.mark.usefixtures("cluster")]
+pytestmark = [pytest.mark.model, pytest.mark.network]
 
 
 def config_of(folder: Path, **executor: Any) -> Config:
@@ -25,7 +25,10 @@ def config_of(folder: Path, **executor: Any) -> Config:
     )
 
 
-def test_smollm2_gives_the_same_bytes_on_two_workers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["processes", pytest.param("ray", marks=pytest.mark.ray)])
+def test_smollm2_gives_the_same_bytes_on_two_workers(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if kind == "ray":
+        request.getfixturevalue("cluster")
     run(config_of(tmp_path / "inline"), until="justify")
-    run(config_of(tmp_path / "ray", kind="ray", ray={"workers": 2}), until="justify")
-    assert run_results(tmp_path / "ray" / "run") == run_results(tmp_path / "inline" / "run")
+    run(config_of(tmp_path / kind, kind=kind, **{kind: {"workers": 2}}), until="justify")
+    assert run_results(tmp_path / kind / "run") == run_results(tmp_path / "inline" / "run")
