@@ -1,6 +1,7 @@
 """Rows to label next: doubtful, dense, different, and of every answer."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 
 from samples import topics_config, write_topics
 from semievol.cli import main
+from semievol.config import build, changed
 from semievol.data import load
 from semievol.errors import ConfigError
 from semievol.pipeline import run
@@ -72,6 +74,38 @@ def test_the_file_filled_in_is_one_more_source_of_labels(tmp_path: Path, embedde
     output.write_text(filled)
     more = topics_config(tmp_path, data={"labeled": [str(tmp_path / "labeled.csv"), str(output)]})
     assert len(load(more).labeled) == 12 + 6
+
+
+def test_the_file_has_the_columns_that_the_prompt_is_made_of(tmp_path: Path, embedded: None) -> None:
+    config = topics_config(tmp_path)
+    for name in ("labeled", "unlabeled", "test"):
+        path = tmp_path / f"{name}.csv"
+        header, *rows = path.read_text().splitlines()
+        path.write_text("\n".join([f"{header},desk", *(f"{row},front" for row in rows)]))
+    config = changed(config, {"data": {"columns": {"prompt": f"{{desk}}: {{{config.data.columns.prompt}}}"}}})
+    run(config)
+    output = tmp_path / "to-label.jsonl"
+    ask(config, load(config), 3, output)
+    (first, *_) = map(json.loads, output.read_text().splitlines())
+    assert first["desk"] == "front"
+    assert set(first) == {"id", "desk", "text", "topic", "models_say", "doubt"}
+
+
+def test_chats_of_which_the_answer_is_a_part_are_refused(tmp_path: Path, embedded: None) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    for name in ("labeled", "unlabeled"):
+        rows = csv.DictReader((tmp_path / f"{name}.csv").open())
+        chats = [
+            {"messages": [{"role": "user", "content": row["text"]}, {"role": "assistant", "content": "sport"}]}
+            for row in rows
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, chats)))
+    data = {"labeled": str(tmp_path / "labeled.jsonl"), "unlabeled": str(tmp_path / "unlabeled.jsonl"), "columns": {}}
+    task = {"labels": ["sport", "weather"]}
+    chatty = build({**config.model_dump(mode="json"), "data": data, "task": task})
+    with pytest.raises(ConfigError, match="prompt and answer are one column"):
+        ask(chatty, load(chatty), 3, tmp_path / "out.csv")
 
 
 def test_doubt_is_the_probability_of_being_wrong_if_the_run_has_one(tmp_path: Path) -> None:

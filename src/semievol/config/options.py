@@ -19,8 +19,9 @@ class Columns(Section):
 
     id: str | None = None
     """Unique row id; made from the source's name and the row number if it is not set."""
-    prompt: str = "prompt"
-    """The question or text."""
+    prompt: str | tuple[str, ...] = "prompt"
+    """The question or text: a column; a list of columns, which stand one below another; or a text with their names in
+    braces, as in `"Subject: {subject}\\n\\n{body}"`."""
     answer: str = "answer"
     """The label; not read from the unlabeled source."""
     options: str | tuple[str, ...] | None = None

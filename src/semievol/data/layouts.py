@@ -14,6 +14,7 @@ from semievol.data import chats
 from semievol.data.cells import shown, text
 from semievol.data.choices import choice_columns
 from semievol.data.literals import literal
+from semievol.data.prompt_form import filled, is_template, prompt_columns
 from semievol.data.table import Cells, Table
 from semievol.errors import ConfigError, DataError
 from semievol.records import Message
@@ -60,10 +61,10 @@ def layout_of(config: DataConfig, labeled: Table) -> Layout:
     name = _recognized(config, frozenset(labeled.columns)) if config.layout == "auto" else config.layout
     layout = _columns(config) if name == "columns" else _FIXED[name]
     configured, read = _configured(config), (*layout.prompt_columns, layout.answer_column)
-    for part, column in configured.items():
+    for part, column in configured:
         if column not in read or config.layout == "auto":
             labeled.require(column, f"data.columns.{part}")
-    for part, column in configured.items():
+    for part, column in configured:
         if column not in read:
             raise ConfigError(
                 f"data.columns.{part}: {column!r} is not read, because data.layout is {name}; set one of the two only"
@@ -86,8 +87,8 @@ def layout_of(config: DataConfig, labeled: Table) -> Layout:
 
 def _recognized(config: DataConfig, columns: frozenset[str]) -> str:
     """The layout that the columns show; one that does not read what the user has named is none of theirs."""
-    configured = set(_configured(config).values())
-    if not configured and {config.columns.prompt, config.columns.answer} <= columns:
+    configured = {column for _, column in _configured(config)}
+    if not configured and {*prompt_columns(config.columns.prompt), config.columns.answer} <= columns:
         return "columns"
     for name, marks in _MARKS.items():
         if marks <= columns and configured <= {*_FIXED[name].prompt_columns, _FIXED[name].answer_column}:
@@ -95,19 +96,26 @@ def _recognized(config: DataConfig, columns: frozenset[str]) -> str:
     return "columns"
 
 
-def _configured(config: DataConfig) -> dict[str, str]:
-    """What the user has named otherwise than it is called by default; `prompt` or `answer` -> the column."""
-    parts = {"prompt": config.columns.prompt, "answer": config.columns.answer}
-    return {part: column for part, column in parts.items() if column != Columns.model_fields[part].default}
+def _configured(config: DataConfig) -> list[tuple[str, str]]:
+    """What the user has named otherwise than it is called by default: `prompt` or `answer`, and the column."""
+    parts = {"prompt": prompt_columns(config.columns.prompt), "answer": (config.columns.answer,)}
+    return [
+        (part, column)
+        for part, columns in parts.items()
+        for column in columns
+        if columns != (Columns.model_fields[part].default,)
+    ]
 
 
 def _columns(config: DataConfig) -> Layout:
     prompt, answer = config.columns.prompt, config.columns.answer
+    columns = prompt_columns(prompt)
+    is_cell = len(columns) == 1 and not is_template(prompt)
     return Layout(
         name="columns",
-        prompt_columns=(prompt,),
+        prompt_columns=columns,
         answer_column=answer,
-        prompt=lambda cells: _prompt_in(prompt, cells),
+        prompt=lambda cells: _prompt_in(columns[0], cells) if is_cell else ((), filled(prompt, cells)),
         answer=lambda cells: _answer_in(answer, cells),
         answer_option="data.columns.answer",
     )

@@ -45,13 +45,21 @@ class Split:
         Raises:
             DataError: a column is missing, or a row cannot be used.
         """
-        for row in self.ranks.draw(self.table.rows, self.wanted(answers), self.seed, self.table.name):
+        for row in self.rows(answers):
             place = self.table.place(row)
             with located(place):
-                example = self.example(row, f"{self.name}-{row.index}")
+                example = self.example(row, self.unnamed(row))
                 if answers is not None:
                     example = replace(example, answer=self._answer(answers, row))
             yield place, example
+
+    def rows(self, answers: Layout | None) -> Iterator[Row]:
+        """Each drawn row with the columns that are read, in the order of the source."""
+        return self.ranks.draw(self.table.rows, self.wanted(answers), self.seed, self.table.name)
+
+    def unnamed(self, row: Row) -> str:
+        """The id of a row that brings none."""
+        return f"{self.name}-{row.index}"
 
     def _answer(self, answers: Layout, row: Row) -> str | None:
         """The raw answer; a letter, if the row or `data.answer_index` says how the options are counted."""
@@ -70,7 +78,7 @@ class Split:
         columns = self.config.columns
         required = dict.fromkeys(self.layout.prompt_columns, f"data.layout {self.layout.name}")
         if self.layout.name == "columns":
-            required[columns.prompt] = "data.columns.prompt"
+            required = dict.fromkeys(self.layout.prompt_columns, "data.columns.prompt")
         for part in ("id", "category"):
             column = getattr(columns, part)
             if column is not None:

@@ -60,8 +60,10 @@ def read_inputs(config: Config, task: Task, layout: str, source: str) -> Inputs:
     if not lines:
         raise DataError("standard input: no prompts")
     plain = not lines[0].lstrip().startswith("{")
-    if plain:
-        lines = [json.dumps({config.data.columns.prompt: line}) for line in lines]
+    if plain:  # each line is the prompt, whatever columns the files make it of
+        columns = config.data.columns.model_copy(update={"prompt": "prompt"})
+        config = config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
+        lines = [json.dumps({"prompt": line}) for line in lines]
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "stdin.jsonl")
         path.write_text("\n".join(lines), encoding="utf-8")

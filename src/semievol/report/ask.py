@@ -6,7 +6,7 @@ less the nearer it is to one that was taken.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ import numpy.typing as npt
 
 from semievol.config import Config
 from semievol.data import Dataset
+from semievol.data.cells import text
+from semievol.data.splits import open_splits
 from semievol.errors import ConfigError
 from semievol.predict.outputs import write_predictions
 from semievol.records import Example
@@ -42,21 +44,20 @@ class Doubtful:
 def ask(config: Config, dataset: Dataset, count: int, output: Path) -> str:
     """Writes the rows to label, most worth first, and says where they are.
 
-    The file has the columns of the labeled one as the config names them, the answer empty, and beside them what the
+    The file has the columns of the unlabeled one that are read, an empty one for the answer, and beside them what the
     models say and their doubt. Filled in, it is one more source of `data.labeled`.
 
     Raises:
-        ConfigError: the run has not selected yet, or the rows are chats.
+        ConfigError: the run has not selected yet, or prompt and answer are one column.
     """
     from semievol.retrieval.dense import Embedder
 
     rows = doubtful(RunFolder(config.output), dataset.unlabeled)[:LOOKED_AT]
-    if any(row.example.context for row in rows):
-        raise ConfigError("semievol ask: rows with earlier turns do not fit into the cells of a file to fill in")
     vectors = Embedder(config.retrieval.embedder).embed([row.example.prompt for row in rows])
     places = worth_most([row.doubt for row in rows], [row.answer for row in rows], vectors, count)
     chosen = [rows[place] for place in places]
-    lines = [_line(config, row) for row in chosen]
+    cells = _cells(config, {row.example.id for row in chosen})
+    lines = [cells[row.example.id] | {"models_say": row.answer, "doubt": round(row.doubt, 4)} for row in chosen]
     write_predictions(output, list(dict.fromkeys(name for line in lines for name in line)), lines)
     counts = Counter(row.answer or "no answer" for row in chosen).most_common()
     answers_counted = ", ".join(f"{answer} {number}" for answer, number in counts)
@@ -122,9 +123,22 @@ def worth_most(
     return places
 
 
-def _line(config: Config, row: Doubtful) -> dict[str, Any]:
-    columns, example = config.data.columns, row.example
-    line: dict[str, Any] = {columns.id or "id": example.id, columns.prompt: example.prompt}
-    if example.options:
-        line[columns.options if isinstance(columns.options, str) else "options"] = list(example.options)
-    return line | {columns.answer: "", "models_say": row.answer, "doubt": round(row.doubt, 4)}
+def _cells(config: Config, ids: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What stands in the columns of the rows to label but their answers, by id; the answers' column is empty.
+
+    Raises:
+        ConfigError: prompt and answer are one column.
+    """
+    split = open_splits(config)["unlabeled"]
+    layout, id_column = split.layout, config.data.columns.id
+    if layout.answer_column in layout.prompt_columns:
+        raise ConfigError(
+            f"semievol ask: as data.layout is {layout.name}, prompt and answer are one column, which nobody can fill in"
+        )
+    cells = {}
+    for row in split.rows(None):
+        id_ = split.unnamed(row) if id_column is None else text(row.cells.get(id_column)).strip()
+        if id_ in ids:
+            present = {name: cell for name, cell in row.cells.items() if cell is not None and name != id_column}
+            cells[id_] = {id_column or "id": id_, **present, layout.answer_column: ""}
+    return cells
