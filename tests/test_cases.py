@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -295,8 +296,13 @@ def _(folder: Path) -> None:
 @case("46-xlsx")
 def _(folder: Path) -> None:
     Path("labeled.xlsx").write_bytes(b"PK\x03\x04")
-    with pytest.raises(DataError, match=r"labeled.xlsx: is a workbook; save the sheet as CSV"):
+    with pytest.raises(DataError, match=r"labeled.xlsx: is no workbook that can be read"):
         data("labeled.xlsx")
+    book = openpyxl.Workbook()
+    for row in (("text", "label"), *ROOMS):
+        book.worksheets[0].append(row)
+    book.save("labeled.xlsx")
+    assert labels(data("labeled.xlsx")) == {"good": 2, "bad": 2}
 
 
 @case("26-tilde-output")

@@ -205,7 +205,8 @@ def test_a_key_that_the_first_json_object_lacks_is_a_column(tmp_path):
         ("rows.arrow", b"no arrow at all", "rows.arrow: not an Arrow file"),
         ("rows.csv.gz", gzip.compress(b"a,b\n" * 9999, mtime=0)[:40], "rows.csv.gz: cannot be read"),
         ("rows.tab", b"a\tb\n1\t2\n3\t4\n", "call it .tsv"),
-        ("rows.xlsx", b"", "rows.xlsx: is a workbook; save the sheet as CSV"),
+        ("rows.xlsx", b"", "rows.xlsx: is no workbook that can be read"),
+        ("rows.xls", b"a,b\n1,2\n", "rows.xls: is no workbook that can be read"),
         ("rows.doc", b"", r"rows.doc: unknown kind of file; known are .csv, .tsv, .tab"),
     ],
 )

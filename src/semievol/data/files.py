@@ -1,4 +1,4 @@
-"""Files of rows: CSV, TSV, Orange `.tab`, JSON Lines, JSON, Parquet and Arrow, each also compressed."""
+"""Files of rows: CSV, TSV, Orange `.tab`, JSON Lines, JSON, Parquet, Arrow, each also compressed, and workbooks."""
 
 import itertools
 import json
@@ -11,16 +11,17 @@ from semievol.data.columnar import arrow, parquet
 from semievol.data.delimited import USUAL, Dialect, delimited
 from semievol.data.streams import COMPRESSED, lines
 from semievol.data.table import Row, Table
+from semievol.data.workbook import KINDS as WORKBOOKS
+from semievol.data.workbook import split_sheet, workbook
 from semievol.errors import DataError
 
 _KEYS_FROM = 100
 """JSON Lines whose keys make up the columns at first: the rest are read only for a column that is not among them."""
-_WORKBOOKS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
 def kind_of(path: Path) -> str:
-    """The suffix of a file's format, without that of a compression."""
-    name = path.name.lower()
+    """The suffix of a file's format, without that of a compression and without the name of a sheet."""
+    name = PurePath(split_sheet(str(path))[0]).name.lower()
     for packed in COMPRESSED:
         name = name.removesuffix(packed)
     return PurePath(name).suffix
@@ -33,8 +34,6 @@ def open_file(path: Path, name: str, dialect: Dialect = USUAL) -> Table:
         DataError: the file is no such file, cannot be read, or is empty.
     """
     kind = kind_of(path)
-    if kind in _WORKBOOKS:
-        raise DataError(f"{name}: is a workbook; save the sheet as CSV (UTF-8) and name that file")
     if kind not in _READERS:
         raise DataError(
             f"{name}: unknown kind of file; known are {', '.join(_READERS)}, each also with {', '.join(COMPRESSED)}"
@@ -112,6 +111,7 @@ _READERS: dict[str, Callable[[Path, str, Dialect], Table]] = {
     ".parquet": lambda path, name, _: parquet(path, name),
     ".arrow": lambda path, name, _: arrow(path, name),
     ".feather": lambda path, name, _: arrow(path, name),
+    **dict.fromkeys(WORKBOOKS, lambda path, name, _: workbook(path, name)),
 }
 
 KINDS = tuple(_READERS)

@@ -15,6 +15,7 @@ from semievol.data.delimited import USUAL, Dialect
 from semievol.data.files import KINDS, kind_of, open_file
 from semievol.data.hub import open_hub
 from semievol.data.table import Table, joined
+from semievol.data.workbook import split_sheet
 from semievol.errors import DataError
 
 _REMOTE = ("hub:", "pypi://")
@@ -102,7 +103,7 @@ def _files(option: str, path: Path) -> list[Path]:
     """The file at a path, those that fit a pattern or lie in a folder in their natural order; none if none is."""
     if path.is_dir():
         return _in_folder(option, path)
-    if path.exists():
+    if path.exists() or Path(split_sheet(str(path))[0]).is_file():
         return [path]
     if not _PATTERN.search(str(path)):
         return []

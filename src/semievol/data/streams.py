@@ -26,8 +26,8 @@ _MARKED = (
 _NO_TEXT = (
     (b"PAR1", "a Parquet file; call it .parquet"),
     (b"ARROW1", "an Arrow file; call it .arrow"),
-    (b"PK\x03\x04", "a ZIP archive or an Excel workbook; unpack it, or save the sheet as CSV"),
-    (b"\xd0\xcf\x11\xe0", "an Excel workbook; save the sheet as CSV"),
+    (b"PK\x03\x04", "a ZIP archive or an Excel workbook; unpack it, or call it .xlsx"),
+    (b"\xd0\xcf\x11\xe0", "an Excel workbook; call it .xls"),
 )
 _OPENERS: tuple[tuple[bytes, Any], ...] = (
     (b"\x1f\x8b", gzip.open),
