@@ -52,19 +52,12 @@ def main() -> None:
 def run_seed(seed: int) -> None:
     """Runs the demo with a seed and keeps its config, metrics and facts."""
     import semievol
-    from semievol.progress import log_to, reporter_for_terminal
-    from semievol.report import finish
-    from semievol.run_folder.folder import RunFolder
 
     kept = RESULTS / f"seed-{seed}"
     if (kept / "metrics.json").exists():
         return
     config = semievol.load(CONFIG, [f"seed={seed}", f"output=runs/demo-seed-{seed}"])
-    folder = RunFolder(config.output)
-    folder.claim()  # a folder with a log in it, and no run, would be refused
-    log_to(folder.log_path)
-    result = semievol.run(config, reporter=reporter_for_terminal())
-    finish(result.path)
+    semievol.run(config)
     kept.mkdir(parents=True, exist_ok=True)
     for name in ("config.yaml", "run.json", "select/done.json", "warmup/done.json", "evolve/done.json"):
         shutil.copy(Path(config.output) / name, kept / name.replace("/", "-"))

@@ -20,10 +20,10 @@ LAYERS = (
     ("trust",),
     ("stages",),
     ("forecast",),
-    ("session",),
     ("pipeline",),
     ("predict", "report"),
     ("experiments",),
+    ("library",),
     ("arguments", "cli"),
 )
 """The rooms from the ground up. One imports those of its own floor and of the floors below."""

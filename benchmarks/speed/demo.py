@@ -81,11 +81,12 @@ class NaiveTrainer:
 def run(way: str, folder: Path, quick: bool) -> dict[str, Any]:
     """Minutes, peak memory and accuracies of one run of the demo, which goes on if it was stopped."""
     import semievol
+    from semievol import pipeline
     from semievol.run_folder.folder import RunFolder
 
     overrides = [*WAYS[way], *(QUICK if quick else ()), f"output={folder}"]
     config = semievol.load(ROOT / "configs" / "demo.yaml", overrides)
-    result = semievol.run(config)
+    result = pipeline.run(config)
     facts = RunFolder(folder).facts()
     models = (result.metrics or {})["models"]
     return {

@@ -121,6 +121,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
         DataError: the data set is not on this machine.
     """
     import semievol
+    from semievol import pipeline
     from semievol.config import dump
     from semievol.data import load, read_answers
     from semievol.models.types import resolve_dtype
@@ -145,7 +146,7 @@ def prepare(name: str, size: Size, folder: Path) -> dict[str, Any]:
     config = config.model_copy(update={"model": model})
     dataset = load(config)
     shutil.rmtree(folder, ignore_errors=True)
-    semievol.run(config, until="justify", dataset=dataset)
+    pipeline.run(config, until="justify", dataset=dataset)
     (folder / "config.yaml").write_text(dump(config), encoding="utf-8")
     rows = TrainingRows(dataset.task, dataset.labeled[: size.train_rows])
     facts = {

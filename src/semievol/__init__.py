@@ -5,17 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semievol.config import Config, load
-    from semievol.pipeline import RunResult, run
+    from semievol.library import Run, check, compare, open_run, plan, run
 
-__all__ = ["Config", "RunResult", "load", "run"]
+__all__ = ["Config", "Run", "check", "compare", "load", "open_run", "plan", "run"]
 __version__ = version("semievol")
 
-_HOME = {
-    "Config": "semievol.config",
-    "load": "semievol.config",
-    "run": "semievol.pipeline",
-    "RunResult": "semievol.pipeline",
-}
+_HOME = dict.fromkeys(__all__, "semievol.library") | dict.fromkeys(("Config", "load"), "semievol.config")
 
 
 def __getattr__(name: str) -> Any:
@@ -25,3 +20,8 @@ def __getattr__(name: str) -> Any:
 
         return getattr(importlib.import_module(_HOME[name]), name)
     raise AttributeError(f"module 'semievol' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What a notebook completes."""
+    return [*__all__, "__version__"]

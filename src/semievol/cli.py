@@ -3,8 +3,8 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,20 +84,10 @@ def _plan(arguments: argparse.Namespace) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    from semievol.forecast.check import check, show
-    from semievol.report import finish, print_results
-    from semievol.run_folder.folder import RunFolder
-    from semievol.terminal import TextConsole
+    from semievol.library import run
+    from semievol.report import print_results
 
-    config = _load(arguments)
-    RunFolder(config.output).claim()
-    with _session(config.output) as reporter:
-        checked = check(config, measure=False, folder=RunFolder(config.output).rows_path)
-        show(TextConsole(stderr=True), checked)
-        from semievol.pipeline import run
-
-        result = run(config, redo=arguments.redo, reporter=reporter, dataset=checked.dataset)
-    finish(result.path, checked.dataset)
+    result = run(_load(arguments), redo=arguments.redo)
     print_results(result.path)
     _print_failures(result.path)
 
@@ -245,15 +235,12 @@ def _config(arguments: argparse.Namespace) -> None:
         print(f"{arguments.config or 'the default config'}: no errors")
 
 
-@contextmanager
-def _session(output: str, reporter: "Reporter | None" = None) -> "Iterator[Reporter]":
+def _session(output: str, reporter: "Reporter | None" = None) -> "AbstractContextManager[Reporter]":
     """Progress on the terminal, a log in the run folder, and signals to stop that let the stages save."""
-    from semievol.progress import log_to, reporter_for_terminal, stoppable
+    from semievol.progress import reporter_for_terminal, reporting
     from semievol.run_folder.folder import RunFolder
 
-    log_to(RunFolder(output).log_path)
-    with stoppable(reporter or reporter_for_terminal()) as session_reporter:
-        yield session_reporter
+    return reporting(RunFolder(output).log_path, reporter or reporter_for_terminal())
 
 
 COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {

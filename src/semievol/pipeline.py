@@ -24,7 +24,6 @@ from semievol.run_folder.files import read_json
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import reaching
 from semievol.run_folder.stage import Stage
-from semievol.session import session
 from semievol.stages.answerer import Answerer
 from semievol.stages.collaborate import collaborate
 from semievol.stages.committee import committee
@@ -34,6 +33,7 @@ from semievol.stages.justify import justify
 from semievol.stages.redo import made_anew, remove_replaced, settle
 from semievol.stages.round import Round
 from semievol.stages.select import select
+from semievol.stages.session import session
 from semievol.stages.sharing import Alone, Sharing
 from semievol.stages.warmup import warmup
 from semievol.training.folder import TrainingFolder

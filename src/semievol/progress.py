@@ -3,11 +3,12 @@
 import logging
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
@@ -55,6 +56,8 @@ class Reporter:
     def _end(self) -> None:
         pass
 
+
+ReporterT = TypeVar("ReporterT", bound=Reporter)
 
 _silent = Reporter()
 
@@ -169,7 +172,13 @@ def reporter_for_terminal() -> Reporter:
 
 @contextmanager
 def stoppable(reporter: Reporter) -> Iterator[Reporter]:
-    """A block that a signal to stop lets finish and save what is in flight; a second one ends it at once."""
+    """A block that a signal to stop lets finish and save what is in flight; a second one ends it at once.
+
+    Only a process' main thread hears signals; in another one it is a block like any other.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield reporter
+        return
 
     def interrupted(*_: object) -> None:
         if reporter.stopping:
@@ -200,8 +209,20 @@ class _LogFile(logging.FileHandler):
             super().handleError(record)
 
 
-def log_to(path: Path) -> None:
-    """Sends the log of this package, and warnings of the libraries, to a file.
+@contextmanager
+def reporting(path: Path, reporter: ReporterT) -> Iterator[ReporterT]:
+    """A block with a log in a file, and with signals to stop that let it save what is in flight."""
+    handler = log_to(path)
+    try:
+        with stoppable(reporter):
+            yield reporter
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()
+
+
+def log_to(path: Path) -> logging.Handler:
+    """Sends the log of this package, and warnings of the libraries, to a file, until the handler is removed.
 
     Raises:
         RunFolderError: it cannot be written.
@@ -215,3 +236,4 @@ def log_to(path: Path) -> None:
     logging.getLogger().addHandler(handler)
     logging.captureWarnings(True)
     logger.setLevel(logging.INFO)
+    return handler

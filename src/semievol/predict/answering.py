@@ -33,7 +33,7 @@ per token, how it ended, the response itself, and why there is none."""
 KEY, ANSWERS = "key.json", "answers.jsonl"
 
 
-def predict(config: Config, model: str, source: str, output: str, reporter: Reporter) -> str:
+def predict(config: Config, model: str, source: str | list[str], output: str, reporter: Reporter) -> str:
     """Answers every row of `source` and writes them to `output`; says how many have no answer.
 
     With a file as output, answers are kept in a folder beside it, `<output>.partial`, until the file stands: the same
@@ -42,7 +42,7 @@ def predict(config: Config, model: str, source: str, output: str, reporter: Repo
     Args:
         config: of the run, whose folder holds all that is needed.
         model: `base`, `warm` or `evolved`.
-        source: a file of rows, or `-` for standard input.
+        source: a file of rows, `-` for standard input, or prompts.
         output: a file, or `-` for standard output.
 
     Raises:
@@ -113,7 +113,7 @@ def _fitted(config: Config, folder: RunFolder) -> Config:
     return changed(config, {"collaborate": {"max_tokens": most}})
 
 
-def _target(output: str, source: str) -> Path:
+def _target(output: str, source: str | list[str]) -> Path:
     """The file to write, which can be written and is not the one that is read.
 
     Raises:
@@ -125,7 +125,7 @@ def _target(output: str, source: str) -> Path:
         raise ConfigError(f"--output {output}: is a folder; name a file in it")
     if not path.parent.is_dir():
         raise ConfigError(f"--output {output}: there is no folder {path.parent}")
-    parts = () if source == "-" else resolve("--input", source).parts
+    parts = () if source == "-" or isinstance(source, list) else resolve("--input", source).parts
     if path.exists() and any(Path(part).exists() and path.samefile(part) for part in parts):
         raise ConfigError(f"--output {output}: is the input, which would be lost; name another file")
     return path

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +14,7 @@ from semievol.data.cells import text
 from semievol.data.draw import Ranks
 from semievol.data.files import open_file
 from semievol.data.layouts import layout_of
+from semievol.data.prompt_form import is_template
 from semievol.data.sources import resolve
 from semievol.data.splits import Split, dialect_of
 from semievol.data.table import Row, Table
@@ -44,30 +45,43 @@ class Inputs:
     rows: tuple[Input, ...]
 
 
-def read_inputs(config: Config, task: Task, layout: str, source: str) -> Inputs:
-    """The rows of a file, laid out as the run's data is, or of standard input: JSON Lines, or a prompt a line.
+def read_inputs(config: Config, task: Task, layout: str, source: str | list[str]) -> Inputs:
+    """The rows of a file or of standard input, laid out as the run's data is, or prompts.
 
     Args:
         layout: what `data.layout` came to in the run.
-        source: as in `data.unlabeled`; `-` is standard input.
+        source: as in `data.unlabeled`; `-` is standard input, JSON Lines or a prompt a line; a list is of texts, each a
+            whole prompt.
 
     Raises:
         DataError: the source cannot be read, has no rows, or has no column for the prompt.
     """
+    if isinstance(source, list):
+        return _prompts(config, task, source, "prompts")
     if source != "-":
         return _inputs(config, task, layout, resolve("--input", source).open(dialect=dialect_of(config.data)))
     lines = [line for line in sys.stdin.read().split("\n") if line.strip()]
     if not lines:
         raise DataError("standard input: no prompts")
-    plain = not lines[0].lstrip().startswith("{")
-    if plain:  # each line is the prompt, whatever columns the files make it of
-        columns = config.data.columns.model_copy(update={"prompt": "prompt"})
-        config = config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
-        lines = [json.dumps({"prompt": line}) for line in lines]
+    if not lines[0].lstrip().startswith("{"):
+        return _prompts(config, task, lines, "standard input")
+    return _lines(config, task, layout, lines, "standard input")
+
+
+def _prompts(config: Config, task: Task, texts: Sequence[str], name: str) -> Inputs:
+    """Texts that are each a whole prompt, in the prompt's column; `prompt` if it is made of several."""
+    configured = config.data.columns.prompt
+    column = configured if isinstance(configured, str) and not is_template(configured) else "prompt"
+    columns = config.data.columns.model_copy(update={"prompt": column})
+    plain = config.model_copy(update={"data": config.data.model_copy(update={"columns": columns})})
+    return _lines(plain, task, "columns", [json.dumps({column: text}) for text in texts], name)
+
+
+def _lines(config: Config, task: Task, layout: str, lines: Sequence[str], name: str) -> Inputs:
     with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "stdin.jsonl")
+        path = Path(scratch, "rows.jsonl")
         path.write_text("\n".join(lines), encoding="utf-8")
-        return _inputs(config, task, "columns" if plain else layout, open_file(path, "standard input"))
+        return _inputs(config, task, layout, open_file(path, name))
 
 
 def _inputs(config: Config, task: Task, layout: str, table: Table) -> Inputs:

@@ -135,12 +135,18 @@ def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def last_fates(selections: Sequence[Stage]) -> Iterator[dict[str, Any]]:
-    """Each unlabeled row once: one that a round rejected stands in the next one again, and its last fate counts."""
+FATE = ("id", "answer", "origin", "agreement", "mean_nll", "probability", "kept")
+"""What is read of a pseudo-label."""
+
+
+def last_fates(selections: Sequence[Stage], columns: Sequence[str] = FATE) -> Iterator[dict[str, Any]]:
+    """Each unlabeled row once: one that a round rejected stands in the next one again, and its last fate counts.
+
+    Args:
+        columns: what is wanted of them, `kept` among it.
+    """
     for selection in selections:
-        for row in iter_rows(
-            selection.rows_path, ["id", "answer", "origin", "agreement", "mean_nll", "probability", "kept"]
-        ):
+        for row in iter_rows(selection.rows_path, list(columns)):
             if row["kept"] or selection is selections[-1]:
                 yield row
 
