@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     _takes_config(add("gate", "end with 0 only if the evolved model is not worse than SFT beyond noise"))
     _takes_rows_to_label(add("ask", "write the unlabeled rows that are most worth a label, as a file to fill in"))
     _takes_rows(add("predict", "answer new rows with a run's model; your columns come out with answers"))
+    _takes_export(add("export", "write the evolved model as a folder that is enough by itself"))
     compare = add("compare", "hold SemiEvol against SFT, RAG and others on the same rows")
     _takes_config(compare)
     _takes_grid(compare)
@@ -128,6 +129,19 @@ def _takes_rows_to_label(parser: argparse.ArgumentParser) -> None:
     _takes_config(parser)
     parser.add_argument("--rows", type=int, default=20, help="so many (20)")
     parser.add_argument("--output", "-o", type=_path, default="to-label.csv", help="the file (to-label.csv)")
+
+
+def _takes_export(parser: argparse.ArgumentParser) -> None:
+    _takes_config(parser)
+    parser.add_argument("--output", "-o", type=_path, default="exported", help="the folder (exported)")
+    parser.add_argument("--merged", action="store_true", help="a whole model in place of an adapter")
+    parser.add_argument(
+        "--dtype",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        help="the type of merged weights (that of the run)",
+    )
+    parser.add_argument("--no-compare", action="store_true", help="do not have it answer rows as the run does first")
 
 
 def _takes_grid(parser: argparse.ArgumentParser) -> None:

@@ -177,6 +177,17 @@ def _ask(arguments: argparse.Namespace) -> None:
     print(visible(ask(config, load(config), arguments.rows, Path(arguments.output))))
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from semievol.predict.exporting import Form, export
+    from semievol.terminal import visible
+
+    config = _load(arguments)
+    form = Form(arguments.merged, arguments.dtype, not arguments.no_compare)
+    with _session(config.output) as reporter:
+        for line in export(config, Path(arguments.output), form, reporter):
+            print(visible(line))
+
+
 def _compare(arguments: argparse.Namespace) -> None:
     from semievol.experiments.catalogue import COMPARE
 
@@ -255,6 +266,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "status": _status,
     "gate": _gate,
     "ask": _ask,
+    "export": _export,
     "compare": _compare,
     "experiment": _experiment,
     "config": _config,

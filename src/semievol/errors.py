@@ -11,6 +11,7 @@
     ├── ClusterError (RuntimeError)   a Ray cluster that is not there, or shards of work that failed on it
     ├── BudgetError (RuntimeError)    the next request or training could cost more than costs.max_cost leaves
     ├── ExperimentError (RuntimeError)  cells of a grid that could not be measured
+    ├── ExportError (RuntimeError)    a model that cannot leave its run, or would answer otherwise outside
     └── Stopped                       the user asked to stop; not a failure
 
 Each message says what is wrong, where, and what to do.
@@ -75,6 +76,10 @@ class BudgetError(SemiEvolError, RuntimeError):
 
 class ExperimentError(SemiEvolError, RuntimeError):
     """Cells of a grid could not be measured; the others were, and their results are written."""
+
+
+class ExportError(SemiEvolError, RuntimeError):
+    """A model cannot leave its run, or would answer otherwise outside than it does there."""
 
 
 class Stopped(SemiEvolError):

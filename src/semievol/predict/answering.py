@@ -14,6 +14,7 @@ from semievol.data import digest
 from semievol.data.sources import resolve
 from semievol.data.trained_task import trained_task
 from semievol.errors import ConfigError, RunFolderError, Stopped
+from semievol.predict.exported import exported
 from semievol.predict.inputs import Input, Inputs, read_inputs
 from semievol.predict.outputs import lines, named, write_predictions
 from semievol.progress import Reporter
@@ -54,8 +55,8 @@ def predict(config: Config, model: str, source: str | list[str], output: str, re
     folder = RunFolder(config.output)
     target = None if output == "-" else _target(output, source)
     with reaching(folder.path):
-        weights, made_from = _weights(folder, model)
-        config = _fitted(config, folder)
+        weights, made_from = weights_of(folder, model)
+        config = fitted_to(config, folder)
         task, layout = trained_task(config, folder)
         inputs = read_inputs(config, task, layout, source)
         examples = [row.example for row in inputs.rows if row.example is not None]
@@ -63,7 +64,8 @@ def predict(config: Config, model: str, source: str | list[str], output: str, re
         budget = open_budget(config, folder)
         answerer = Answerer(config, (), weights, reporter, budget)
         sampling = Sampling(max_tokens=config.longest_at_test, stop=task.stops())
-        requests = [Request(example.id, task.messages(example), model, sampling) for example in examples]
+        name = model if model in weights else "base"
+        requests = [Request(example.id, task.messages(example), name, sampling) for example in examples]
         try:
             with _kept(target, key) as place:
                 journal = Journal(place / ANSWERS)
@@ -94,15 +96,19 @@ def require_model(config: Config, model: str) -> None:
     """
     folder = RunFolder(config.output)
     with reaching(folder.path):
-        _weights(folder, model)
+        weights_of(folder, model)
 
 
-def _fitted(config: Config, folder: RunFolder) -> Config:
+def fitted_to(config: Config, folder: RunFolder) -> Config:
     """The config with the run's number for `collaborate.max_tokens: auto`, and the day that its template writes.
+
+    Of a model that has left its run with its weights merged, these are the base's.
 
     Raises:
         ConfigError: the run has kept no number.
     """
+    if (model_outside := exported(folder.path)) is not None:
+        return model_outside.config(config, folder.path)
     if config.model.date is None and (date := folder.facts().get("date")):
         config = config.model_copy(update={"model": config.model.model_copy(update={"date": date})})
     if config.collaborate.max_tokens != "auto":
@@ -131,8 +137,14 @@ def _target(output: str, source: str | list[str]) -> Path:
     return path
 
 
-def _weights(folder: RunFolder, model: str) -> tuple[dict[str, str], str]:
-    """The model's weights for the engine, and what stands for them in the key."""
+def weights_of(folder: RunFolder, model: str) -> tuple[dict[str, str], str]:
+    """The model's weights for the engine, and what stands for them in a key.
+
+    Raises:
+        RunFolderError: the run has no such model yet, or an export holds another one.
+    """
+    if (model_outside := exported(folder.path)) is not None:
+        return model_outside.weights(folder.path, model), model_outside.digest
     if model == "base":
         return {}, "base"
     stage = "warmup" if model == "warm" else "evolve"

@@ -2,6 +2,7 @@
 
 import os.path
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,19 @@ from semievol.report.headline import headline, remarks
 from semievol.report.markdown import fenced
 from semievol.report.page import environment
 from semievol.report.parts import Parts
-from semievol.report.table import evolved_weights, markdown
+from semievol.report.table import evolved_weights, markdown, results_table
 from semievol.run_folder.files import write_text
 from semievol.run_folder.folder import RunFolder
 
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class Outside:
+    """A model that lies beside its card, and not in a run folder."""
+
+    merged: bool
+    """Whether its weights are a whole model's."""
 
 
 def write_card(folder: RunFolder, dataset: Dataset | None = None) -> list[str]:
@@ -35,20 +44,29 @@ def write_card(folder: RunFolder, dataset: Dataset | None = None) -> list[str]:
     Raises:
         ConfigError: there is no run in the folder.
     """
+    content, left_out = card(folder, dataset)
+    write_text(folder.card_path, content)
+    return left_out
+
+
+def card(folder: RunFolder, dataset: Dataset | None = None, outside: Outside | None = None) -> tuple[str, list[str]]:
+    """The card, and the parts that could not be made with the reason; arguments and errors as `write_card`."""
     config = load_config(folder.config_path)
     parts = Parts()
     evolved = parts.make("the place of the model", lambda: evolved_weights(folder), None)
+    adapter = os.path.relpath(evolved.where, str(folder.path)) if evolved and not evolved.hosted else None
     content = (
         environment()
         .get_template("card.md")
         .render(
             base_model=_hub_id(config),
             hosted=_provider(config),
-            front=yaml.safe_dump(_front(config), sort_keys=False, allow_unicode=True),
+            front=yaml.safe_dump(_front(folder, config, parts, outside), sort_keys=False, allow_unicode=True),
             name=folder.path.resolve().name,
             config=config,
             recipe=config.recipe("evolve"),
-            adapter=os.path.relpath(evolved.where, str(folder.path)) if evolved and not evolved.hosted else None,
+            adapter="." if outside and adapter else adapter,
+            outside=outside,
             model=evolved.where if evolved and evolved.hosted else None,
             version=parts.make("the version", lambda: _version(folder), ""),
             trained=parts.make("the rows of the training", lambda: _trained(folder), None),
@@ -58,18 +76,42 @@ def write_card(folder: RunFolder, dataset: Dataset | None = None) -> list[str]:
             prompt=parts.make("the prompt", lambda: _prompt(config, dataset), None),
         )
     )
-    write_text(folder.card_path, content)
-    return parts.left_out
+    return content, parts.left_out
 
 
-def _front(config: Config) -> dict[str, Any]:
+def _front(folder: RunFolder, config: Config, parts: Parts, outside: Outside | None) -> dict[str, Any]:
     """The front matter. `base_model` must be a hub id, or the hub refuses the card; the license is the user's."""
-    local = _provider(config) is None
-    front: dict[str, Any] = {**({"library_name": "peft"} if local else {}), "pipeline_tag": "text-generation"}
+    is_adapter = _provider(config) is None and not (outside and outside.merged)
+    library = "peft" if is_adapter else "transformers"
+    front: dict[str, Any] = {} if _provider(config) else {"library_name": library}
+    front["pipeline_tag"] = "text-generation"
     if base_model := _hub_id(config):
         front["base_model"] = base_model
-    front["tags"] = ["semievol", *(["lora"] if local else []), "semi-supervised", "pseudo-labels"]
+    front["tags"] = ["semievol", *(["lora"] if is_adapter else []), "semi-supervised", "pseudo-labels"]
+    if index := parts.make("the figures for the hub", lambda: _model_index(folder), None):
+        front["model-index"] = [index]
     return front
+
+
+def _model_index(folder: RunFolder) -> dict[str, Any] | None:
+    """The evolved model's figures on the test rows as the hub reads them, each between 0 and 1; `None` without any."""
+    evolved = next((row for row in results_table(folder) if row.key == "evolved"), None)
+    if evolved is None or evolved.accuracy is None:
+        return None
+    name = f"Accuracy (95 % interval {evolved.low:.4f} to {evolved.high:.4f})"
+    figures = [("accuracy", name, evolved.accuracy)]
+    if evolved.macro_f1 is not None:
+        figures.append(("f1", "Macro-F1", evolved.macro_f1))
+    return {
+        "name": folder.path.resolve().name,
+        "results": [
+            {
+                "task": {"type": "text-generation"},
+                "dataset": {"name": f"{evolved.rows} test rows of the user's", "type": "private", "split": "test"},
+                "metrics": [{"type": kind, "name": label, "value": round(value, 4)} for kind, label, value in figures],
+            }
+        ],
+    }
 
 
 def _provider(config: Config) -> str | None:
