@@ -1,6 +1,7 @@
 """An evolved model that leaves its run: it answers alike elsewhere, and takes no row of the data with it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,23 @@ def test_no_row_and_no_place_of_the_data_is_in_it(trained: Config, tmp_path: Pat
         assert str(trained.data.labeled) not in text
     assert str(Path(trained.output)) not in "".join(texts)
     assert not list(tmp_path.glob(".model*"))
+
+
+@pytest.mark.parametrize("form", [Form(), Form(merged=True)])
+def test_others_may_read_it_as_the_umask_says(trained: Config, tmp_path: Path, form: Form) -> None:
+    before = os.umask(0o022)
+    try:
+        export(trained, tmp_path / "model", form, Reporter())
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in (tmp_path / "model").iterdir()} == {0o644}
+
+
+def test_weights_are_merged_into_the_type_of_the_run(trained: Config, tmp_path: Path) -> None:
+    held = changed(trained, {"model": {"dtype": "bfloat16"}})
+    export(held, tmp_path / "model", Form(merged=True, compares=False), Reporter())
+    assert AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype="auto").dtype == torch.bfloat16
+    assert load(tmp_path / "model").model.dtype == "bfloat16"
 
 
 def test_what_was_merged_is_a_model_of_transformers(trained: Config, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ EPILOG = """\
   semievol plan my-task.yaml        what a run will do: requests, tokens, dollars, time
   semievol run my-task.yaml         run it; the same command resumes
   semievol predict my-task.yaml --input new.csv
+  semievol export my-task.yaml      the model as a folder that is enough by itself
   semievol compare my-task.yaml     does it help here? SFT, RAG and others on the same rows
 """
 
@@ -142,6 +143,13 @@ def _takes_export(parser: argparse.ArgumentParser) -> None:
         help="the type of merged weights (that of the run)",
     )
     parser.add_argument("--no-compare", action="store_true", help="do not have it answer rows as the run does first")
+    parser.add_argument(
+        "--data",
+        choices=("chat", "prompt-completion", "alpaca", "label-studio"),
+        help="in place of the model the rows that trained it, labeled and pseudo-labeled, as a file",
+    )
+    parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to the Hugging Face hub too, as yours alone")
+    parser.add_argument("--public", action="store_true", help="as everybody's")
 
 
 def _takes_grid(parser: argparse.ArgumentParser) -> None:

@@ -178,14 +178,23 @@ def _ask(arguments: argparse.Namespace) -> None:
 
 
 def _export(arguments: argparse.Namespace) -> None:
+    from semievol.data import load
     from semievol.predict.exporting import Form, export
+    from semievol.predict.hub import push
+    from semievol.predict.training_data import write_training_data
     from semievol.terminal import visible
 
-    config = _load(arguments)
-    form = Form(arguments.merged, arguments.dtype, not arguments.no_compare)
-    with _session(config.output) as reporter:
-        for line in export(config, Path(arguments.output), form, reporter):
-            print(visible(line))
+    config, output = _load(arguments), Path(arguments.output)
+    if arguments.data:
+        lines = [write_training_data(config, load(config), arguments.data, output)]
+    else:
+        form = Form(arguments.merged, arguments.dtype, not arguments.no_compare)
+        with _session(config.output) as reporter:
+            lines = export(config, output, form, reporter)
+    if arguments.push:
+        lines.append(push(output, arguments.push, public=arguments.public, data=bool(arguments.data)))
+    for line in lines:
+        print(visible(line))
 
 
 def _compare(arguments: argparse.Namespace) -> None:

@@ -72,6 +72,25 @@ class Run(pipeline.RunResult):
             predict(load_config(self.path), model, source, str(target), reporter)
             return pq.read_table(target)
 
+    def export(self, path: str | Path, *, merged: bool = False, dtype: str = "auto", progress: bool = True) -> Path:
+        """The evolved model as a folder that is enough by itself, as `semievol export` writes it.
+
+        Args:
+            path: a folder that is new, or an earlier export.
+            merged: a whole model in place of an adapter.
+            dtype: of merged weights: `float32`, `bfloat16`, `float16`, or `auto`, that of the run.
+            progress: show how far it has come.
+
+        Raises:
+            SemiEvolError: the run has no evolved model, or it would answer otherwise than in the run.
+        """
+        from semievol.predict.exporting import Form, export
+
+        folder = RunFolder(self.path)
+        with _reporting(folder, progress) as reporter:
+            export(load_config(self.path), Path(path), Form(merged, dtype), reporter)
+        return Path(path)
+
     def pseudo_labels(self) -> "pa.Table":
         """Every unlabeled row with its prompt, answer and confidence, whether it was kept, and why.
 

@@ -1,4 +1,4 @@
-"""Answers new rows with a run's model."""
+"""What a run's model is for: answering new rows, and leaving."""
 
 from semievol.predict.answering import predict, require_model
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semievol.config import Config, build, dump
+from semievol.config import Config, build
+from semievol.config.yaml_text import written
 from semievol.data.trained_task import in_own_words, kept_rows, task_text, trained_task
 from semievol.errors import ConfigError, ExportError
 from semievol.predict.answering import fitted_to, weights_of
@@ -20,6 +21,7 @@ from semievol.predict.exported import Exported, exported
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response, Sampling
 from semievol.report.card import Outside, card
+from semievol.run_folder.files import readable_as
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import reaching, weights_on_disk
 from semievol.stages.answerer import Answerer
@@ -70,11 +72,12 @@ def export(config: Config, output: Path, form: Form, reporter: Reporter) -> list
             mark.write(built)
             content, left_out = card(folder, outside=Outside(form.merged))
             for name, text in (
-                ("config.yaml", dump(own)),
+                ("config.yaml", written(own.model_dump(mode="json", exclude_defaults=True))),
                 ("task.json", task_text(own_task, layout, needed)),
                 ("README.md", content),
             ):
                 (built / name).write_text(text, encoding="utf-8")
+            readable_as(built / "config.yaml", *built.glob("*.safetensors"))
             lines = [f"left out of the card: {part}" for part in left_out]
             if needed:
                 lines.append("task.json holds the labeled rows: this task is made from them")
@@ -135,7 +138,8 @@ def _write_weights(config: Config, folder: RunFolder, adapter: Path, built: Path
         return {}
     from semievol.local.merging import save_merged
 
-    dtype = folder.facts().get("dtype", "float32") if form.dtype == "auto" else form.dtype
+    held = config.model.dtype if config.model.dtype != "auto" else folder.facts()["dtype"]
+    dtype = held if form.dtype == "auto" else form.dtype
     save_merged(config.model, adapter, built, dtype)
     return {"name": ".", "revision": None, "dtype": dtype}
 

@@ -184,3 +184,9 @@ def whole(path: Place) -> Iterator[Path]:
         beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def readable_as(file: Path, *others: Path) -> None:
+    """Lets those read other files who may read this one: safetensors writes for the owner's eyes alone."""
+    for other in others:
+        other.chmod(file.stat().st_mode)

@@ -19,6 +19,7 @@ from semievol.local.passes import Work
 from semievol.models.loading import load_template, model_limit
 from semievol.models.quiet import out_of_memory, quiet
 from semievol.models.types import resolve_device, resolve_dtype
+from semievol.run_folder.files import readable_as
 from semievol.run_folder.place import on_disk
 from semievol.training import Progress, Trained, silent
 from semievol.training.checkpoints import last_checkpoint, remove_checkpoints
@@ -163,3 +164,4 @@ def _save(adapted: Any, out: Path, model: ModelConfig) -> None:
             config.target_modules = sorted(config.target_modules)  # a set's order differs between processes
     adapted.save_pretrained(str(out), state_dict=weights, safe_serialization=True, save_embedding_layers=False)
     (out / "README.md").unlink(missing_ok=True)  # PEFT's empty model card; the run writes its own
+    readable_as(out / "adapter_config.json", *out.glob("*.safetensors"))
