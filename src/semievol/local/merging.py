@@ -33,9 +33,9 @@ def save_merged(config: ModelConfig, adapter: Path, folder: Path, dtype: str) ->
             "otherwise in others; export it as an adapter"
         )
     free_local_model()
-    whole = config.model_copy(update={"dtype": "float32", "device": "cpu"})
+    in_float32 = config.model_copy(update={"dtype": "float32", "device": "cpu"})
     with quiet(), out_of_memory("merging in float32", "export the adapter, or merge on a machine with more memory"):
-        model = PeftModel.from_pretrained(load_model(whole), str(adapter))
+        model = PeftModel.from_pretrained(load_model(in_float32), str(adapter))
         try:
             merged = model.merge_and_unload(safe_merge=True)
         except (NotImplementedError, ValueError) as error:
