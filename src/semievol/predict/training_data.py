@@ -82,7 +82,7 @@ def _alpaca(row: TrainingExample, example: Example) -> Row:
     if system:
         line["system"] = "\n\n".join(system)
     if turns:
-        line["history"] = [[asked, answered] for asked, answered in zip(turns[::2], turns[1::2], strict=True)]
+        line["history"] = [list(pair) for pair in zip(turns[::2], turns[1::2], strict=True)]
     return line
 
 
