@@ -18,7 +18,7 @@ PAPER_EXPERIMENTS = (
 FURTHER_EXPERIMENTS = ("trust",)
 """Beyond the paper."""
 EPILOG = """\
-  semievol init my-task.yaml        write a commented config
+  semievol init my.csv              look at a file and write a commented config for it, my.yaml
   semievol check my-task.yaml       look at the data, say what a run will do
   semievol plan my-task.yaml        what a run will do: requests, tokens, dollars, time
   semievol run my-task.yaml         run it; the same command resumes
@@ -44,9 +44,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(command=name)
         return command
 
-    init = add("init", "write a commented config for your own files")
-    init.add_argument("path", nargs="?", type=_path, default="semievol.yaml", help="where to write it (semievol.yaml)")
-    init.add_argument("--force", action="store_true", help="overwrite a file that is there")
+    _takes_files(add("init", "write a commented config, for your own files if you name them"))
     for name, text in (
         ("check", "look at the data and say what a run will do; nothing is trained"),
         ("plan", "say what a run will do: requests, tokens, steps, time, and dollars at a service"),
@@ -97,6 +95,21 @@ def _path(text: str) -> str:
         return expanded(text)
     except SemiEvolError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _takes_files(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=_path,
+        metavar="FILE",
+        help="rows with answers, rows without, test rows, in this order; and where to write it, which ends in .yaml",
+    )
+    parser.add_argument("--prompt", metavar="COLUMN", help="the column that is asked about, if the guess is wrong")
+    parser.add_argument("--answer", metavar="COLUMN", help="the column of the answers")
+    parser.add_argument("--task", metavar="KIND", help="label, multiple_choice, number or free_text")
+    parser.add_argument("--yes", "-y", action="store_true", help="ask nothing: take the guesses")
+    parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
 
 
 def _takes_config(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semievol.arguments import parser
-from semievol.errors import SemiEvolError, Stopped, refused_by_system
+from semievol.errors import ConfigError, SemiEvolError, Stopped, refused_by_system
 
 if TYPE_CHECKING:
     from semievol.config import Config
@@ -61,9 +61,33 @@ def _load(arguments: argparse.Namespace) -> "Config":
 
 def _init(arguments: argparse.Namespace) -> None:
     from semievol.config.starter import write_config
+    from semievol.terminal import visible
 
-    write_config(Path(arguments.path), force=arguments.force)
-    print(f"{arguments.path} written: fill in the files and columns, then\n  semievol check {arguments.path}")
+    configs = [file for file in arguments.files if file.endswith((".yaml", ".yml"))]
+    sources = [file for file in arguments.files if file not in configs]
+    if len(configs) > 1 or len(sources) > 3:
+        raise ConfigError("init: one config to write, and at most labeled, unlabeled and test rows, are expected")
+    begun = None
+    name = "semievol.yaml"
+    if sources:
+        from semievol.forecast.starting import start
+
+        said = {"prompt": arguments.prompt, "answer": arguments.answer, "kind": arguments.task}
+        said = {part: reply for part, reply in said.items() if reply is not None}
+        labeled, unlabeled, test = [*sources, None, None][:3]
+        ask = _asked if sys.stdin.isatty() and not arguments.yes else None
+        begun, lines = start(labeled, unlabeled, test, said, ask)
+        name = f"{begun.name}.yaml"
+        print(visible("\n".join(lines)))
+    path = configs[0] if configs else name
+    write_config(Path(path), begun, force=arguments.force)
+    advice = "look through it" if sources else "fill in the files and columns"
+    print(f"{path} written: {advice}, then\n  semievol check {path}")
+
+
+def _asked(question: str, guessed: str) -> str:
+    """What the user says; the guess if that is nothing."""
+    return input(f"{question} [{guessed}]: ").strip() or guessed
 
 
 def _check(arguments: argparse.Namespace) -> None:
