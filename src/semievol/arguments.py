@@ -1,6 +1,11 @@
 """What the commands of the program `semievol` take."""
 
 import argparse
+import difflib
+import re
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import NoReturn
 
 from semievol.errors import SemiEvolError
 from semievol.run_folder import STAGES
@@ -28,9 +33,68 @@ EPILOG = """\
 """
 
 
+_OVERRIDE = re.compile(r"(?:[a-z_]+(?:\.\w+)+|seed|output|preset|rounds)=.*", re.DOTALL)
+"""An option of the config with a value, as it may stand beside the config's name."""
+_CHOICE = re.compile(r"invalid choice: '(?P<said>[^']*)' \(choose from (?P<known>.*)\)")
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is near to what it does not know."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends the program with the command's own usage."""
+        if choice := _CHOICE.search(message):
+            known = re.findall(r"[\w-]+", choice["known"])
+            message += _near(choice["said"], known)
+        super().error(message)
+
+    def takes_value(self, token: str) -> bool:
+        """Whether what follows belongs to this token."""
+        action = self._option_string_actions.get(token)
+        return action is not None and action.nargs != 0
+
+
+def _near(said: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(said, known, n=1)
+    return f". Did you mean {near[0]}?" if near else ""
+
+
+def parse(argv: Sequence[str]) -> argparse.Namespace:
+    """What the command line says. `section.option=value` may stand wherever a file may, as `--set` or without it."""
+    program = parser()
+    commands = _commands(program)
+    command = commands.get(argv[0]) if argv else None
+    if command is None:
+        return program.parse_args(argv)
+    tokens = [argv[0]]
+    for before, token in pairwise(argv):
+        takes_set = "--set" in command._option_string_actions
+        if takes_set and _OVERRIDE.fullmatch(token) and not command.takes_value(before):
+            token = f"--set={token}"
+        tokens.append(token)
+    arguments, unknown = program.parse_known_args(tokens)
+    if unknown:
+        known = [option for option in command._option_string_actions if option.startswith("--")]
+        command.error(f"unrecognized arguments: {' '.join(unknown)}{_near(unknown[0].partition('=')[0], known)}")
+    if hasattr(arguments, "config_file"):
+        if arguments.config is None and arguments.config_file is None:
+            command.error("a config file or run folder is expected")
+        if arguments.config is not None and arguments.config_file is not None:
+            command.error(f"two configs: {arguments.config} and {arguments.config_file}")
+        arguments.config = arguments.config or arguments.config_file
+    return arguments
+
+
+def _commands(program: argparse.ArgumentParser) -> dict[str, Parser]:
+    for action in program._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            return dict(action.choices)
+    return {}
+
+
 def parser() -> argparse.ArgumentParser:
     """The program's commands; `command` of what is parsed is the name of the one that was asked for."""
-    program = argparse.ArgumentParser(
+    program = Parser(
         prog="semievol",
         description="Few labels and many unlabeled prompts in, a better language model out.",
         epilog=EPILOG,
@@ -80,6 +144,13 @@ def parser() -> argparse.ArgumentParser:
     experiment.add_argument("name", choices=names, help="results: all that is there, as one page")
     _takes_experiment(experiment)
     _takes_grid(experiment)
+    _takes_config(add("report", "write the page and the model card anew, from what stages there are"))
+    listing = add("list", "the runs below a folder: how far they are, what came of them")
+    listing.add_argument("folder", nargs="?", type=_path, default="runs", help="where they lie (runs)")
+    _takes_config(add("clean", "remove what a run makes anew when it needs it: stored rows, checkpoints"))
+    add("env", "say what is installed and what the machine has, for a report of a fault")
+    completion = add("completion", "print a script that completes commands and options in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish", "tcsh", "powershell"))
     config = add("config", "show the resolved config, check it, or print its JSON schema")
     config.add_argument("what", choices=("show", "check", "schema"))
     config.add_argument("config", nargs="?", type=_path, help="config file; the defaults if it is left out")
@@ -113,7 +184,10 @@ def _takes_files(parser: argparse.ArgumentParser) -> None:
 
 
 def _takes_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("config", type=_path, help="config file or run folder")
+    parser.add_argument(
+        "config", nargs="?", type=_path, help="config file or run folder; behind it section.option=value, as with --set"
+    )
+    parser.add_argument("--config", "-c", dest="config_file", type=_path, metavar="CONFIG", help="the same")
     _takes_set(parser)
 
 

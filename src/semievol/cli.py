@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from semievol.arguments import parser
+from semievol.arguments import parse, parser
 from semievol.errors import ConfigError, SemiEvolError, Stopped, refused_by_system
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 for an error that is the user's to mend, 130 when stopped."""
-    arguments = parser().parse_args(argv)
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     try:
         COMMANDS[arguments.command](arguments)
     except Stopped as stopped:
@@ -221,6 +221,42 @@ def _export(arguments: argparse.Namespace) -> None:
         print(visible(line))
 
 
+def _report(arguments: argparse.Namespace) -> None:
+    from semievol.config.paths import path_of
+    from semievol.report import finish, print_results
+
+    path = path_of(_load(arguments).output)
+    finish(path)
+    print_results(path)
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    from semievol.report.runs import print_runs
+
+    print_runs(Path(arguments.folder))
+
+
+def _clean(arguments: argparse.Namespace) -> None:
+    from semievol.run_folder.cleaning import clean
+    from semievol.run_folder.folder import RunFolder
+    from semievol.terminal import visible
+
+    for line in clean(RunFolder(_load(arguments).output)):
+        print(visible(line))
+
+
+def _env(arguments: argparse.Namespace) -> None:
+    from semievol.stages.session import environment_lines
+
+    print("\n".join(environment_lines()))
+
+
+def _completion(arguments: argparse.Namespace) -> None:
+    import shtab
+
+    print(shtab.complete(parser(), arguments.shell), end="")
+
+
 def _compare(arguments: argparse.Namespace) -> None:
     from semievol.experiments.catalogue import COMPARE
 
@@ -300,6 +336,11 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "gate": _gate,
     "ask": _ask,
     "export": _export,
+    "report": _report,
+    "list": _list,
+    "clean": _clean,
+    "env": _env,
+    "completion": _completion,
     "compare": _compare,
     "experiment": _experiment,
     "config": _config,

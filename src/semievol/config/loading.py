@@ -1,6 +1,8 @@
 """From a YAML file and the command line to a checked config, and back."""
 
+import difflib
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -64,7 +66,7 @@ def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
     except FileNotFoundError as error:
         if folder is not None:
             raise ConfigError(f"{folder}: no config file, and no run's folder: it has no {CONFIG}") from error
-        raise ConfigError(f"{path}: {error.strerror or error}") from error
+        raise ConfigError(f"{path}: {error.strerror or error}{_nearest(path)}") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from error
     except UnicodeDecodeError as error:
@@ -77,6 +79,14 @@ def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
     if folder is not None:
         raw["output"] = str(folder)
     return build(raw, overrides, source=str(path))
+
+
+def _nearest(path: Place) -> str:
+    """What has nearly that name, for a slip in it; or where a path that is not absolute was looked for."""
+    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    if near := difflib.get_close_matches(path.name, names, n=1):
+        return f"; did you mean {path.parent / near[0]}?"
+    return f" in {Path.cwd()}" if isinstance(path, Path) and not path.is_absolute() else ""
 
 
 def _run_folder(place: Place) -> Place | None:

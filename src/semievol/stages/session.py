@@ -28,6 +28,8 @@ PACKAGES = (
     "openai",
     "numpy",
 )
+FURTHER_PACKAGES = ("datasets", "accelerate", "vllm", "ray", "bitsandbytes", "pyarrow", "pydantic")
+"""Of which `semievol env` tells too."""
 
 
 @contextmanager
@@ -61,6 +63,32 @@ def _about_this_process() -> dict[str, Any]:
         "commit": commit(),
         "machine": {"system": platform.platform(), "processor": _processor(), "cores": os.cpu_count()},
     }
+
+
+def environment_lines() -> Iterator[str]:
+    """What is installed and what the machine has, a line each."""
+    about = _about_this_process()
+    yield f"semievol {about['versions'].pop('semievol')}" + (f" at {about['commit']}" if about["commit"] else "")
+    yield f"Python {about['python']} on {about['machine']['system']}"
+    yield f"{about['machine']['processor']}, {about['machine']['cores']} cores"
+    for package in (*PACKAGES[1:], *FURTHER_PACKAGES):
+        try:
+            yield f"{package} {importlib.metadata.version(package)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"{package}: not installed"
+    yield from _gpus()
+
+
+def _gpus() -> Iterator[str]:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return
+    if not torch.cuda.is_available():
+        yield "no CUDA GPU"
+    for number in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(number)
+        yield f"cuda:{number}: {properties.name}, {properties.total_memory / 1e9:.0f} GB"
 
 
 @functools.cache
