@@ -12,7 +12,7 @@ BEGIN, END = "<!-- the map: python -m tests.architecture -->\n", "<!-- the end o
 LAYERS = (
     ("errors", "records", "terminal"),
     ("config",),
-    ("plugins", "progress", "metrics", "guarded"),
+    ("plugins", "progress", "metrics"),
     ("run_folder",),
     ("costs",),
     ("tasks", "data", "models"),
@@ -24,7 +24,7 @@ LAYERS = (
     ("predict", "report"),
     ("experiments",),
     ("library",),
-    ("arguments", "cli"),
+    ("arguments", "cli", "__main__"),
 )
 """The rooms from the ground up. One imports those of its own floor and of the floors below."""
 

@@ -24,6 +24,6 @@ def test_every_link_to_a_file_leads_somewhere() -> None:
 def test_every_command_it_names_is_one() -> None:
     actions = parser()._actions
     known = next(set(action.choices) for action in actions if isinstance(action.choices, dict))
-    named = set(re.findall(r"semievol (init|check|run|stage|status|evaluate|predict|config|\w+) ", README))
+    named = set(re.findall(r"semievol (\w+)[ `]", README))
     assert named - {"turns", "semievol"} <= known
     assert known <= named

@@ -3,7 +3,7 @@
 import argparse
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import NoReturn
 
@@ -108,6 +108,18 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(command=name)
         return command
 
+    _add_runs(add)
+    _add_uses(add)
+    _add_experiments(add)
+    _add_house_keeping(add)
+    return program
+
+
+Add = Callable[[str, str], argparse.ArgumentParser]
+"""Adds a command with what it does."""
+
+
+def _add_runs(add: Add) -> None:
     _takes_files(add("init", "write a commented config, for your own files if you name them"))
     for name, text in (
         ("check", "look at the data and say what a run will do; nothing is trained"),
@@ -132,10 +144,16 @@ def parser() -> argparse.ArgumentParser:
     _takes_config(cancel)
     status = add("status", "say how far a run has come")
     _takes_config(status)
+
+
+def _add_uses(add: Add) -> None:
     _takes_config(add("gate", "end with 0 only if the evolved model is not worse than SFT beyond noise"))
     _takes_rows_to_label(add("ask", "write the unlabeled rows that are most worth a label, as a file to fill in"))
     _takes_rows(add("predict", "answer new rows with a run's model; your columns come out with answers"))
     _takes_export(add("export", "write the evolved model as a folder that is enough by itself"))
+
+
+def _add_experiments(add: Add) -> None:
     compare = add("compare", "hold SemiEvol against SFT, RAG and others on the same rows")
     _takes_config(compare)
     _takes_grid(compare)
@@ -144,6 +162,9 @@ def parser() -> argparse.ArgumentParser:
     experiment.add_argument("name", choices=names, help="results: all that is there, as one page")
     _takes_experiment(experiment)
     _takes_grid(experiment)
+
+
+def _add_house_keeping(add: Add) -> None:
     _takes_config(add("report", "write the page and the model card anew, from what stages there are"))
     listing = add("list", "the runs below a folder: how far they are, what came of them")
     listing.add_argument("folder", nargs="?", type=_path, default="runs", help="where they lie (runs)")
@@ -155,7 +176,6 @@ def parser() -> argparse.ArgumentParser:
     config.add_argument("what", choices=("show", "check", "schema"))
     config.add_argument("config", nargs="?", type=_path, help="config file; the defaults if it is left out")
     _takes_set(config)
-    return program
 
 
 def _path(text: str) -> str:

@@ -11,9 +11,9 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from semievol import guarded
 from semievol.backends.vllm.failures import reason
 from semievol.errors import BackendError
+from semievol.executors import guarded
 
 _LOOPBACK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """Asks this machine itself, whatever proxies the environment names."""

@@ -9,9 +9,9 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from semievol import guarded
 from semievol.config import ModelConfig, TrainingConfig
 from semievol.errors import TrainingError
+from semievol.executors import guarded
 from semievol.models.types import resolve_device, resolve_dtype
 from semievol.training import Progress, Trained, silent
 from semievol.training.job import Job
