@@ -24,6 +24,7 @@ LAYERS = (
     ("predict", "report"),
     ("experiments",),
     ("library",),
+    ("estimator",),
     ("arguments", "cli", "__main__"),
 )
 """The rooms from the ground up. One imports those of its own floor and of the floors below."""

@@ -5,12 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from semievol.config import Config, load
+    from semievol.estimator import SemiEvolClassifier
     from semievol.library import Run, check, compare, open_run, plan, run
 
-__all__ = ["Config", "Run", "check", "compare", "load", "open_run", "plan", "run"]
+__all__ = ["Config", "Run", "SemiEvolClassifier", "check", "compare", "load", "open_run", "plan", "run"]
 __version__ = version("semievol")
 
-_HOME = dict.fromkeys(__all__, "semievol.library") | dict.fromkeys(("Config", "load"), "semievol.config")
+_HOME = {
+    **dict.fromkeys(__all__, "semievol.library"),
+    **dict.fromkeys(("Config", "load"), "semievol.config"),
+    "SemiEvolClassifier": "semievol.estimator",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -64,13 +64,33 @@ class Run(pipeline.RunResult):
         if model == "evolved" and (caution := warning(folder)):
             warnings.warn(caution, stacklevel=2)
         with tempfile.TemporaryDirectory(prefix="semievol-") as scratch, _reporting(folder, progress) as reporter:
-            is_texts = (
-                isinstance(rows, Sequence) and not isinstance(rows, str) and all(isinstance(r, str) for r in rows)
-            )
-            source = list(rows) if is_texts else str(save_rows(rows, Path(scratch), "rows"))
             target = Path(scratch, "answers.parquet")
-            predict(load_config(self.path), model, source, str(target), reporter)
+            predict(load_config(self.path), model, _source(rows, Path(scratch)), str(target), reporter)
             return pq.read_table(target)
+
+    def probabilities(self, rows: Any, model: str = "evolved", *, progress: bool = True) -> "pa.Table":
+        """How likely the model finds each answer of a closed set: a column for each, a row for each row, sums of 1.
+
+        They are the model's own and not calibrated. A row that cannot be scored is null.
+
+        Args:
+            rows: as for `predict`.
+            model: `base`, `warm` or `evolved`.
+            progress: show how far it has come.
+
+        Raises:
+            SemiEvolError: answers are not of a closed set, the engine gives no probabilities, or as `predict`.
+        """
+        import pyarrow as pa
+
+        from semievol.predict.probabilities import probabilities
+
+        folder = RunFolder(self.path)
+        with tempfile.TemporaryDirectory(prefix="semievol-") as scratch, _reporting(folder, progress) as reporter:
+            shares = probabilities(load_config(self.path), model, _source(rows, Path(scratch)), reporter)
+        answers = dict.fromkeys(answer for row in shares if row for answer in row)
+        columns = {answer: [None if row is None else row.get(answer, 0.0) for row in shares] for answer in answers}
+        return pa.table({answer: pa.array(column, pa.float64()) for answer, column in columns.items()})
 
     def export(self, path: str | Path, *, merged: bool = False, dtype: str = "auto", progress: bool = True) -> Path:
         """The evolved model as a folder that is enough by itself, as `semievol export` writes it.
@@ -259,6 +279,13 @@ def _resolved(config: ConfigLike) -> Config:
     if isinstance(config, Config):
         return config
     return build(config) if isinstance(config, Mapping) else load_config(config)
+
+
+def _source(rows: Any, folder: Path) -> str | list[str]:
+    """Texts as they are; other rows as a file in the folder."""
+    if isinstance(rows, list | tuple) and all(isinstance(row, str) for row in rows):
+        return list(rows)
+    return str(save_rows(rows, folder, "rows"))
 
 
 @contextmanager

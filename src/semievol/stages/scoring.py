@@ -23,6 +23,7 @@ from semievol.stages.answerer import nearest_examples
 from semievol.stages.committee import FOLD, members
 from semievol.stages.out_of_fold import labeled_shards, out_of_fold, require_above_chance
 from semievol.stages.round import Round, Shard
+from semievol.tasks import Task
 
 LEAST = 1e-6
 """What is left at least of the probability of a response that begins another."""
@@ -102,14 +103,19 @@ def _requests_of(round_: Round, rows: Sequence[Example], crew: Mapping[str, Coll
     return round(len(rows) * choices * models)
 
 
+def responses_of(task: Task, example: Example) -> list[str]:
+    """The response for each answer that the example can have, (K,)."""
+    choices = task.choices(example) or ()
+    return [task.response(dataclasses.replace(example, answer=choice, response=None)) for choice in choices]
+
+
 class _Row:
     """An example, the responses that it can have, and what they are scored for."""
 
     def __init__(self, round_: Round, example: Example, near: Sequence[Example]) -> None:
         self._round, self._example, self._near = round_, example, near
         self._choices = round_.task.choices(example) or ()
-        bare = [dataclasses.replace(example, answer=choice, response=None) for choice in self._choices]
-        self._texts = [round_.task.response(one) for one in bare]
+        self._texts = responses_of(round_.task, example)
         self._models: dict[str, list[str]] = {}
 
     def asked(self, name: str, collaborator: Collaborator, model: str) -> list[Request]:
@@ -129,7 +135,7 @@ class _Row:
                 model: [responses[f"{self._example.id}/{name}/{model}/{place}"] for place in range(len(self._texts))]
                 for model in self._models[name]
             }
-            shares = self._shares(list(scores.values()))
+            shares = joint_shares(list(scores.values()), self._texts)
             best = max(range(len(shares)), key=shares.__getitem__, default=None)
             own = scores.get(collaborator.weights)  # H is that of M_warm, and not of its committee
             candidates.append(
@@ -145,19 +151,25 @@ class _Row:
             probabilities.append(tuple(shares))
         return ScoredCandidates(self._example.id, tuple(candidates), tuple(probabilities))
 
-    def _shares(self, scores: Sequence[Sequence[Response]]) -> list[float]:
-        """The probability of each answer by all models together, their geometric mean; nothing if none has answered."""
-        logs = [
-            _log_shares([math.fsum(response.logprobs or ()) for response in of_model], self._texts)
-            for of_model in scores
-            if of_model and all(response.logprobs for response in of_model)
-        ]
-        if not logs:
-            return []
-        mean = np.mean(logs, axis=0)
-        shares = np.exp(mean - mean.max())
-        result: list[float] = (shares / shares.sum()).tolist()
-        return result
+
+def joint_shares(scores: Sequence[Sequence[Response]], texts: Sequence[str]) -> list[float]:
+    """The probability of each answer by all models together, their geometric mean; nothing if none has answered.
+
+    Args:
+        scores: of each model, the scored responses, one for each of `texts`.
+        texts: the responses that are answers, (K,).
+    """
+    logs = [
+        _log_shares([math.fsum(response.logprobs or ()) for response in of_model], texts)
+        for of_model in scores
+        if of_model and all(response.logprobs for response in of_model)
+    ]
+    if not logs:
+        return []
+    mean = np.mean(logs, axis=0)
+    shares = np.exp(mean - mean.max())
+    result: list[float] = (shares / shares.sum()).tolist()
+    return result
 
 
 def _log_shares(totals: Sequence[float], texts: Sequence[str]) -> list[float]:
