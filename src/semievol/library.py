@@ -162,6 +162,7 @@ def run(
     from semievol.forecast.check import check as look
     from semievol.forecast.check import show
     from semievol.report import finish
+    from semievol.report.trackers import track
     from semievol.terminal import TextConsole
 
     resolved = _resolved(config)
@@ -174,6 +175,8 @@ def run(
             show(TextConsole(stderr=True), checked)
         result = pipeline.run(resolved, until=until, redo=redo, reporter=reporter, dataset=checked.dataset)
         finish(result.path, checked.dataset)
+        for line in track(folder, resolved):
+            reporter.say(line)
     return Run(result.path, result.weights, result.metrics)
 
 

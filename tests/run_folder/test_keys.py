@@ -56,6 +56,7 @@ OTHERWISE: Mapping[str, tuple[Any, str]] = {
     "task.system": ("Be brief.", "warmup"),
     "task.labels": (["weather", "sport", "money", "none of them"], "warmup"),
     "task.label_names": ({"money": "finance"}, "warmup"),
+    "task.label_descriptions": ({"money": "Of banks and prices."}, "warmup"),
     "task.answer_pattern": ("is (.+)", "warmup"),
     "task.match": ("fuzzy", "warmup"),
     "task.threshold": (0.5, "warmup"),

@@ -3,7 +3,7 @@
 import pytest
 from tests.clock import seconds
 
-from semievol.config import TaskConfig
+from semievol.config import TaskConfig, build
 from semievol.errors import ConfigError, DataError
 from semievol.records import Example
 from semievol.tasks.label import Label
@@ -338,3 +338,27 @@ def test_thousands_of_labels_are_looked_for_in_a_moment():
 def test_labels_that_begin_alike_are_each_found():
     labels = ["a" * length for length in range(2, 300)]
     assert task(*labels).parse(f"It must be {labels[150]}, I think", row(None)) == labels[150]
+
+
+def test_what_labels_mean_stands_behind_the_instruction_in_their_order():
+    meanings = {"n": "No mood\n at all.", "positive": "Good news."}
+    one = task("positive", "n", label_names={"n": "neutral"}, label_descriptions=meanings)
+    assert one.messages(row(None))[0]["content"].startswith(
+        "Classify the text. Answer with one of these labels only: positive, neutral.\n"
+        "positive: Good news.\n"
+        "neutral: No mood at all.\n\n"
+    )
+    own = task("positive", "neutral", instruction="Which mood?", label_descriptions={"positive": "Good news."})
+    assert own.instruction == "Which mood?\npositive: Good news."
+
+
+def test_a_description_of_no_label_is_refused_with_the_nearest():
+    with pytest.raises(ConfigError, match=r"task.label_descriptions: 'positiv' is not one of the labels; did you mean"):
+        task(*NAMES, label_descriptions={"positiv": "Good news."})
+    with pytest.raises(ConfigError, match="a task of kind number has no labels"):
+        build({"task": {"kind": "number", "label_descriptions": {"1": "one"}}})
+
+
+def test_a_task_without_descriptions_is_what_it_was_before_there_were_any():
+    assert "label_descriptions" not in TaskConfig().identity()
+    assert "label_descriptions" in TaskConfig(label_descriptions={"a": "b"}).identity()

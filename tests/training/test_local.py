@@ -438,3 +438,13 @@ def test_a_training_runs_on_the_gpu_that_the_model_is_on(tmp_path: Path, monkeyp
     recipe = TrainingConfig(kind="local")
     assert sft.arguments(recipe, tmp_path, 0, "cuda:1", "float32").device == torch.device("cuda:1")
     assert current == ["cuda:1"]
+
+
+def test_events_of_a_tracker_lie_beside_the_weights_and_not_among_them(model: ModelConfig, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    train(model, tmp_path / "evolve/adapter", report_to=["tensorboard"])
+    assert list((tmp_path / "evolve/tensorboard").glob("events.*"))
+    assert {path.name for path in (tmp_path / "evolve/adapter").iterdir()} == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    }

@@ -87,6 +87,9 @@ class TaskConfig(Section):
     """The closed set of labels of a `label` task; read from the labeled rows if it is empty."""
     label_names: dict[str, str] = {}
     """Renames labels for the model, from the file's spelling: `{money-fx: foreign exchange}`."""
+    label_descriptions: dict[str, str] = {}
+    """What labels mean, in the prompt behind the instruction: `{billing: charges, invoices and refunds}`. By the
+    file's spelling or by the name in `label_names`; labels that speak for themselves need none."""
     answer_pattern: str | None = None
     """Regular expression whose first group is the answer in a response or in the answer column
     (`#### (.+)` for GSM8K); the last match counts."""
@@ -99,6 +102,10 @@ class TaskConfig(Section):
     where 99 is not 100."""
     decimal_mark: Literal["point", "comma"] = "point"
     """What stands before the decimals of numbers, in the answer column and in responses: `1,234.5` or `1.234,5`."""
+
+    def identity(self) -> dict[str, Any]:
+        """What answers depend on; an option that came later, if it is set."""
+        return self.model_dump(mode="json", exclude=None if self.label_descriptions else {"label_descriptions"})
 
 
 class RetrievalConfig(Section):
@@ -256,6 +263,8 @@ class Config(Section):
         if self.backend.kind == "openai":
             self._check_service()
         self._check_executor()
+        if self.task.label_descriptions and self.task.kind in ("multiple_choice", "number", "free_text"):
+            raise ValueError(f"task.label_descriptions: a task of kind {self.task.kind} has no labels")
         for recipe in (self.recipe("warmup"), self.recipe("evolve")):
             if recipe.fsdp and self.model.quantization:
                 raise ValueError(

@@ -46,7 +46,8 @@ class TrainingRecipe(Section):
     lora_target_modules: str | tuple[str, ...] = "all-linear"
     """Modules that get an update: `all-linear` (without the output head) or their names."""
     report_to: tuple[str, ...] = ()
-    """Trackers: `tensorboard`, `wandb`, `mlflow`, `trackio`."""
+    """Trackers: `tensorboard`, `wandb`, `mlflow`, `trackio`. They are told the losses of both trainings, and at the end
+    of a run the figures of all its stages, the test's and the cost."""
 
 
 class HostedConfig(Section):

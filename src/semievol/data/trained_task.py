@@ -25,7 +25,7 @@ def described_task(config: Config, dataset: Dataset) -> str:
 def task_text(config: TaskConfig, layout: str, rows: Sequence[Example]) -> str:
     """What a task is made from, as JSON."""
     content = {
-        "task": config.model_dump(mode="json"),
+        "task": config.identity(),
         "layout": layout,
         "labeled": [dataclasses.asdict(example) for example in rows],
     }
@@ -42,7 +42,7 @@ def trained_task(config: Config, folder: RunFolder) -> tuple[Task, str]:
     """
     if folder.task_path.exists():
         content = read_json(folder.task_path)
-        if content["task"] == config.task.model_dump(mode="json"):
+        if content["task"] == config.task.identity():
             return open_task(config.task, [_example(fields) for fields in content["labeled"]]), content["layout"]
     return load(config).task, layout_of(config.data, open_splits(config)["labeled"].table).name
 
@@ -60,8 +60,9 @@ def in_own_words(config: TaskConfig, task: Task, rows: Sequence[Example]) -> tup
         rows: the labeled rows as they were read. None of them comes back, unless the task would be another without.
     """
     labels = task.answers() if config.kind == "label" else None
-    said = {"labels": labels, "instruction": getattr(task, "instruction", None)}
-    own = config.model_copy(update={name: value for name, value in said.items() if value is not None})
+    said: dict[str, Any] = {"labels": labels, "instruction": getattr(task, "instruction", None)}
+    said = {name: value for name, value in said.items() if value is not None}
+    own = config.model_copy(update={**said, "label_descriptions": {}})  # which the instruction holds
     with suppress(DataError):
         if _is_same(task, open_task(own, ()), rows):
             return own, ()

@@ -103,7 +103,7 @@ class Round:
             "seed": config.seed,
             "round": self.number,
             "model": config.model.identity(),
-            "task": config.task.model_dump(mode="json"),
+            "task": config.task.identity(),
             **inputs,
         }
 

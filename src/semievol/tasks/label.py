@@ -13,6 +13,7 @@ If several occur, none is the answer.
 import difflib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 
 from semievol.config import TaskConfig
 from semievol.errors import ConfigError, DataError
@@ -45,6 +46,7 @@ class Label(BaseTask):
             raise DataError(f"a label task needs at least 2 labels and there is {examples_named}; set task.labels")
         self._spellings = Spellings(spellings.items())
         self._occurrences = Occurrences(self._spellings)
+        self._descriptions = self._described()
         self._read_as: Counter[tuple[str, str]] = Counter()
 
     @property
@@ -52,6 +54,12 @@ class Label(BaseTask):
         """Asks for one of the labels, by name."""
         comma = "; " if any("," in label for label in self._labels) else ", "
         return f"Classify the text. Answer with one of these labels only: {comma.join(self._labels)}."
+
+    @cached_property
+    def instruction(self) -> str:
+        """What the model is told first, and below it what labels mean."""
+        meanings = [f"{label}: {self._descriptions[label]}" for label in self._labels if label in self._descriptions]
+        return "\n".join([super().instruction, *meanings])
 
     def read(self, text: str, example: Example) -> str | None:
         """The label that the text is."""
@@ -133,6 +141,22 @@ class Label(BaseTask):
         counts = Counter(reading for reading in readings if tidy(reading))
         spelling = {one_number(reading): tidy(reading) for reading, _ in sorted(counts.items(), key=_rank)}
         return tuple(sorted(spelling.values()))
+
+    def _described(self) -> dict[str, str]:
+        """Label -> its meaning in a line.
+
+        Raises:
+            ConfigError: a description is of no label.
+        """
+        meanings = {}
+        for spelling, meaning in self.config.label_descriptions.items():
+            label = self._spellings.said(spelling)
+            if label is None:
+                near = difflib.get_close_matches(spelling, self._labels, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; they are {', '.join(self._labels)}"
+                raise ConfigError(f"task.label_descriptions: {spelling!r} is not one of the labels{hint}")
+            meanings[label] = " ".join(meaning.split())
+        return meanings
 
     def _add_renamed(self, spellings: dict[str, str]) -> None:
         """Adds `task.label_names`: either side of a renaming may be what `task.labels` lists.

@@ -1,5 +1,6 @@
 """Trains a LoRA adapter on this machine, with TRL and PEFT."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from semievol.training.job import Job
 from semievol.training.rows import Collator, tokenised
 from semievol.training.sft import AnswerTrainer, Watch, arguments
 
+EVENTS = "TENSORBOARD_LOGGING_DIR"
+"""The environment variable that transformers reads."""
 UNADAPTED = frozenset({"falcon_h1", "falcon_mamba", "mamba", "mamba2", "nemotron_h"})
 """Model types whose `out_proj` PEFT refuses to adapt."""
 
@@ -61,6 +64,7 @@ class LocalTrainer:
         advice = "set training.gradient_checkpointing, model.quantization or data.max_prompt_words"
         with (
             quiet(),
+            events_in(out.parent / "tensorboard"),
             out_of_memory("training", advice),
             adapted_model(base, recipe, seed, job.start_from) as (local, adapted, state),
         ):
@@ -87,6 +91,19 @@ class LocalTrainer:
             _save(adapted, out, model)
         tokens = recipe.num_train_epochs * sum(row.length for row in rows)
         return Trained(weights=str(out), steps=trainer.state.global_step, tokens=tokens, losses=tuple(watch.losses))
+
+
+@contextmanager
+def events_in(folder: Path) -> Iterator[None]:
+    """A block in which TensorBoard's events go to a folder, and not among the weights; unless the user names one."""
+    if EVENTS in os.environ:
+        yield
+        return
+    os.environ[EVENTS] = str(folder)
+    try:
+        yield
+    finally:
+        del os.environ[EVENTS]
 
 
 @contextmanager

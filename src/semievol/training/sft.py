@@ -38,6 +38,7 @@ def arguments(recipe: TrainingConfig, out: Path, seed: int, device: str, dtype: 
         batch, passes = batch * passes, 1
     config = SFTConfig(
         output_dir=str(out),
+        run_name=f"{out.parent.parent.name}-{out.parent.name}",  # of the run and its stage
         num_train_epochs=recipe.num_train_epochs,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.lr_scheduler_type,
