@@ -10,6 +10,8 @@ from semievol.experiments.options import Options
 
 LAPTOP, PAPER = "smollm2", "llama31"
 """The endings of the files in configs/: the model a laptop runs, and the paper's."""
+PACKAGED = Path(__file__).parent / "configs"
+"""Where an installed package has these files; a clone has them in its root."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def targets(options: Options) -> list[Target]:
 
 def _shipped(task: str, base: str, options: Options) -> Target:
     """The target of a config in the folder; a model id takes the paper's recipe."""
-    folder = options.config_folder
+    folder = options.config_folder if options.config_folder.is_dir() else PACKAGED
     if (folder / f"{task}-{base}.yaml").exists():
         return _target(task, str(folder / f"{task}-{base}.yaml"), "", options)
     path = folder / f"{task}-{PAPER}.yaml"
