@@ -6,7 +6,7 @@ import pytest
 
 from samples import topics_config
 from semievol.cli import main
-from semievol.config import build, dump
+from semievol.config import build, dump, load
 from semievol.config.paths import expanded
 from semievol.errors import ConfigError
 
@@ -79,3 +79,20 @@ def test_init_and_experiments_take_them_too(home: Path) -> None:
     assert main(arguments) == 0
     assert (home / "compared/compare/topics/results.csv").exists()
     assert not list(Path().iterdir())
+
+
+def test_data_beside_a_config_is_found_from_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project, elsewhere = tmp_path / "project", tmp_path / "elsewhere"
+    (project / "rows").mkdir(parents=True)
+    elsewhere.mkdir()
+    for name in ("labeled.csv", "rows/a1.csv", "rows/a2.csv", "test.csv"):
+        (project / name).write_text("text,topic\na,b\n")
+    data = {"labeled": "labeled.csv", "unlabeled": ["rows/a*.csv", "$HOME/x.csv"], "test": "test.csv"}
+    (project / "mine.yaml").write_text(dump(build({"data": data})))
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "test.csv").write_text("text,topic\na,b\n")
+    found = load(str(project / "mine.yaml")).data
+    assert found.labeled == str(project / "labeled.csv")
+    assert found.unlabeled == (str(project / "rows/a*.csv"), "$HOME/x.csv")
+    assert found.test == "test.csv"  # what is where the command runs comes first
+    assert found.layout == "auto"

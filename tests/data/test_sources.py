@@ -73,7 +73,7 @@ def test_a_variable_that_is_not_set_means_that_the_source_does_not_exist():
 
 
 def test_where_none_exists_all_that_were_tried_are_named():
-    with pytest.raises(DataError, match=r"a.csv; .*\$SOME_FOLDER/b.csv"):
+    with pytest.raises(DataError, match=r"a.csv \(neither in .* nor beside the config\); .*\$SOME_FOLDER/b.csv"):
         resolve("data.labeled", ("a.csv", "$SOME_FOLDER/b.csv"))
 
 

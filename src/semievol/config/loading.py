@@ -17,6 +17,9 @@ from semievol.errors import ConfigError
 CONFIG, FACTS = "config.yaml", "run.json"
 """In a run folder: the config as resolved; versions, machine, times and tokens."""
 
+SOURCES = ("labeled", "unlabeled", "test")
+"""Options of `data` that name files."""
+
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     # The authors' released code as METHOD describes it: four warm passes on the plain prompt, unanimous rows all
@@ -53,7 +56,8 @@ def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
     """The config in a YAML file or of a run folder, with `section.option=value` overrides applied.
 
     A run that was moved or copied is where it lies now: its `output` is the folder that is named, whatever the config
-    in it says. That holds for the `config.yaml` of a run folder, too.
+    in it says. That holds for the `config.yaml` of a run folder, too. Files of `data` are looked for where the command
+    runs, and then beside the config.
 
     Raises:
         ConfigError: the file cannot be read, or an option is unknown or impossible.
@@ -78,7 +82,21 @@ def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
         raise ConfigError(f"{path}: expected sections with options, found {type(raw).__name__}")
     if folder is not None:
         raw["output"] = str(folder)
+    elif isinstance(path, Path) and isinstance(raw.get("data"), dict):
+        sources = {name: _beside(path.parent, raw["data"][name]) for name in SOURCES if name in raw["data"]}
+        raw["data"] = {**raw["data"], **sources}
     return build(raw, overrides, source=str(path))
+
+
+def _beside(folder: Path, source: Any) -> Any:
+    """The option of `data`; a file that is not where the command runs and is beside the config, with that place."""
+    if isinstance(source, list):
+        return [_beside(folder, part) for part in source]
+    if not isinstance(source, str) or source.startswith(("$", "~")) or ":" in source or Path(source).exists():
+        return source
+    beside = folder / source
+    is_there = beside.exists() or ("*" in source and next(folder.glob(source), None) is not None)
+    return str(beside) if is_there and not Path(source).is_absolute() else source
 
 
 def _nearest(path: Place) -> str:

@@ -157,5 +157,6 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 def _nearest(path: Path) -> str:
     siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = difflib.get_close_matches(path.name, siblings, n=1)
-    return f" (there is {near[0]})" if near else ""
+    if near := difflib.get_close_matches(path.name, siblings, n=1):
+        return f" (there is {near[0]})"
+    return "" if path.is_absolute() else f" (neither in {Path.cwd()} nor beside the config)"
