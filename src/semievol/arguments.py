@@ -198,7 +198,7 @@ def _takes_files(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--prompt", metavar="COLUMN", help="the column that is asked about, if the guess is wrong")
     parser.add_argument("--answer", metavar="COLUMN", help="the column of the answers")
-    parser.add_argument("--task", metavar="KIND", help="label, multiple_choice, number or free_text")
+    parser.add_argument("--task", metavar="KIND", help="label, labels, multiple_choice, number or free_text")
     parser.add_argument("--yes", "-y", action="store_true", help="ask nothing: take the guesses")
     parser.add_argument("--force", action="store_true", help="overwrite a file that is there")
 

@@ -34,6 +34,20 @@ def share(right: int, rows: int) -> dict[str, Any]:
     return {"rows": rows, "right": right, "accuracy": right / rows if rows else None, "low": low, "high": high}
 
 
+def f1_of_sets(truth: Sequence[frozenset[str]], answers: Sequence[frozenset[str]]) -> tuple[float, float]:
+    """Micro and macro F1 of sets of labels, over the labels that occur; 0 where none does.
+
+    Micro F1 is that of all pairs of row and label together, macro F1 the mean over labels.
+    """
+    scores, pairs = [], [0, 0]
+    for label in sorted(frozenset().union(*truth, *answers)):
+        both = sum(label in one and label in other for one, other in zip(truth, answers, strict=True))
+        said = sum(label in one for one in truth) + sum(label in one for one in answers)
+        scores.append(2 * both / said)
+        pairs = [pairs[0] + both, pairs[1] + said]
+    return (2 * pairs[0] / pairs[1], float(np.mean(scores))) if scores else (0.0, 0.0)
+
+
 def macro_f1(truth: Sequence[str], answers: Sequence[str | None]) -> float:
     """The unweighted mean over the classes in `truth` of their F1; a missing answer counts as wrong."""
     scores = []

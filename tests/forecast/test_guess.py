@@ -89,6 +89,13 @@ def test_a_heading_and_what_stands_below_it_are_one_prompt(tmp_path: Path) -> No
         ),
         (["weird", "mark"], lambda n: [f"some words stand here {n}", "ab"[n % 2]], "label", "weird", "mark"),
         (["text", "stars"], lambda n: [f"some words stand here {n}", n % 5], "label", "text", "stars"),
+        (
+            ["text", "tags"],
+            lambda n: [f"words {n}", ["clean", "quiet, clean", "quiet; cheap", "cheap"][n % 4]],
+            "labels",
+            "text",
+            "tags",
+        ),
         (["text", "label"], lambda n: [f"words {n}", f"#{n} x #### {n}"], "number", "text", "label"),
         (
             ["question", "options", "answer"],

@@ -38,5 +38,5 @@ def test_one_method_makes_a_task(yes_no):
 
 
 def test_a_kind_that_is_not_there_is_refused():
-    with pytest.raises(ConfigError, match=r"task\.kind: 'labels' is not one of multiple_choice, label"):
-        open_task(TaskConfig(kind="labels"), [])
+    with pytest.raises(ConfigError, match=r"task\.kind: 'lables' is not one of multiple_choice, label"):
+        open_task(TaskConfig(kind="lables"), [])

@@ -17,6 +17,7 @@ SOLVED = "He has <<2+3=5>>5 apples.\nHe eats 1.\n#### "
 KINDS = {
     "multiple_choice": (TaskConfig(kind="multiple_choice"), ["B", "c", "(A)", "4", "gold"], IRON),
     "label": (TaskConfig(kind="label", label_names={"neg": "negative"}), ["neg", "positive", "neutral"], ()),
+    "labels": (TaskConfig(kind="labels"), ["quiet, clean", "cheap", "none", '["quiet"]'], ()),
     "number": (TaskConfig(kind="number"), ["6", "$1,234.50", "(7)", "12%", "1/3", "2.5 million", "0"], ()),
     "number, worked": (
         TaskConfig(kind="number", answer_pattern="#### (.+)"),

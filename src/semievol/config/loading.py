@@ -142,7 +142,7 @@ def _preset(name: str, sections: Mapping[str, Any]) -> Mapping[str, Any]:
         options = sections.get(section)
         return options.get("kind") if isinstance(options, Mapping) else None
 
-    cannot_score = option("task") in ("number", "free_text") or option("backend") == "openai"
+    cannot_score = option("task") in ("labels", "number", "free_text") or option("backend") == "openai"
     return TRUSTED_SAMPLES if name == "trusted" and cannot_score else PRESETS[name]
 
 

@@ -77,14 +77,14 @@ class TaskConfig(Section):
     """The kind of question, how it is asked and how its answer is read."""
 
     kind: str = "label"
-    """`multiple_choice`, `label`, `number`, `free_text`, or `my_package.module:Class`."""
+    """`multiple_choice`, `label`, `labels` (all that apply), `number`, `free_text`, or `my_package.module:Class`."""
     instruction: str | None = None
     """What the model is told to do, before the prompt; the task kind's own words if it is not set."""
     system: str | None = None
     """System message, where a row brings none; many chat templates put in one of their own if it is not set.
     Empty text gives an empty one."""
     labels: tuple[str, ...] = ()
-    """The closed set of labels of a `label` task; read from the labeled rows if it is empty."""
+    """The closed set of labels of a `label` or `labels` task; read from the labeled rows if it is empty."""
     label_names: dict[str, str] = {}
     """Renames labels for the model, from the file's spelling: `{money-fx: foreign exchange}`."""
     label_descriptions: dict[str, str] = {}

@@ -4,6 +4,7 @@ The two are read by two functions, so that reading a prompt cannot read the answ
 in one cell.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -135,6 +136,9 @@ def _prompt_in(column: str, cells: Cells) -> tuple[tuple[Message, ...], str]:
 
 
 def _answer_in(column: str, cells: Cells) -> str:
+    value = cells.get(column)
+    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+        return json.dumps(list(value), ensure_ascii=False)  # labels, for a task that takes several
     turns = _chat_in(column, cells)
     if turns is None:
         return _named(column, cells.get(column))

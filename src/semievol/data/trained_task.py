@@ -59,7 +59,7 @@ def in_own_words(config: TaskConfig, task: Task, rows: Sequence[Example]) -> tup
         task: made from `config` and `rows`.
         rows: the labeled rows as they were read. None of them comes back, unless the task would be another without.
     """
-    labels = task.answers() if config.kind == "label" else None
+    labels = getattr(task, "labels", task.answers)() if config.kind in ("label", "labels") else None
     said: dict[str, Any] = {"labels": labels, "instruction": getattr(task, "instruction", None)}
     said = {name: value for name, value in said.items() if value is not None}
     own = config.model_copy(update={**said, "label_descriptions": {}})  # which the instruction holds

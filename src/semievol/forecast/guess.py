@@ -23,8 +23,8 @@ FEW = 60
 MOST_LABELS_WRITTEN = 30
 """A config names so many labels; more are read from the labeled rows."""
 ANSWER_NAMES = (
-    *("answer", "gt", "gold", "label", "target", "class", "category", "intent", "topic", "sentiment", "tag", "team"),
-    *("output", "completion", "response", "solution", "y"),
+    *("answer", "gt", "gold", "label", "labels", "target", "class", "category", "intent", "topic", "sentiment"),
+    *("tag", "tags", "team", "output", "completion", "response", "solution", "y"),
 )
 PROMPT_NAMES = (
     *(
@@ -48,6 +48,7 @@ CATEGORY_NAMES = ("category", "subject", "domain", "topic", "type", "source")
 HEADING_NAMES = ("subject", "title", "headline", "summary")
 OPTION_NAMES = ("options", "choices", "endings")
 _NUMBER = re.compile(r"[-+$€£]?\s?\d[\d,.\s]*(?:%|[kKmM])?")
+_BETWEEN = re.compile(r"[;|]|,(?!\d)")
 _SOLUTION = re.compile(r"####\s*\S")
 
 
@@ -276,11 +277,24 @@ def _kind(answers: ColumnFacts, options: Guess | None, named: Mapping[str, str])
         return Guess("multiple_choice", "there are options"), None
     if options is not None and set(answers.texts) <= {*ascii_uppercase[:10], *map(str, range(10))}:
         return Guess("multiple_choice", "there are options, and the answers are letters or numbers of them"), None
+    if why := _sets(answers):
+        return Guess("labels", why), None
     if answers.repeats:
         return Guess("label", f"{answers.distinct} different answers in {len(answers.texts)} rows"), None
     if answers.numbers > 0.9:
         return Guess("number", f"{answers.numbers:.0%} of the answers are numbers"), None
     return Guess("free_text", f"{answers.distinct} different answers in {len(answers.texts)} rows"), None
+
+
+def _sets(answers: ColumnFacts) -> str | None:
+    """Why the answers are sets of labels; `None` if they are not: of few parts, that stand alone and with others."""
+    lists = [[part.strip() for part in _BETWEEN.split(answer) if part.strip()] for answer in answers.texts]
+    parts = Counter(part for of_row in lists for part in set(of_row))
+    several = sum(len(of_row) > 1 for of_row in lists)
+    is_few = 1 < len(parts) <= FEW and len(parts) < answers.distinct and min(parts.values()) > 1
+    if not is_few or several < len(lists) / 5:
+        return None
+    return f"{several} of {len(lists)} answers list several of {len(parts)} labels"
 
 
 def _labels(answers: ColumnFacts) -> Guess:

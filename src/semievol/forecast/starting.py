@@ -15,7 +15,7 @@ from semievol.forecast.guess import LOOKED_AT, MOST_LABELS_WRITTEN, Guess, Guess
 from semievol.forecast.memory import GB, memory_of
 from semievol.models.types import resolve_device
 
-KINDS = ("label", "multiple_choice", "number", "free_text")
+KINDS = ("label", "labels", "multiple_choice", "number", "free_text")
 LONG_PROMPT = 400
 """Words of a prompt in the middle, from which on the config says how to cut them."""
 TEST_ROWS, LABELED_ROWS = 500, 200

@@ -24,6 +24,7 @@ from semievol.stages.answerer import nearest_examples
 from semievol.stages.baselines import BASELINES, READ_UNLABELED, BaselineRows
 from semievol.stages.round import Round, Shard, seed_of
 from semievol.tasks import Task, answer_in, open_task
+from semievol.tasks.labels import Labels
 from semievol.trust.estimates import quality, risk_coverage
 
 SCHEMA = schema_of(Answer)
@@ -117,13 +118,16 @@ def answer_row(task: Task, example: Example, response: Response) -> Answer:
 
 
 def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Accuracy, macro-F1 if answers are a closed set, AUROC of the confidence, accuracy by category."""
+    """Accuracy, F1 if answers are of a closed set or sets of labels, AUROC of the confidence, accuracy by category."""
     right = [bool(row["right"]) for row in rows]
     result = metrics.accuracy(right)
     result["no_answer"] = sum(row["answer"] is None for row in rows)
     result["cut"] = sum(row["finish"] == "length" for row in rows)
     if task.answers() is not None:
         result["macro_f1"] = metrics.macro_f1([row["truth"] for row in rows], [row["answer"] for row in rows])
+    if isinstance(task, Labels):
+        sets = [[task.labels_of(row[name]) for row in rows] for name in ("truth", "answer")]
+        result["micro_f1"], result["macro_f1"] = metrics.f1_of_sets(*sets)
     if rows and all(row["probability"] is not None for row in rows):
         result["auroc"] = metrics.auroc([row["probability"] for row in rows], right)
     groups: dict[str, list[bool]] = defaultdict(list)

@@ -10,6 +10,7 @@ from semievol.records import Example, Message, Response
 TASKS: Implementations = {
     "multiple_choice": ("semievol.tasks.multiple_choice:MultipleChoice", None),
     "label": ("semievol.tasks.label:Label", None),
+    "labels": ("semievol.tasks.labels:Labels", None),
     "number": ("semievol.tasks.number:Number", None),
     "free_text": ("semievol.tasks.free_text:FreeText", None),
 }

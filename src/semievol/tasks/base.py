@@ -140,7 +140,7 @@ class BaseTask(Task):
         for candidate in candidates:
             if candidate and not any(self.equal(candidate, candidate_before) for candidate_before in distinct):
                 distinct.append(candidate)
-        long = any("\n" in candidate or len(candidate) > 40 for candidate in distinct)
+        long = any("\n" in candidate or ";" in candidate or len(candidate) > 40 for candidate in distinct)
         listed = "".join(f"\n- {candidate}" for candidate in distinct) if long else " " + "; ".join(distinct)
         suggested = f"Suggested answers, which may be wrong:{listed}\nGive the final answer."
         return self._chat(example, f"{self.question(example)}\n{suggested}\n{self._cue}")

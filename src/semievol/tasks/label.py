@@ -27,7 +27,7 @@ class Label(BaseTask):
     """A label by the name that the model sees; the file's spelling is accepted too."""
 
     heading = "Text"
-    claim_words = ("answer", "label", "category", "class", "classification", "topic", "sentiment")
+    claim_words: tuple[str, ...] = ("answer", "label", "category", "class", "classification", "topic", "sentiment")
 
     def __init__(self, config: TaskConfig, labeled: Sequence[Example]) -> None:
         super().__init__(config, labeled)
@@ -131,7 +131,7 @@ class Label(BaseTask):
         if lists := parts_of_lists(self._labels):
             lines.append(
                 f"the answers {', '.join(map(repr, lists[:3]))}{', ...' if len(lists) > 3 else ''} look like several "
-                "labels in one cell; each such list is a label of its own, for a row has one label"
+                "labels in one cell; each such list is a label of its own here, and task.kind: labels takes them apart"
             )
         return tuple(lines)
 

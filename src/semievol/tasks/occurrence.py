@@ -1,8 +1,8 @@
 """Where a label occurs in a text, and where it is only denied there."""
 
 import re
-from collections.abc import Sequence
-from itertools import groupby, takewhile
+from collections.abc import Iterator, Sequence
+from itertools import groupby, islice, takewhile
 
 from semievol.tasks.negation import denied
 from semievol.tasks.spelling import Spellings, folded
@@ -56,17 +56,28 @@ class Occurrences:
             return None  # a list: "computers, for sale, politics"
         return self._one_of(match[0], line[: len(line) - len(plain) + match.end()])
 
+    def every(self, text: str) -> list[str]:
+        """The labels that occur in the text, each once, in the order in which they do; those that are denied do not."""
+        plain = folded(text)
+        labels = (self._meant(spelling, text) for spelling in self._occurring(plain))
+        return [label for label in dict.fromkeys(labels) if label is not None]
+
     def _one_of(self, plain: str, text: str) -> str | None:
+        occurring = list(islice(self._occurring(plain), 2))
+        return self._meant(occurring[0], text) if len(occurring) == 1 else None
+
+    def _occurring(self, plain: str) -> Iterator[str]:
+        """Each spelling that occurs and is not denied, once."""
         occurring: set[str] = set()
         for match in self._any.finditer(plain):
             spelling = self._spelling(match[0])
             if spelling is not None and spelling not in occurring and not self._denied(plain, match, spelling):
                 occurring.add(spelling)
-                if len(occurring) > 1:
-                    return None
-        if not occurring:
-            return None
-        labels = self._labels[occurring.pop()]
+                yield spelling
+
+    def _meant(self, spelling: str, text: str) -> str | None:
+        """The label of a spelling; of several that are alike, the one that stands in the text exactly."""
+        labels = self._labels[spelling]
         if len(labels) == 1:
             return next(iter(labels))
         exact = [label for label in labels if re.search(rf"(?<!\w){re.escape(label)}(?![\w*²³+#])", text)]
