@@ -13,11 +13,11 @@ import pyarrow as pa
 import pytest
 
 from samples import run_results, topics_config
-from semievol import run
 from semievol.cli import main
 from semievol.config import dump
 from semievol.costs.ledger import Ledger, read_ledger
 from semievol.errors import RunFolderError, refused_by_system
+from semievol.pipeline import run
 from semievol.records import Response
 from semievol.run_folder.files import iter_rows, write_rows
 from semievol.run_folder.folder import RunFolder

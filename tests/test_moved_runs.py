@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from samples import run_results, topics_config, write_topics
-from semievol import run
 from semievol.cli import main
 from semievol.config import dump, load
 from semievol.errors import ConfigError
+from semievol.pipeline import run
 
 
 @pytest.fixture

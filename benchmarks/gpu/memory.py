@@ -40,7 +40,7 @@ def made() -> str:
 
 def _cell(model: ModelConfig, shape: ModelShape, quantization: str | None, checkpointing: bool) -> str:
     """What a setting takes, and the smallest card that has it."""
-    recipe = TrainingConfig(per_device_train_batch_size=1, gradient_checkpointing=checkpointing)
+    recipe = TrainingConfig(per_device_train_batch_size=1, batch_tokens=1, gradient_checkpointing=checkpointing)
     load = Load(model.model_copy(update={"quantization": quantization}), recipe, TOKENS, ANSWERS)
     need = load.most(shape) / GB
     card = next((f" ({size})" for size in CARDS if need < size), "")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from samples import run_results, topics_config, write_topics
-from semievol import run
 from semievol.cli import main
 from semievol.config import dump
 from semievol.errors import RunFolderError
+from semievol.pipeline import run
 from semievol.run_folder.folder import RunFolder
 
 

@@ -11,11 +11,11 @@ from uuid import uuid4
 import pytest
 
 from samples import topics_config
-from semievol import run
 from semievol.backends.fake import FakeBackend
 from semievol.config import Config, build, dump
 from semievol.config.paths import path_of
 from semievol.errors import BudgetError, ConfigError, DataError, RunFolderError, Stopped, TrainingError
+from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.records import Response
 from semievol.report.status import print_status
