@@ -25,7 +25,7 @@ pytestmark = pytest.mark.ray
 
 def test_workers_answer_and_train_with_a_bucket_as_all_that_they_share(tmp_path: Path) -> None:
     theirs, ours = tmp_path / "cache-of-workers", tmp_path / "cache-of-driver"
-    cluster = {"workers": 2, "num_cpus": 1, "runtime_env": {"env_vars": {"SEMIEVOL_CACHE": str(theirs)}}}
+    cluster = {"workers": 1, "num_cpus": 1, "runtime_env": {"env_vars": {"SEMIEVOL_CACHE": str(theirs)}}}
     config = topics_config(
         tmp_path,
         output="s3://runs/cluster/run",
