@@ -20,7 +20,7 @@ def test_every_kind_of_task_has_five_different_ones() -> None:
 @pytest.mark.parametrize("kind", _OF_KIND)
 def test_the_first_is_the_one_that_the_task_trains_with(kind: str) -> None:
     answers = {"multiple_choice": "A", "number": "3"}.get(kind, "yes")
-    labeled = [Example(f"{i}", "?", answers if i else "no" if kind == "label" else answers) for i in range(2)]
+    labeled = [Example(f"{i}", "?", answers if i else "no" if kind.startswith("label") else answers) for i in range(2)]
     task = open_task(TaskConfig(kind=kind), labeled)
     assert task.instruction == _OF_KIND[kind][0].format(labels="no, yes")
 

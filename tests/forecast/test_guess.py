@@ -137,6 +137,14 @@ def test_chats_are_known_by_their_layout(tmp_path: Path) -> None:
     }
 
 
+def test_answers_that_are_lists_are_sets_of_labels(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [{"text": f"words {n}", "labels": [["a"], ["a", "b"], ["b", "c"], ["c"]][n % 4]} for n in range(40)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    found = guesses_of(path)
+    assert (found.answer.value, found.kind.value) == ("labels", "labels")
+
+
 def test_what_the_user_says_counts(tmp_path: Path) -> None:
     found = guesses_of(tickets(tmp_path), prompt="body", answer="subject", kind="free_text")
     assert (found.prompt.value, found.answer.value, found.kind.value) == ("body", "subject", "free_text")

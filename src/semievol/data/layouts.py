@@ -37,6 +37,15 @@ class Layout:
     optional_columns: tuple[str, ...] = ()
     answer_option: str = "the answer of data.layout"
     """What asks for the answer's column, for messages."""
+    takes_lists: bool = False
+    """Whether an answer may be a list of texts, of a task with several labels a row."""
+
+    def raw_answer(self, cells: Cells) -> str:
+        """The raw answer; a list of texts as JSON, where one may stand."""
+        value = cells.get(self.answer_column)
+        if self.takes_lists and isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
+            return json.dumps(list(value), ensure_ascii=False)
+        return self.answer(cells)
 
     def with_answer(self, column: str) -> "Layout":
         """The layout with its answer in the column that `evaluate.unlabeled_answers` names."""
@@ -136,9 +145,6 @@ def _prompt_in(column: str, cells: Cells) -> tuple[tuple[Message, ...], str]:
 
 
 def _answer_in(column: str, cells: Cells) -> str:
-    value = cells.get(column)
-    if isinstance(value, list | tuple) and all(isinstance(part, str) for part in value):
-        return json.dumps(list(value), ensure_ascii=False)  # labels, for a task that takes several
     turns = _chat_in(column, cells)
     if turns is None:
         return _named(column, cells.get(column))

@@ -63,7 +63,7 @@ class Split:
 
     def _answer(self, answers: Layout, row: Row) -> str | None:
         """The raw answer; a letter, if the row or `data.answer_index` says how the options are counted."""
-        answer = answers.answer(row.cells).strip()
+        answer = answers.raw_answer(row.cells).strip()
         return lettered_answer(answer, self._choices(row), self.config.answer_index) or None
 
     def _choices(self, row: Row) -> Choices:
@@ -138,7 +138,7 @@ def open_splits(config: Config) -> dict[SplitName, Split]:
     tables = {
         name: source.open(streaming=ranks[name].take is not None, dialect=dialect) for name, source in sources.items()
     }
-    layout = layout_of(data, tables["labeled"])
+    layout = replace(layout_of(data, tables["labeled"]), takes_lists=config.task.kind == "labels")
     divided = _divided(data, sources)
     for name in divided:
         tables[name] = _where(tables[name], layout.answer_column, blank=name == "unlabeled")

@@ -23,6 +23,13 @@ _OF_KIND = {
         "The text belongs to one of these classes: {labels}. Name the class.",
         "Decide on the label of the text. It is one of {labels}. Your reply is that label.",
     ),
+    "labels": (
+        'Which of these labels apply to the text? Answer with all that do, separated by ",", or with "none": {labels}.',
+        'Read the text and list every label out of {labels} that fits, with "," between, or write "none".',
+        'The text may belong to several of these classes: {labels}. Name them all, divided by ",", or say "none".',
+        'Out of {labels}, give the labels that are true of the text, with "," between them; "none" if there are none.',
+        'Decide for each of {labels} whether it fits the text. Your reply lists those that do by ",", or is "none".',
+    ),
     "number": (
         "Answer the question with a number only.",
         "What is the result? Reply with the number alone.",

@@ -200,8 +200,11 @@ def _of_layout(name: str, table: Table, rows: Sequence[Mapping[str, Any]]) -> Gu
 def _facts(name: str, rows: Sequence[Mapping[str, Any]]) -> ColumnFacts:
     texts, structured = [], 0
     for cells in rows:
+        value = cells.get(name)
+        if isinstance(value, list | tuple) and name.casefold() in ANSWER_NAMES:
+            value = "; ".join(value) if all(isinstance(part, str) for part in value) else value
         try:
-            cell = text(cells.get(name)).strip()
+            cell = text(value).strip()
         except DataError:
             structured += 1
             continue
