@@ -67,8 +67,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if command is None:
         return program.parse_args(argv)
     tokens = [argv[0]]
+    takes_set = "--set" in command._option_string_actions
     for before, token in pairwise(argv):
-        takes_set = "--set" in command._option_string_actions
         if takes_set and _OVERRIDE.fullmatch(token) and not command.takes_value(before):
             token = f"--set={token}"
         tokens.append(token)

@@ -59,13 +59,12 @@ class SemiEvolClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.classes_ = np.unique(labels[known].tolist()) if known.any() else np.array([])
         if len(self.classes_) < 2:
             raise ValueError(f"a classifier needs at least two labels, and y holds {len(self.classes_)} class(es)")
-        names = [str(label) for label in self.classes_.tolist()]
         rows = list(zip(texts, labels.tolist(), known, strict=True))
         labeled = [{"prompt": text, "answer": str(label)} for text, label, is_known in rows if is_known]
         unlabeled = [{"prompt": text} for text, _, is_known in rows if not is_known]
         self._folder = None if self.output is not None else tempfile.TemporaryDirectory(prefix="semievol-")
         output = str(self.output) if self._folder is None else str(Path(self._folder.name, "run"))
-        config = self._sections(output, names)
+        config = self._sections(output, self._names)
         self.run_: Run = run(config, labeled=labeled, unlabeled=unlabeled or None, progress=self.progress)
         return self
 
@@ -79,17 +78,21 @@ class SemiEvolClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         check_is_fitted(self, "run_")
         texts = _texts(X)
         table = self.run_.probabilities(texts, self._model, progress=False)
-        names = [str(label) for label in self.classes_.tolist()]
-        shares = np.column_stack([np.array(table[name].to_pylist(), dtype=float) for name in names])
+        shares = np.column_stack([np.array(table[name].to_pylist(), dtype=float) for name in self._names])
         if bad := [number for number, row in enumerate(shares) if np.isnan(row).any()]:
             raise ValueError(f"X[{bad[0]}] cannot be classified: it is empty or too long for the model")
         return shares
 
     def predict(self, X: Any) -> npt.NDArray[Any]:
         """The likeliest label of each text, (N,); errors as `predict_proba`."""
-        check_is_fitted(self, "run_")
-        likeliest: npt.NDArray[Any] = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        shares = self.predict_proba(X)
+        likeliest: npt.NDArray[Any] = self.classes_[shares.argmax(axis=1)]
         return likeliest
+
+    @property
+    def _names(self) -> list[str]:
+        """The labels as the model says them, in the order of `classes_`."""
+        return [str(label) for label in self.classes_.tolist()]
 
     @property
     def _model(self) -> str:

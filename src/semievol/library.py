@@ -121,12 +121,10 @@ class Run(pipeline.RunResult):
         import pyarrow as pa
 
         from semievol.data import load
-        from semievol.stages.evaluate import last_fates
+        from semievol.stages.evaluate import last_fates, selections_of
 
         folder = RunFolder(self.path)
-        selections = [stage for _, stage in folder.stages() if stage.name == "select" and stage.is_done]
-        if not selections:
-            raise ConfigError(f"{self.path} has selected nothing yet")
+        selections = selections_of(folder)
         prompts = {row.id: row.prompt for row in load(load_config(self.path), folder.rows_path).unlabeled}
         table = pa.Table.from_pylist(list(last_fates(selections, PSEUDO_COLUMNS)))
         return table.add_column(1, "prompt", pa.array([prompts[id_] for id_ in table["id"].to_pylist()], pa.string()))

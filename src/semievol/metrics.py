@@ -41,10 +41,10 @@ def f1_of_sets(truth: Sequence[frozenset[str]], answers: Sequence[frozenset[str]
     """
     scores, pairs = [], [0, 0]
     for label in sorted(frozenset().union(*truth, *answers)):
-        both = sum(label in one and label in other for one, other in zip(truth, answers, strict=True))
-        said = sum(label in one for one in truth) + sum(label in one for one in answers)
-        scores.append(2 * both / said)
-        pairs = [pairs[0] + both, pairs[1] + said]
+        right = sum(label in true_set and label in answer for true_set, answer in zip(truth, answers, strict=True))
+        true_or_answered = sum(label in labels for labels in (*truth, *answers))
+        scores.append(2 * right / true_or_answered)
+        pairs = [pairs[0] + right, pairs[1] + true_or_answered]
     return (2 * pairs[0] / pairs[1], float(np.mean(scores))) if scores else (0.0, 0.0)
 
 

@@ -1,6 +1,5 @@
 """From a YAML file and the command line to a checked config, and back."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from semievol.config.options import Config
-from semievol.config.paths import expanded, path_of
+from semievol.config.paths import expanded, path_of, sibling_like
 from semievol.config.places import Place
 from semievol.config.section import explain
 from semievol.config.yaml_text import parsed, written
@@ -101,9 +100,8 @@ def _beside(folder: Path, source: Any) -> Any:
 
 def _nearest(path: Place) -> str:
     """What has nearly that name, for a slip in it; or where a path that is not absolute was looked for."""
-    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
-    if near := difflib.get_close_matches(path.name, names, n=1):
-        return f"; did you mean {path.parent / near[0]}?"
+    if near := sibling_like(path):
+        return f"; did you mean {path.parent / near}?"
     return f" in {Path.cwd()}" if isinstance(path, Path) and not path.is_absolute() else ""
 
 

@@ -1,5 +1,6 @@
 """Paths and addresses as a user writes them: `~` and `$NAME` stand for what they stand for in a shell."""
 
+import difflib
 import functools
 import os
 import re
@@ -16,6 +17,12 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 def unset_variables(text: str) -> list[str]:
     """The names after a `$` that the environment does not have."""
     return [name for pair in _VARIABLE.findall(text) for name in pair if name and name not in os.environ]
+
+
+def sibling_like(path: Place) -> str | None:
+    """The name that is nearest to a path's among those that are there, for a slip in it."""
+    names = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+    return next(iter(difflib.get_close_matches(path.name, names, n=1)), None)
 
 
 def expanded(text: str) -> str:

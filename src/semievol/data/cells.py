@@ -42,6 +42,18 @@ def text(value: Any) -> str:
     return value
 
 
+def text_in(column: str, value: Any) -> str:
+    """The text in a cell of a column, which an error names.
+
+    Raises:
+        DataError: as `text`.
+    """
+    try:
+        return text(value)
+    except DataError as error:
+        raise DataError(f"{column!r} {error}") from error
+
+
 def options(value: Any) -> tuple[str, ...]:
     r"""The options in a cell: a list, a JSON list, or a list as Python or NumPy print it.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from semievol.data.streams import lines
-from semievol.data.table import Row, Table
+from semievol.data.table import Row, Table, require_once
 from semievol.errors import DataError
 
 _CELL_LIMIT = 2**31 - 1
@@ -53,9 +53,7 @@ def delimited(path: Path, name: str, dialect: Dialect, *, usual: Literal[",", "\
     records.columns = len(columns)
 
     def rows(names: Collection[str]) -> Iterator[Row]:
-        for column in names:
-            if columns.count(column) > 1:
-                raise DataError(f"{name}: the column {column!r} stands there {columns.count(column)} times; rename one")
+        require_once(name, columns, names)
         positions = [(column, at) for at, column in enumerate(columns) if column in names]
         body = itertools.islice(records.read(), len(header), None)
         filled = ((line, record) for line, record in body if record)

@@ -12,7 +12,7 @@ from typing import Any
 from semievol.config import DataConfig
 from semievol.config.options import Columns
 from semievol.data import chats
-from semievol.data.cells import shown, text
+from semievol.data.cells import shown, text_in
 from semievol.data.choices import choice_columns
 from semievol.data.literals import literal
 from semievol.data.prompt_form import filled, is_template, prompt_columns
@@ -131,23 +131,16 @@ def _columns(config: DataConfig) -> Layout:
     )
 
 
-def _named(column: str, value: Any) -> str:
-    try:
-        return text(value)
-    except DataError as error:
-        raise DataError(f"{column!r} {error}") from error
-
-
 def _prompt_in(column: str, cells: Cells) -> tuple[tuple[Message, ...], str]:
     """The earlier turns and the prompt of a cell that holds a text or a chat."""
     turns = _chat_in(column, cells)
-    return ((), _named(column, cells.get(column))) if turns is None else chats.question(turns)
+    return ((), text_in(column, cells.get(column))) if turns is None else chats.question(turns)
 
 
 def _answer_in(column: str, cells: Cells) -> str:
     turns = _chat_in(column, cells)
     if turns is None:
-        return _named(column, cells.get(column))
+        return text_in(column, cells.get(column))
     if len(turns) > 1:
         raise DataError(f"the {column} has {len(turns)} turns, and one is expected")
     return chats.answer(turns)
@@ -163,7 +156,7 @@ def _chat_in(column: str, cells: Cells) -> Sequence[Any] | None:
 def _text_in(column: str, cells: Cells) -> str:
     if _chat_in(column, cells) is not None:
         raise DataError(f"{column!r} holds a chat, and text is expected")
-    return _named(column, cells.get(column))
+    return text_in(column, cells.get(column))
 
 
 def _within(cells: Cells, context: tuple[Message, ...], prompt: str) -> tuple[tuple[Message, ...], str]:
@@ -174,7 +167,7 @@ def _within(cells: Cells, context: tuple[Message, ...], prompt: str) -> tuple[tu
                 f"{column!r} is not empty, and only text can be asked about; leave the column or the row out"
             )
     context = (*_history(cells.get("history")), *context)
-    system = _named("system", cells.get("system"))
+    system = text_in("system", cells.get("system"))
     if system.strip() and context and context[0]["role"] == "system":
         if context[0]["content"].strip() != system.strip():
             raise DataError("'system' holds another text than the system's turn in the chat; keep one of the two")

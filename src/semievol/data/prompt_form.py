@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from semievol.data.cells import text
+from semievol.data.cells import text_in
 from semievol.data.table import Cells
-from semievol.errors import ConfigError, DataError
+from semievol.errors import ConfigError
 
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]+)\}|[{}]")
 _BRACES = {"{{": "{", "}}": "}"}
@@ -40,19 +40,12 @@ def filled(configured: str | tuple[str, ...], cells: Cells) -> str:
     Raises:
         DataError: a cell holds no text.
     """
-    texts = {column: _text(column, cells) for column in prompt_columns(configured)}
+    texts = {column: text_in(column, cells.get(column)) for column in prompt_columns(configured)}
     if isinstance(configured, tuple):
         return "\n\n".join(texts[column].strip() for column in configured if texts[column].strip())
     if not any(cell.strip() for cell in texts.values()):
         return ""  # nothing is asked
     return _PIECE.sub(lambda match: texts[match[1]] if match[1] else _BRACES[match[0]], configured)
-
-
-def _text(column: str, cells: Cells) -> str:
-    try:
-        return text(cells.get(column))
-    except DataError as error:
-        raise DataError(f"{column!r} {error}") from error
 
 
 def _pieces(template: str) -> Iterator[re.Match[str]]:

@@ -1,6 +1,5 @@
 """A source as the config names it -> an opened table."""
 
-import difflib
 import json
 import os
 import re
@@ -8,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semievol.config.paths import unset_variables
+from semievol.config.paths import sibling_like, unset_variables
 from semievol.data import pypi
 from semievol.data.columnar import arrow
 from semievol.data.delimited import USUAL, Dialect
@@ -156,7 +155,6 @@ def _natural(path: Path) -> list[tuple[int, int, str]]:
 
 
 def _nearest(path: Path) -> str:
-    siblings = [sibling.name for sibling in path.parent.iterdir()] if path.parent.is_dir() else []
-    if near := difflib.get_close_matches(path.name, siblings, n=1):
-        return f" (there is {near[0]})"
+    if near := sibling_like(path):
+        return f" (there is {near})"
     return "" if path.is_absolute() else f" (neither in {Path.cwd()} nor beside the config)"

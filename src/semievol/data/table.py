@@ -66,6 +66,17 @@ class Table:
         raise DataError(f"{self.name}: no column {column!r} ({option}); the columns are {names}.{hint}")
 
 
+def require_once(name: str, columns: Sequence[str], wanted: Collection[str]) -> None:
+    """Raises DataError if a column that is wanted stands in the source `name` more than once.
+
+    Raises:
+        DataError: one does.
+    """
+    for column in wanted:
+        if (count := columns.count(column)) > 1:
+            raise DataError(f"{name}: the column {column!r} stands there {count} times; rename one")
+
+
 def joined(tables: Sequence[Table], name: str) -> Table:
     """Tables one after another as one; the only one as it is.
 

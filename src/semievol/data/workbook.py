@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from semievol.data.table import Row, Table
+from semievol.data.table import Row, Table, require_once
 from semievol.errors import DataError, MissingExtraError, first_line
 
 KINDS = (".xlsx", ".xlsm", ".xlsb", ".xls", ".ods")
@@ -34,9 +34,7 @@ def workbook(path: Path, name: str) -> Table:
         raise DataError(f"{name}: row 1 is blank; column names are expected")
 
     def rows(names: Collection[str]) -> Iterator[Row]:
-        for column in names:
-            if columns.count(column) > 1:
-                raise DataError(f"{name}: the column {column!r} stands there {columns.count(column)} times; rename one")
+        require_once(name, columns, names)
         positions = [(at, column) for at, column in enumerate(columns) if column in names]
         index = 0
         for line, cells in enumerate(body, start=2):

@@ -16,7 +16,7 @@ from semievol.records import Example, Message, TrainingExample
 from semievol.run_folder.files import whole
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import reaching
-from semievol.stages.evaluate import last_fates
+from semievol.stages.evaluate import last_fates, selections_of
 from semievol.stages.warmup import TrainingRows
 
 FATE = ("id", "answer", "response", "kept", "weight", "probability", "mean_nll", "agreement", "origin", "reason")
@@ -33,12 +33,9 @@ def write_training_data(config: Config, dataset: Dataset, form: str, output: Pat
     with reaching(folder.path):
         examples, about = _rows(folder, config, dataset)
     chats = TrainingRows(dataset.task, examples)
-    rows = [FORMS[form](row, example) for row, example in zip(chats, examples, strict=True)]
-    if form == "label-studio":
-        predictions = (_suggested(row, fate) for row, fate in zip(rows, about, strict=True))
-        _write(output, json.dumps(list(predictions), ensure_ascii=False, indent=1) + "\n")
-    else:
-        _write(output, _lines(rows))
+    rows = [FORMS[form](row, example, fate) for row, example, fate in zip(chats, examples, about, strict=True)]
+    is_one_list = form == "label-studio"
+    _write(output, json.dumps(rows, ensure_ascii=False, indent=1) + "\n" if is_one_list else _lines(rows))
     beside = output.with_name(f"{output.name}.about.jsonl")
     _write(beside, _lines(about))
     pseudo = sum(fate["source"] == "pseudo" for fate in about)
@@ -47,14 +44,11 @@ def write_training_data(config: Config, dataset: Dataset, form: str, output: Pat
 
 def _rows(folder: RunFolder, config: Config, dataset: Dataset) -> tuple[list[Example], list[Row]]:
     """Labeled rows, if the training has them, and kept ones, with what is known of each."""
-    selections = [stage for _, stage in folder.stages() if stage.name == "select" and stage.is_done]
-    if not selections:
-        raise ConfigError(f"{folder.path} has selected nothing yet; semievol stage select brings it there")
     labeled = dataset.labeled if config.evolve.include_labeled else ()
     examples = list(labeled)
     about: list[Row] = [{"id": row.id, "source": "labeled", "answer": row.answer, "weight": 1.0} for row in labeled]
     has_solutions = any(row.response for row in dataset.labeled)
-    kept = {fate["id"]: fate for fate in last_fates(selections, FATE) if fate["kept"]}
+    kept = {fate["id"]: fate for fate in last_fates(selections_of(folder), FATE) if fate["kept"]}
     for example in dataset.unlabeled:
         if (fate := kept.get(example.id)) is not None:
             response = fate.pop("response")
@@ -63,15 +57,15 @@ def _rows(folder: RunFolder, config: Config, dataset: Dataset) -> tuple[list[Exa
     return examples, about
 
 
-def _chat(row: TrainingExample, example: Example) -> Row:
+def _chat(row: TrainingExample, example: Example, fate: Row) -> Row:
     return {"messages": [*row.messages, Message(role="assistant", content=row.response)]}
 
 
-def _prompt_completion(row: TrainingExample, example: Example) -> Row:
+def _prompt_completion(row: TrainingExample, example: Example, fate: Row) -> Row:
     return {"prompt": list(row.messages), "completion": [Message(role="assistant", content=row.response)]}
 
 
-def _alpaca(row: TrainingExample, example: Example) -> Row:
+def _alpaca(row: TrainingExample, example: Example, fate: Row) -> Row:
     system = [message["content"] for message in row.messages if message["role"] == "system"]
     *history, question = (message for message in row.messages if message["role"] != "system")
     roles = [message["role"] for message in history]
@@ -86,12 +80,9 @@ def _alpaca(row: TrainingExample, example: Example) -> Row:
     return line
 
 
-def _label_studio(row: TrainingExample, example: Example) -> Row:
-    return {"data": {"id": example.id, "text": example.prompt, "answer": row.response}}
-
-
-def _suggested(task: Row, fate: Mapping[str, Any]) -> Row:
-    """The task with its answer as Label Studio reads one: an annotation of a person's, a prediction of the model's."""
+def _label_studio(row: TrainingExample, example: Example, fate: Row) -> Row:
+    """The answer as Label Studio reads one: an annotation of a person's, a prediction of the model's."""
+    task: Row = {"data": {"id": example.id, "text": example.prompt, "answer": row.response}}
     choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [fate["answer"]]}}
     if fate["source"] == "labeled":
         return {**task, "annotations": [{"result": [choice]}]}
@@ -108,10 +99,10 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-FORMS: Mapping[str, Callable[[TrainingExample, Example], Row]] = {
+FORMS: Mapping[str, Callable[[TrainingExample, Example, Row], Row]] = {
     "chat": _chat,
     "prompt-completion": _prompt_completion,
     "alpaca": _alpaca,
     "label-studio": _label_studio,
 }
-"""The name of a form -> what makes a row of it."""
+"""The name of a form -> what makes a row of it, given the chat, the example, and what is known of it."""

@@ -22,7 +22,7 @@ from semievol.errors import ConfigError
 from semievol.predict.outputs import write_predictions
 from semievol.records import Example
 from semievol.run_folder.folder import RunFolder
-from semievol.stages.evaluate import last_fates
+from semievol.stages.evaluate import last_fates, selections_of
 
 LOOKED_AT = 2_000
 """So many rows are embedded at most: those of the greatest doubt."""
@@ -73,10 +73,7 @@ def doubtful(folder: RunFolder, unlabeled: Sequence[Example]) -> list[Doubtful]:
     Raises:
         ConfigError: the run has not selected yet.
     """
-    selections = [stage for _, stage in folder.stages() if stage.name == "select" and stage.is_done]
-    if not selections:
-        raise ConfigError(f"{folder.path} has selected nothing yet; semievol stage select brings it there")
-    last = {row["id"]: row for row in last_fates(selections)}
+    last = {row["id"]: row for row in last_fates(selections_of(folder))}
     h = np.sort([row["mean_nll"] for row in last.values() if row["mean_nll"] is not None])
 
     def doubt(row: Mapping[str, Any]) -> float:

@@ -14,8 +14,10 @@ import numpy as np
 from semievol import metrics
 from semievol.config.places import Place
 from semievol.data import digest, truth_digest
+from semievol.errors import ConfigError
 from semievol.records import Answer, Example, Request, Response, Sampling
 from semievol.run_folder.files import iter_rows, write_tables, write_text
+from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import make_folder, remove_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
@@ -141,6 +143,18 @@ def summarize(task: Task, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 FATE = ("id", "answer", "origin", "agreement", "mean_nll", "probability", "kept")
 """What is read of a pseudo-label."""
+
+
+def selections_of(folder: RunFolder) -> list[Stage]:
+    """The selections of all rounds that are done.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    selections = [stage for _, stage in folder.stages() if stage.name == "select" and stage.is_done]
+    if not selections:
+        raise ConfigError(f"{folder.path} has selected nothing yet; semievol stage select brings it there")
+    return selections
 
 
 def last_fates(selections: Sequence[Stage], columns: Sequence[str] = FATE) -> Iterator[dict[str, Any]]:

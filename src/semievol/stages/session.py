@@ -50,12 +50,7 @@ def session(folder: RunFolder) -> Iterator[None]:
 
 
 def _about_this_process() -> dict[str, Any]:
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
+    versions = {name: version for name in PACKAGES if (version := _version(name)) is not None}
     return {
         "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "python": platform.python_version(),
@@ -65,6 +60,14 @@ def _about_this_process() -> dict[str, Any]:
     }
 
 
+def _version(package: str) -> str | None:
+    """That of an installed package."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
 def environment_lines() -> Iterator[str]:
     """What is installed and what the machine has, a line each."""
     about = _about_this_process()
@@ -72,10 +75,8 @@ def environment_lines() -> Iterator[str]:
     yield f"Python {about['python']} on {about['machine']['system']}"
     yield f"{about['machine']['processor']}, {about['machine']['cores']} cores"
     for package in (*PACKAGES[1:], *FURTHER_PACKAGES):
-        try:
-            yield f"{package} {importlib.metadata.version(package)}"
-        except importlib.metadata.PackageNotFoundError:
-            yield f"{package}: not installed"
+        version = _version(package)
+        yield f"{package}: not installed" if version is None else f"{package} {version}"
     yield from _gpus()
 
 

@@ -56,12 +56,13 @@ class Labels(Label):
 
     def find(self, text: str, example: Example) -> str | None:
         """The labels in a response: of its last claim, of the whole, of its first line, or those that occur in it."""
+        claims = [claim.splitlines()[0] for claim in self.claims(text)]
         first_line = next(iter(text.strip().splitlines()), "")
-        for claim in (*(claim.splitlines()[0] for claim in self.claims(text)), text, first_line):
-            if (answer := self.read(claim, example)) is not None:
+        for part in (*claims, text, first_line):
+            if (answer := self.read(part, example)) is not None:
                 return answer
-        for claim in (*(claim.splitlines()[0] for claim in self.claims(text)), first_line, text):
-            if labels := self._occurrences.every(claim):
+        for part in (*claims, first_line, text):
+            if labels := self._occurrences.every(part):
                 return self._joined(labels)
         return None
 
