@@ -280,7 +280,7 @@ def test_another_training_is_never_taken_for_this_one(address: str, tmp_path: Pa
 def test_a_file_that_fails_half_way_leaves_no_object(address: str) -> None:
     import pyarrow as pa
 
-    from semievol.run_folder.files import write_tables
+    from semievol.run_folder.parquet import write_tables
 
     def tables():
         yield pa.table({"a": [1]})

@@ -1,6 +1,7 @@
 """Files of a run that a disk, a full one or a person has damaged: one line that names the file, or no harm."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -13,49 +14,140 @@ import pyarrow as pa
 import pytest
 
 from samples import run_results, topics_config
+from semievol.backends.fake import FakeBackend
 from semievol.cli import main
 from semievol.config import dump
 from semievol.costs.ledger import Ledger, read_ledger
 from semievol.errors import RunFolderError, refused_by_system
 from semievol.pipeline import run
-from semievol.records import Response
-from semievol.run_folder.files import iter_rows, write_rows
+from semievol.records import Request, Response, Sampling
 from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.journal import Journal
+from semievol.run_folder.parquet import iter_rows, write_rows
 
 
+@pytest.mark.parametrize("damage", ["cut", "a bit", "another run's", "gone"])
 @pytest.mark.parametrize(
     ("place", "redo", "advice"),
     [
-        ("collaborate/part-00001.parquet", "justify", "remove it and done.json there; its shard is asked again, and a"),
-        ("justify/part-00000.parquet", "select", "remove it and done.json there; its shard is asked again, and a serv"),
-        ("select/pseudo_labels.parquet", "evolve", "--redo select makes this stage and the later ones anew, and remov"),
-        ("collaborate/key.json", None, "--redo collaborate makes this stage and the later ones anew, and removes what"),
-        ("run.json", None, "remove it; times, versions and the measured type of the weights are lost, and no result"),
-        ("evaluate/metrics.json", None, "remove it; it is computed again from the answers beside it"),
+        ("collaborate/part-00001.parquet", "justify", "asks its shard again, for which a service is paid again"),
+        ("justify/part-00000.parquet", "select", "asks its shard again, for which a service is paid again"),
+        ("select/pseudo_labels.parquet", "evolve", "makes it again from the answers"),
+        ("evaluate/base.parquet", None, "asks that model the test rows again, for which a service is paid again"),
+        ("collaborate/done.json", None, "finishes the stage again from what lies beside it"),
+        ("evaluate/metrics.json", None, "computes it again from the answers beside it"),
     ],
 )
-def test_a_damaged_file_is_named_with_what_to_do_and_the_advice_mends_it(
-    place: str, redo: str | None, advice: str, tmp_path: Path
+def test_a_damaged_file_is_named_whatever_is_done_next_and_verify_mends_it(
+    place: str, redo: str | None, advice: str, damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if damage == "gone" and place in ("collaborate/done.json", "evaluate/metrics.json"):
+        return  # then they are made again, see below
     config = topics_config(tmp_path)
     run(config)
     before = run_results(tmp_path / "run")
     path = tmp_path / "run" / place
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    with pytest.raises(RunFolderError, match=f"{place}: damaged: ") as caught:
-        run(config, redo=redo)
-    assert advice in str(caught.value)
-    assert "\n" not in str(caught.value)
-    if advice.startswith("remove it"):
+    at = len(content) // 2
+    if damage == "gone":
         path.unlink()
-        if "done.json" in advice:
-            (path.parent / "done.json").unlink()
-        run(config, redo=redo)
+    elif damage == "another run's":
+        run(topics_config(tmp_path, seed=1, output=str(tmp_path / "other")))
+        path.write_bytes((tmp_path / "other" / place).read_bytes())
     else:
-        run(config, redo=path.parent.name)
+        path.write_bytes(
+            content[:at] if damage == "cut" else content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        )
+    if path.exists() and path.read_bytes() == content:
+        return  # the two runs say the same here
+    for again in {None, redo}:
+        with pytest.raises(RunFolderError, match=f"{place}: damaged: ") as caught:
+            run(config, redo=again)
+        assert advice in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert main(["verify", str(tmp_path / "run")]) == 1
+    assert f"{place}: damaged: " in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "run"), "--mend"]) == 0
+    run(config, redo=redo)
     assert run_results(tmp_path / "run") == before
+    assert main(["verify", str(tmp_path / "run")]) == 0
+    assert "the run is whole" in capsys.readouterr().out
+
+
+def test_facts_of_a_run_that_a_disk_has_damaged_are_named_and_written_again(tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    before = run_results(tmp_path / "run")
+    path = tmp_path / "run/run.json"
+    path.write_bytes(path.read_bytes().replace(b'"python": "3', b'"python": "2'))
+    with pytest.raises(RunFolderError, match=r"run\.json: damaged: it is not what was written; semievol verify --mend"):
+        run(config)
+    assert main(["verify", str(tmp_path / "run"), "--mend"]) == 0
+    run(config)
+    assert run_results(tmp_path / "run") == before
+
+
+@pytest.mark.parametrize("stage", ["collaborate", "evolve", "evaluate"])
+@pytest.mark.parametrize("until", ["evaluate", "collaborate"])
+def test_a_key_that_is_damaged_is_written_again_for_the_same_settings(
+    stage: str, until: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    config = topics_config(tmp_path)
+    run(config, until=until)
+    path = tmp_path / "run" / stage / "key.json"
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    for at in range(0, len(content), 97):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 2]) + content[at + 1 :])
+        run(config, until=until)
+        assert path.read_bytes() == content
+    assert "key.json: was damaged" in caplog.text
+    path.write_bytes(content[: len(content) // 2])
+    run(config, until=until)
+    path.unlink()
+    run(config, until=until)
+    assert path.read_bytes() == content
+
+
+def test_a_key_that_is_gone_takes_no_results_of_other_settings_for_todays(tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    (tmp_path / "run/select/key.json").unlink()
+    with pytest.raises(RunFolderError, match=r"select/key\.json: damaged: it is gone; put it back from a copy"):
+        run(topics_config(tmp_path, select={"theta": 0.1}))
+
+
+def test_a_shard_that_comes_back_with_other_answers_has_the_later_stages_made_anew(tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    before = run_results(tmp_path / "run")
+    path = tmp_path / "run/collaborate/part-00000.parquet"
+    path.write_bytes(path.read_bytes()[:-9])
+    assert main(["verify", str(tmp_path / "run"), "--mend"]) == 0
+    with pytest.MonkeyPatch.context() as patch:  # a service that says something else every time
+        patch.setattr(FakeBackend, "_answer", _another_answer)
+        run(config)
+    after = run_results(tmp_path / "run")
+    assert after["collaborate/part-00000.parquet"] != before["collaborate/part-00000.parquet"]
+    assert after["justify/part-00000.parquet"] != before["justify/part-00000.parquet"]
+    assert after["justify/part-00001.parquet"] == before["justify/part-00001.parquet"]
+    assert after["collaborate/part-00001.parquet"] == before["collaborate/part-00001.parquet"]
+
+
+def test_an_answer_to_another_question_is_asked_again(tmp_path: Path) -> None:
+    def request(id_: str, text: str, seed: int = 0) -> Request:
+        return Request(id_, ({"role": "user", "content": text},), "base", Sampling(seed=seed))
+
+    asked = [request("a", "rain?"), request("b", "snow?"), request("c", "\ud800")]
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    with journal.writer(asked) as write:
+        for one in asked:
+            write(Response(one.id, "yes", None, "stop", 1, 1))
+    assert set(journal.read(asked)) == {"a", "b", "c"}
+    assert set(journal.read([request("a", "hail?"), *asked[1:]])) == {"b", "c"}
+    assert set(journal.read([request("a", "rain?", seed=1), *asked[1:]])) == {"b", "c"}
+    assert set(journal.read()) == {"a", "b", "c"}
 
 
 def test_a_shard_that_is_gone_is_named_by_what_reads_it(tmp_path: Path) -> None:
@@ -68,6 +160,12 @@ def test_a_shard_that_is_gone_is_named_by_what_reads_it(tmp_path: Path) -> None:
     (tmp_path / "run/justify/done.json").unlink()
     run(config, redo="select")
     assert run_results(tmp_path / "run") == before
+
+
+def _another_answer(self: FakeBackend, request: Request) -> Response:
+    return Response(
+        request.id, "sport" if "rain" in request.messages[-1]["content"] else "money", (-0.1,), "stop", 9, 1
+    )
 
 
 def test_a_config_that_is_no_text_any_more_is_written_again(tmp_path: Path) -> None:
@@ -179,25 +277,15 @@ def test_a_bit_that_turns_in_a_runs_answers_is_noticed(tmp_path: Path) -> None:
 
 
 def test_an_answer_that_is_written_in_pieces_is_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Nearly:
+    class Nearly(io.FileIO):
         """A file on a disk that takes seven bytes at a time."""
 
-        def __init__(self, file) -> None:
-            self._file = file
-
-        def __enter__(self) -> "Nearly":
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            self._file.close()
-
         def write(self, data) -> int:
-            return self._file.write(data[:7])
+            return super().write(data[:7])
 
-    opened = Path.open
     journal = Journal(tmp_path / "part-00000.jsonl")
     with monkeypatch.context() as patch:
-        patch.setattr(Path, "open", lambda path, *how, **named: Nearly(opened(path, *how, **named)))
+        patch.setattr(Path, "open", lambda path, mode, **_: Nearly(path, mode))
         with journal.writer() as write:
             write(Response("a", "ein längeres Wort", (-0.5,), "stop", 1, 1))
     assert journal.read()["a"].text == "ein längeres Wort"

@@ -15,7 +15,7 @@ from semievol.errors import ConfigError, ExportError
 from semievol.pipeline import run
 from semievol.predict.hub import push
 from semievol.predict.training_data import FORMS, write_training_data
-from semievol.run_folder.files import read_rows
+from semievol.run_folder.parquet import read_rows
 
 huggingface_hub = pytest.importorskip("huggingface_hub")
 

@@ -12,8 +12,8 @@ import pytest
 from semievol.config import build
 from semievol.pipeline import run
 from semievol.records import TrainingExample
-from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import read_rows
 from semievol.training.folder import TrainingFolder
 from semievol.training.job import Job
 

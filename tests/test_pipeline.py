@@ -15,8 +15,8 @@ from semievol.predict import predict
 from semievol.progress import Reporter
 from semievol.records import Request
 from semievol.report import finish
-from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import read_rows
 from watched import DRAWS, WATCHED
 
 

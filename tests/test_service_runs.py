@@ -19,8 +19,8 @@ from semievol.errors import BackendError
 from semievol.forecast.check import check
 from semievol.pipeline import run
 from semievol.report import finish
-from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import read_rows
 from service import Service, random_faults
 from service.faults import no_faults
 

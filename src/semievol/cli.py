@@ -3,13 +3,14 @@
 import argparse
 import json
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from semievol.arguments import parse, parser
-from semievol.errors import ConfigError, SemiEvolError, Stopped, refused_by_system
+from semievol.errors import ConfigError, SemiEvolError, Stopped, redacted, refused_by_system
 
 if TYPE_CHECKING:
     from semievol.config import Config
@@ -38,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except Exception as error:
         if (line := refused_by_system(error)) is None:
-            raise
-        _complain(line)
+            sys.stderr.write(redacted(traceback.format_exc()))  # as Python would, but for keys
+        else:
+            _complain(line)
         return 1
     return 0
 
@@ -245,6 +247,14 @@ def _clean(arguments: argparse.Namespace) -> None:
         print(visible(line))
 
 
+def _verify(arguments: argparse.Namespace) -> None:
+    from semievol.report.verified import print_inspection
+    from semievol.run_folder.folder import RunFolder
+
+    is_folder = arguments.config is not None and Path(arguments.config).is_dir()  # its config may be damaged too
+    print_inspection(RunFolder(arguments.config if is_folder else _load(arguments).output), arguments.mend)
+
+
 def _env(arguments: argparse.Namespace) -> None:
     from semievol.stages.session import environment_lines
 
@@ -339,6 +349,7 @@ COMMANDS: Mapping[str, Callable[[argparse.Namespace], None]] = {
     "report": _report,
     "list": _list,
     "clean": _clean,
+    "verify": _verify,
     "env": _env,
     "completion": _completion,
     "compare": _compare,

@@ -30,12 +30,26 @@ _REFUSED = {
 }
 """What a system refuses a program that is not at fault, in words where its own say too little."""
 
+_SECRET_NAMES = re.compile(r"(KEY|TOKEN|SECRET|PASSWORD|PASSWD|CREDENTIALS?)$", re.IGNORECASE)
+"""Environment variables whose values nobody else may know."""
+_SECRET_FORMS = re.compile(
+    r"\b(?:sk|hf|gsk|xai|pk|rk|ghp|github_pat|glpat|r8|tgp|fw)[-_][A-Za-z0-9_-]{16,}|\bAIza[A-Za-z0-9_-]{30,}|"
+    r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|(?<=[Bb]earer )[A-Za-z0-9._~+/=-]{16,}"
+)
+"""What keys of known services look like."""
+_SHORTEST_SECRET = 8
+_secrets: set[str] = set()
+"""Further environment variables with keys, which a config names."""
+
 _NUMBER = re.compile(r"\(os error (\d+)\)|\[Errno (\d+)\]")
 """How libraries in Rust and C++ pass on what the system said."""
 
 
 class SemiEvolError(Exception):
-    """Any error that is the user's to mend."""
+    """Any error that is the user's to mend. What it says names no secret of this process, see `redacted`."""
+
+    def __init__(self, *said: object) -> None:
+        super().__init__(*(redacted(part) if isinstance(part, str) else part for part in said))
 
 
 class ConfigError(SemiEvolError, ValueError):
@@ -84,6 +98,24 @@ class ExportError(SemiEvolError, RuntimeError):
 
 class Stopped(SemiEvolError):
     """The user asked to stop; everything finished is saved and the same command goes on."""
+
+
+def keep_secret(variable: str) -> None:
+    """Has `redacted` take out the value of an environment variable, whatever its name."""
+    _secrets.add(variable)
+
+
+def redacted(text: str) -> str:
+    """The text without keys: neither those that the environment holds nor what looks like one of a known service."""
+    for name, value in os.environ.items():
+        if (name in _secrets or _SECRET_NAMES.search(name)) and len(value.strip()) >= _SHORTEST_SECRET:
+            text = text.replace(value.strip(), f"[{name}]")
+    return _SECRET_FORMS.sub("[a key]", text)
+
+
+def whole_characters(text: str) -> str:
+    """The text as UTF-8 can hold it: half a character, such as a token may end in, becomes a question mark."""
+    return text.encode(errors="replace").decode()
 
 
 def first_line(error: BaseException) -> str:

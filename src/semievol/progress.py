@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from semievol.errors import RunFolderError
+from semievol.errors import RunFolderError, redacted
 from semievol.terminal import TextConsole, visible
 
 logger = logging.getLogger("semievol")
@@ -195,10 +195,10 @@ def stoppable(reporter: Reporter) -> Iterator[Reporter]:
 
 
 class _TextFormatter(logging.Formatter):
-    """Lines that are safe to show on a terminal."""
+    """Lines that are safe to show on a terminal, and to others: they hold no keys."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return visible(super().format(record))
+        return visible(redacted(super().format(record)))
 
 
 class _LogFile(logging.FileHandler):

@@ -14,8 +14,8 @@ from semievol.experiments.catalogue import EXPERIMENTS
 from semievol.experiments.options import Search
 from semievol.experiments.results import markdown, page, show
 from semievol.report.table import percent
-from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import read_rows
 from watched import WATCHED
 
 CATEGORIES = {"data": {"columns": {"prompt": "text", "answer": "topic", "category": "kind"}}}

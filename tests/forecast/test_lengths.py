@@ -18,7 +18,7 @@ from semievol.pipeline import run
 from semievol.predict import predict
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
-from semievol.run_folder.files import read_rows
+from semievol.run_folder.parquet import read_rows
 from semievol.tasks import answer_in, open_task
 from tiny import save_tiny_model
 from watched import SAYS, WATCHED

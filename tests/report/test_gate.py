@@ -10,8 +10,8 @@ from semievol.errors import ConfigError, GateError
 from semievol.pipeline import run
 from semievol.records import Answer
 from semievol.report.gate import require_gate, verdicts, warning
-from semievol.run_folder.files import write_tables
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import write_tables
 from semievol.run_folder.schema import schema_of, table_of
 
 Rows = list[tuple[str, bool, bool]]
@@ -89,6 +89,7 @@ def test_predict_warns_of_a_model_that_does_not_pass(tmp_path: Path, capsys: pyt
     evaluate = RunFolder(tmp_path / "run").stage("evaluate")
     for model in ("evolved", "warm"):
         evaluate.answers_path(model).write_bytes(folder.stage("evaluate").answers_path(model).read_bytes())
+    evaluate.finish(evaluate.summary())
     arguments = ["predict", str(tmp_path / "run"), "--input", str(tmp_path / "test.csv")]
     assert main([*arguments, "--output", str(tmp_path / "out.csv")]) == 0
     assert "worse than SFT beyond noise" in capsys.readouterr().err

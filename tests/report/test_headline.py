@@ -4,8 +4,8 @@ import pytest
 
 from semievol import metrics
 from semievol.report.headline import headline, paired, remarks
-from semievol.run_folder.files import write_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import write_rows
 from semievol.stages.evaluate import SCHEMA
 
 

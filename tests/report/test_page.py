@@ -7,8 +7,8 @@ import pytest
 from semievol.errors import ConfigError
 from semievol.report.page import write_report
 from semievol.run_folder import STAGES
-from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import read_rows
 
 VOID = {"meta", "br", "line", "rect", "polyline", "hr", "img", "link"}
 

@@ -16,8 +16,8 @@ from semievol.config.training import LAUNCHER_OPTIONS
 from semievol.errors import DataError, RunFolderError
 from semievol.pipeline import run
 from semievol.records import Request
-from semievol.run_folder.files import read_columns
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import read_columns
 from semievol.stages import evaluate as evaluation
 from semievol.stages.round import Round
 from semievol.stages.warmup import recipe_key

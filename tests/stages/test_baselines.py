@@ -9,7 +9,7 @@ from semievol.config import build, dump
 from semievol.errors import ConfigError
 from semievol.pipeline import run
 from semievol.records import Example
-from semievol.run_folder.files import read_rows
+from semievol.run_folder.parquet import read_rows
 from semievol.stages.baselines import GRID, BaselineRows, best_c, logistic_regression, selected
 
 PLAIN, SELF_TRAINED = "logistic_regression", "self_trained_logistic_regression"

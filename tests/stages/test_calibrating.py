@@ -14,7 +14,7 @@ from semievol.config import Config
 from semievol.errors import ConfigError, GateError
 from semievol.pipeline import run
 from semievol.records import Example, Request, Response
-from semievol.run_folder.files import read_rows
+from semievol.run_folder.parquet import read_rows
 from semievol.stages.calibrating import LEAST_H, evidence
 from semievol.tasks import open_task
 from semievol.trust.estimates import quality

@@ -14,7 +14,7 @@ from semievol.errors import RunFolderError
 from semievol.pipeline import run
 from semievol.progress import Reporter
 from semievol.records import Example, Request, Response
-from semievol.run_folder.files import read_rows
+from semievol.run_folder.parquet import read_rows
 from semievol.stages.pooling import collaborators_of
 from semievol.tasks import open_task
 from semievol.training import fake

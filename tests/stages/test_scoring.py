@@ -14,7 +14,7 @@ from semievol.config import Config
 from semievol.errors import ConfigError, GateError
 from semievol.pipeline import run
 from semievol.records import Request, Response
-from semievol.run_folder.files import read_rows
+from semievol.run_folder.parquet import read_rows
 from semievol.stages.scoring import LEAST, _log_shares
 from watched import SAYS, WATCHED
 

@@ -1,6 +1,7 @@
 """Options of the engine that answers."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -42,6 +43,8 @@ class ServiceConfig(Section):
     retry_wait: Annotated[float, Field(gt=0)] = 0.5
     """Seconds before the first retry, and before a job is looked at for the first time; the waits double up to a
     minute. A service that names a time is waited for that long."""
+    longest_wait: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """Most seconds that a service which names a time is waited for before it is asked again."""
 
     @field_validator("api_key_env")
     @classmethod
@@ -53,10 +56,35 @@ class ServiceConfig(Section):
             )
         return name
 
+    @field_validator("extra_body")
+    @classmethod
+    def _holds_no_key(cls, fields: dict[str, Any]) -> dict[str, Any]:
+        if name := next(filter(_OF_SECRETS.search, _names_in(fields)), None):
+            raise ValueError(
+                f"{name} stands for a secret, and the config is written into the run folder; "
+                "the environment variable that api_key_env names holds the key"
+            )
+        return fields
+
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, url: str | None) -> str | None:
         return url if url is None else _address(url, "https://api.openai.com/v1")
+
+
+_OF_SECRETS = re.compile(r"api.?key|authorization|passw|secret|(access|auth|bearer|api).?token", re.IGNORECASE)
+"""Names of fields that hold what nobody else may know."""
+
+
+def _names_in(content: Any) -> Iterator[str]:
+    """Every name of a field in it, at whatever depth."""
+    if isinstance(content, dict):
+        for name, value in content.items():
+            yield str(name)
+            yield from _names_in(value)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _names_in(value)
 
 
 def _address(url: str, example: str) -> str:
@@ -79,6 +107,7 @@ SPEED_OPTIONS = frozenset(
         "timeout",
         "max_retries",
         "retry_wait",
+        "longest_wait",
     }
 )
 """Options of a service that change no answer, and so stand in no stage's key."""

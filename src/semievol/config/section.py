@@ -31,7 +31,8 @@ def explain(error: ValidationError, root: type[BaseModel], prefix: str = "") -> 
             lines.append(f"{where + ': ' if where else ''}{item['ctx']['error']}")
         else:
             quote = "; quote it" if item["type"] == "string_type" and isinstance(item["input"], bool | None) else ""
-            lines.append(f"{where}: {item['msg']} (found {item['input']!r}{quote})")
+            found_there = "" if where.endswith("api_key_env") else f" (found {item['input']!r}{quote})"  # perhaps a key
+            lines.append(f"{where}: {item['msg']}{found_there}")
     return "\n  ".join(lines)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from semievol.config.places import Place
 from semievol.run_folder.files import write_text
+from semievol.run_folder.journal import append
 from semievol.run_folder.place import at_address, on_disk, upload
 
 logger = logging.getLogger(__name__)
@@ -40,8 +41,8 @@ class Ledger:
     def add(self, entry: Mapping[str, Any]) -> None:
         """Writes a charge down."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
-        with self._file.open("a", encoding="utf-8") as handle:
-            handle.write(json.dumps(entry) + "\n")
+        with self._file.open("ab", buffering=0) as handle:
+            append(handle, json.dumps(entry).encode() + b"\n")
         self._is_due = at_address(self._path)
         if time.monotonic() - self._uploaded > EVERY:
             self.upload()

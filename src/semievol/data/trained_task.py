@@ -14,6 +14,7 @@ from semievol.errors import DataError
 from semievol.records import Example
 from semievol.run_folder.files import read_json
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.sums import sealed
 from semievol.tasks import Task, open_task
 
 
@@ -29,7 +30,7 @@ def task_text(config: TaskConfig, layout: str, rows: Sequence[Example]) -> str:
         "layout": layout,
         "labeled": [dataclasses.asdict(example) for example in rows],
     }
-    return json.dumps(content, ensure_ascii=False) + "\n"
+    return json.dumps(sealed(content), ensure_ascii=False) + "\n"
 
 
 def trained_task(config: Config, folder: RunFolder) -> tuple[Task, str]:

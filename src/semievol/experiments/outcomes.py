@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from semievol.config.places import Place
 from semievol.records import Answer
-from semievol.run_folder.files import iter_rows, read_columns, write_rows
+from semievol.run_folder.parquet import iter_rows, read_columns, write_rows
 from semievol.run_folder.schema import schema_of
 
 CellKey = tuple[str, str, str, int]

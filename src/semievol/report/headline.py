@@ -6,8 +6,8 @@ from semievol.metrics import mcnemar
 from semievol.report.failures import failure_lines
 from semievol.report.table import TableRow, percent, results_table, unanswered
 from semievol.run_folder import STAGES
-from semievol.run_folder.files import read_rows
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import read_rows
 
 BASELINES: Mapping[str, str] = {
     "logistic_regression": "trained on the same labeled rows",

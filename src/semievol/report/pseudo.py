@@ -13,7 +13,7 @@ import numpy.typing as npt
 from semievol import metrics
 from semievol.report.charts import Curve, Histogram, coverage, histogram
 from semievol.report.sources import Sources
-from semievol.run_folder.files import iter_rows, rows_at
+from semievol.run_folder.parquet import iter_rows, rows_at
 from semievol.run_folder.stage import Stage
 
 MOST_CLASSES = 30

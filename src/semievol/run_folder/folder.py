@@ -34,7 +34,7 @@ from semievol.config.paths import path_of
 from semievol.config.places import Place
 from semievol.errors import RunFolderError
 from semievol.run_folder import STAGES
-from semievol.run_folder.files import read_json, write_bytes, write_text
+from semievol.run_folder.files import read_json, write_bytes, write_sealed, write_text
 from semievol.run_folder.locks import locked, process_is_gone
 from semievol.run_folder.place import at_address, make_folder, on_disk, reaching, upload
 from semievol.run_folder.stage import Stage
@@ -246,7 +246,7 @@ class RunFolder:
 
     def write_facts(self, facts: Mapping[str, Any]) -> None:
         """Replaces `run.json`."""
-        write_text(self.facts_path, json.dumps(facts, indent=2, ensure_ascii=False) + "\n")
+        write_sealed(self.facts_path, facts)
 
 
 def _is_facts(content: bytes) -> bool:

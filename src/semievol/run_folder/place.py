@@ -5,9 +5,11 @@ make, cannot append and cannot rename, and libraries that train, answer or map m
 needs lies on this machine's disk, at `on_disk(path)`, and is uploaded or fetched whole.
 """
 
+import errno
 import filecmp
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 import traceback
@@ -42,6 +44,30 @@ def make_folder(path: Place) -> None:
     """Makes a folder on a disk; at an address there is one once something lies in it."""
     if isinstance(path, Path):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Brings to the disk which files a folder holds, so that a file renamed there is there after a power cut."""
+    if os.name == "nt":  # whose folders cannot be opened
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError as error:  # some network disks know no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(handle)
+
+
+def sync_files(folder: Path) -> None:
+    """Brings a folder with all that lies in it to the disk."""
+    for path in [*folder.rglob("*"), folder, folder.parent]:
+        if path.is_dir():
+            sync_folder(path)
+        else:
+            with path.open("rb") as handle:
+                os.fsync(handle.fileno())
 
 
 def remove_folder(path: Place) -> None:

@@ -8,9 +8,12 @@ import pyarrow as pa
 
 from semievol.config.places import Place
 from semievol.records import Response
-from semievol.run_folder.files import damaged, open_parquet, read_rows, write_tables, write_text
+from semievol.run_folder.damage import damaged
+from semievol.run_folder.files import forget_sum, write_sum, write_text
 from semievol.run_folder.journal import Journal
+from semievol.run_folder.parquet import open_parquet, read_rows, write_tables
 from semievol.run_folder.place import move, on_disk, same_bytes
+from semievol.run_folder.sums import recorded, sum_of
 from semievol.run_folder.uploads import open_journal
 
 
@@ -73,15 +76,20 @@ class Shards:
         self._write_failed(index, failed)
         path = self.part_path(index)
         if path.exists():
-            beside = on_disk(path).with_suffix(".rewritten")
-            write_tables(beside, tables, schema)
-            if same_bytes(beside, path):
-                beside.unlink()
+            draft = on_disk(path).with_suffix(".rewritten")
+            write_tables(draft, tables, schema)
+            if same_bytes(draft, path):
+                draft.unlink()
             else:
                 self._revise()
-                move(beside, path)
+                forget_sum(path)
+                move(draft, path)
         else:
+            before = recorded(path)
             write_tables(path, tables, schema)
+            if before not in (None, sum_of(path)):  # it was damaged and taken away, and now says something else
+                self._revise()
+        write_sum(path)
         may_change = any(not response.permanent for response in failed.values())
         if not may_change and (above is None or not above.journal(index).exists):
             self.journal(index).remove()
@@ -105,6 +113,7 @@ class Shards:
     def reopen(self, index: int) -> None:
         """Takes a finished shard back: what it was made from has changed."""
         self._revise()
+        forget_sum(self.part_path(index))
         self.part_path(index).unlink()
 
     def _revise(self) -> None:

@@ -2,16 +2,25 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from semievol.config.places import Place
 from semievol.errors import RunFolderError
-from semievol.run_folder.files import read_json, write_text
+from semievol.run_folder.damage import damaged
+from semievol.run_folder.files import read_json, sealed_text, write_sealed, write_text
 from semievol.run_folder.keys import INPUTS, differences, key_text, without_revision
-from semievol.run_folder.place import make_folder, remove_folder
+from semievol.run_folder.place import at_address, make_folder, on_disk, remove_folder
 from semievol.run_folder.shards import Shards
+from semievol.run_folder.sums import FILES, KEY, beside, check, files_of, is_sum, seal_of, sum_of, unsealed
+
+logger = logging.getLogger(__name__)
+
+_NO_RESULTS = frozenset({"adapter.partial", "tensorboard"})
+"""Folders in that of a stage whose files it does not answer for."""
 
 
 class Stage:
@@ -64,10 +73,12 @@ class Stage:
         Raises:
             RunFolderError: the folder holds results of another key; the fields that differ are named.
         """
-        plain = json.loads(json.dumps(key)) | ({"revision": revision} if revision else {})
-        if not self._key_path.exists():
+        plain = json.loads(json.dumps(key, sort_keys=True)) | ({"revision": revision} if revision else {})
+        if self._was_written_for(plain):
+            pass
+        elif not self._key_path.exists():
             make_folder(self.path)
-            self._write_key(plain)
+            write_sealed(self._key_path, plain)
         elif (old := read_json(self._key_path)) != plain:
             changes = differences(without_revision(old), without_revision(plain))
             fields = [line for line in changes if _field(line) not in figures]
@@ -85,11 +96,40 @@ class Stage:
             if changes or reads_rows:
                 (self.path / "done.json").unlink(missing_ok=True)
                 self.shards.forget_begun()
-            self._write_key(plain)
-        return not self.is_done or self.may_change
+            write_sealed(self._key_path, plain)
+        if self.is_done and not self.may_change:
+            return False
+        (self.path / "done.json").unlink(missing_ok=True)  # its sums and figures are those of before
+        return True
 
-    def _write_key(self, key: Mapping[str, Any]) -> None:
-        write_text(self._key_path, key_text(key))
+    def _was_written_for(self, key: Mapping[str, Any]) -> bool:
+        """Whether what lies in the folder is of this key; a key that is damaged or gone is written again then.
+
+        Raises:
+            RunFolderError: it is damaged or gone, and nobody knows any more of which key the results are.
+        """
+        text, path = sealed_text(key), self._key_path
+        content = path.read_bytes() if path.exists() else b""
+        if content == text.encode():
+            return True
+        if seal_of(key).encode() not in content:
+            if _is_key(path, content):
+                return False
+            done = self.path / "done.json"
+            if not (done.exists() and read_json(done).get(KEY) == seal_of(without_revision(key))):
+                if self._holds_results():
+                    raise damaged(path, "it cannot be read" if content else "it is gone")
+                path.unlink(missing_ok=True)
+                return False
+        logger.warning("%s: was damaged; by its sum, it said what today's settings say", path)
+        write_text(path, text)
+        return True
+
+    def _holds_results(self) -> bool:
+        """Whether there is anything that depends on the key, which is the first file of a stage."""
+        if self.is_done or self.shards.parts() or self.shards.begun():
+            return True
+        return any(path.is_file() for path in (self.path / "adapter").rglob("*"))
 
     def empty(self, old: Mapping[str, Any]) -> None:
         """Removes everything but the key, whatever the old one was."""
@@ -126,8 +166,54 @@ class Stage:
                 yield failure["reason"], failure["permanent"]
 
     def finish(self, summary: Mapping[str, Any]) -> None:
-        """Marks the stage as done, with the figures that `status` and the report show."""
-        write_text(self.path / "done.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+        """Marks the stage as done, with the figures that `status` and the report show, and the sums of its files.
+
+        Raises:
+            RunFolderError: a file is not as it was written.
+        """
+        folder = on_disk(self.path)
+        (self.path / "done.json").unlink(missing_ok=True)
+        results = [] if at_address(self.path) else [path for path in self.result_files() if path.suffix != ".jsonl"]
+        for path in results:
+            check(path)
+        sums = {path.relative_to(folder).as_posix(): sum_of(path) for path in results}
+        marks: dict[str, Any] = {FILES: sums} if sums else {}
+        if self._key_path.exists():
+            marks[KEY] = seal_of(without_revision(read_json(self._key_path)))
+        write_sealed(self.path / "done.json", {**summary, **marks})
+        for path in results:
+            beside(path).unlink(missing_ok=True)
+
+    def result_files(self, below: Path | None = None) -> Iterator[Path]:
+        """The files on a disk that it answers for; what may change yet is left out, and what has a key of its own."""
+        paths = sorted((below or on_disk(self.path)).iterdir())
+        may_change = any(path.suffix == ".jsonl" for path in paths)
+        for path in paths:
+            if path.is_dir():
+                if path.name not in _NO_RESULTS and not (path / "key.json").exists():
+                    yield from self.result_files(path)
+            elif path.suffix == ".jsonl":
+                yield path
+            elif may_change and path.name.startswith(("part-", "revision")):
+                continue
+            elif not path.name.startswith(".") and path.name not in ("key.json", "done.json") and not is_sum(path):
+                yield path
+
+    def sums(self) -> Mapping[str, str]:
+        """The SHA-256 of each file of a finished stage by its place in the folder; none at an address."""
+        return files_of(self.path / "done.json")
+
+    def check(self) -> None:
+        """Raises RunFolderError if the files of a finished stage are not those that it left, as far as that is known.
+
+        Raises:
+            RunFolderError: one is gone, or another one.
+        """
+        for name in self.sums() if isinstance(self.path, Path) else ():
+            path = self.path / name
+            if not path.exists() and path != self.metrics_path:  # which are computed again
+                raise damaged(path, "it is gone")
+            check(path)
 
     @cached_property
     def digest(self) -> str:
@@ -137,7 +223,17 @@ class Stage:
 
     def summary(self) -> dict[str, Any]:
         """The figures of a finished stage."""
-        return read_json(self.path / "done.json")
+        content = read_json(self.path / "done.json")
+        return {name: value for name, value in content.items() if name not in (KEY, FILES, "weights")}
+
+
+def _is_key(path: Place, content: bytes) -> bool:
+    """Whether that is a key as it was written, of whatever settings and version."""
+    try:
+        parsed = json.loads(content)
+        return isinstance(parsed, dict) and bool(unsealed(path, parsed))
+    except (ValueError, RecursionError, RunFolderError):
+        return False
 
 
 def _field(difference: str) -> str:

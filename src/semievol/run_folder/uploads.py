@@ -1,12 +1,12 @@
 """The journal of a shard whose run folder is at an address, where nothing can be appended."""
 
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from semievol.config.places import Address, Place
-from semievol.records import Response
+from semievol.records import Request, Response
 from semievol.run_folder.files import write_bytes
 from semievol.run_folder.journal import Journal
 from semievol.run_folder.place import at_address, on_disk
@@ -35,18 +35,18 @@ class UploadedJournal(Journal):
         """Answers so far, as far as this machine knows."""
         return super().lines if self._found() else 0
 
-    def read(self) -> dict[str, Response]:
+    def read(self, requests: Iterable[Request] = ()) -> dict[str, Response]:
         """Finished responses by request id, see `Journal`."""
-        return super().read() if self._found() else {}
+        return super().read(requests) if self._found() else {}
 
     @contextmanager
-    def writer(self) -> Iterator[Callable[[Response], None]]:
-        """A function that appends a response; it is with the operating system when the function returns."""
+    def writer(self, requests: Iterable[Request] = ()) -> Iterator[Callable[[Response], None]]:
+        """A function that appends a response, see `Journal`."""
         if not self._found():
             self._upload(b"")
         before = self.path.stat().st_size
         try:
-            with super().writer() as write:
+            with super().writer(requests) as write:
                 yield write
         finally:
             if self.path.stat().st_size > before:

@@ -129,9 +129,9 @@ class Answerer:
             Stopped: the user asked to stop; what was in flight is in the journal.
             BudgetError: the next request could cost more than is left; so is what was in flight.
         """
-        responses = journal.read()
+        responses = journal.read(requests)
         started = time.monotonic()
-        with journal.writer() as write:
+        with journal.writer(requests) as write:
             for response in self.backend.generate(requests, responses.keys(), self._stopping):
                 write(response)
                 responses[response.id] = response

@@ -16,8 +16,9 @@ from semievol.config.places import Place
 from semievol.data import digest, truth_digest
 from semievol.errors import ConfigError
 from semievol.records import Answer, Example, Request, Response, Sampling
-from semievol.run_folder.files import iter_rows, write_tables, write_text
+from semievol.run_folder.files import forget_sum, write_sum, write_text
 from semievol.run_folder.folder import RunFolder
+from semievol.run_folder.parquet import iter_rows, write_tables
 from semievol.run_folder.place import make_folder, remove_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
@@ -214,7 +215,9 @@ def _worth(probabilities: Sequence[float], minus_h: Sequence[float], right: Sequ
 def _measure(round_: Round, stage: Stage, model: str, test: Sequence[Example]) -> dict[str, Any]:
     path, shards = stage.answers_path(model), Shards(stage.path / model)
     if not path.exists() or shards.may_change:
+        forget_sum(path)
         write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
+        write_sum(path)
         if not shards.failures():
             remove_folder(shards.path)
     return _summary(round_, path)

@@ -9,7 +9,8 @@ from typing import Any
 from semievol.data import StoredExamples, store
 from semievol.errors import TrainingError
 from semievol.records import Example
-from semievol.run_folder.files import damaged, iter_rows
+from semievol.run_folder.damage import damaged
+from semievol.run_folder.parquet import iter_rows
 from semievol.run_folder.stage import Stage
 from semievol.stages.round import Round
 from semievol.stages.warmup import TrainingRows, forget, recipe_key, rows_digest, train

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 
 from semievol.records import Candidate, Example, FinalAnswer, Request, Response, Sampling
-from semievol.run_folder.files import read_columns
+from semievol.run_folder.parquet import read_columns
 from semievol.run_folder.place import make_folder
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
@@ -34,6 +34,8 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
     key = round_.key("justify", collaborate=collaborated.digest, **_calibrated_otherwise(round_, collaborated))
     if round_.begin(stage, key, collaborated.revision, reads_rows=True):
         before = dataclasses.replace(round_.answerer.usage)
+        if collaborated.revision:
+            _reopen_changed(stage.shards, collaborated.shards)
         if section.mode == "pool":
             pool = pooled(round_, collaborated, stage)
             settle = partial(pool_shard, round_, stage.shards, collaborated.shards, pool)
@@ -57,6 +59,14 @@ def justify(round_: Round, collaborated: Stage) -> Stage:
             },
         )
     return stage
+
+
+def _reopen_changed(shards: Shards, collaborated: Shards) -> None:
+    """Takes back finished shards that were made from other answers, which a disk has damaged since."""
+    for index in sorted(shards.closed() & collaborated.closed()):
+        ours, theirs = (read_columns(one.part_path(index), ["candidates"]) for one in (shards, collaborated))
+        if not ours.equals(theirs):
+            shards.reopen(index)
 
 
 def _calibrated_otherwise(round_: Round, collaborated: Stage) -> dict[str, Any]:

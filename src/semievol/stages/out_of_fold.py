@@ -10,7 +10,8 @@ import numpy as np
 
 from semievol.errors import GateError
 from semievol.records import OutOfFold
-from semievol.run_folder.files import write_tables, write_text
+from semievol.run_folder.files import write_text
+from semievol.run_folder.parquet import write_tables
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from semievol.records import Candidate, Example, FinalAnswer, OutOfFold
-from semievol.run_folder.files import read_columns
+from semievol.run_folder.parquet import read_columns
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage

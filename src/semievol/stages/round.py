@@ -78,11 +78,19 @@ class Round:
         return self.answerer.budget
 
     def begin(self, stage: Stage, key: Mapping[str, Any], revision: int = 0, **options: Any) -> bool:
-        """Whether there is work left in a stage, see `Stage.begin`; none if another run has finished the same."""
+        """Whether there is work left in a stage, see `Stage.begin`; none if another run has finished the same.
+
+        Raises:
+            RunFolderError: see `Stage.begin`; or what was finished is damaged.
+        """
         sharing = self.answerer.sharing
         if stage.begin(key, revision, **options):
-            return not sharing.take(stage)
-        sharing.leave(stage)  # the process that finished it may have been killed before it could
+            if not sharing.take(stage):
+                return True
+            stage.check()
+        else:
+            stage.check()
+            sharing.leave(stage)  # the process that finished it may have been killed before it could
         return False
 
     def finish(self, stage: Stage, summary: Mapping[str, Any]) -> None:

@@ -17,7 +17,7 @@ import pyarrow as pa
 from semievol.config import SelectConfig
 from semievol.errors import BackendError
 from semievol.records import PseudoLabel, possible
-from semievol.run_folder.files import read_columns, write_tables
+from semievol.run_folder.parquet import read_columns, write_tables
 from semievol.run_folder.schema import schema_of
 from semievol.run_folder.stage import Stage
 from semievol.stages.round import Round

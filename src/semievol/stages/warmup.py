@@ -112,15 +112,9 @@ def train(
             "tokens": trained.tokens,
             "losses": [round(loss, 5) for loss in trained.losses],
             "seconds": round(time.monotonic() - started, 1),
-            **(_left(folder) if trained.weights == str(out) else {"model": trained.weights}),
+            **({} if trained.weights == str(out) else {"model": trained.weights}),
         },
     )
-
-
-def _left(folder: TrainingFolder) -> dict[str, Any]:
-    """By what the weights are known again, if they lie on a disk."""
-    sums = folder.sums()
-    return {"weights": sums} if sums else {}
 
 
 def forget(round_: Round, stage: Stage, old_key: Mapping[str, Any]) -> None:

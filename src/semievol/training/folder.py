@@ -1,14 +1,14 @@
 """What a training leaves in the folder of its stage."""
 
-import hashlib
 import shutil
 from pathlib import Path
 
 from semievol.config.places import Place
 from semievol.errors import RunFolderError
-from semievol.run_folder.files import damaged
-from semievol.run_folder.place import at_address, move, on_disk
+from semievol.run_folder.damage import damaged
+from semievol.run_folder.place import at_address, move, on_disk, sync_files
 from semievol.run_folder.stage import Stage
+from semievol.run_folder.sums import check
 
 
 class TrainingFolder:
@@ -60,6 +60,8 @@ class TrainingFolder:
                 f"{folder}: the training has left nothing on this machine's disk; "
                 "where other machines train, set output to a path on a disk that all share"
             )
+        if not at_address(self.path):
+            sync_files(on_disk(folder))
         move(on_disk(folder), self.adapter_path)
 
     @property
@@ -67,31 +69,17 @@ class TrainingFolder:
         """Where a finished training's weights lie: a folder, or the name of a model at a service."""
         return str(self._stage.summary().get("model") or self.adapter_path)
 
-    def sums(self) -> dict[str, str]:
-        """The SHA-256 of each file of the weights on a disk, by its place below `adapter_path`."""
-        if at_address(self.path):
-            return {}
-        adapter = on_disk(self.adapter_path)
-        files = sorted(path for path in adapter.rglob("*") if path.is_file())
-        return {path.relative_to(adapter).as_posix(): _sum(path) for path in files}
-
     def check(self) -> None:
         """Raises RunFolderError if the weights are not those that the training left, as far as that is known.
 
         Raises:
             RunFolderError: a file of theirs is gone, or another one.
         """
-        for name, left in self._stage.summary().get("weights", {}).items():
-            path = self.adapter_path / name
+        for name in self._stage.sums():
+            path = self.path / name
             if not path.exists():
                 raise damaged(path, "it is gone")
-            if _sum(path) != left:
-                raise damaged(path, "it is not what the training has left")
-
-
-def _sum(path: Place) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+            check(path)
 
 
 def check_weights(where: str) -> None:

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from semievol.backends.service.failures import Failure
+from semievol.backends.service.failures import NO_ANSWER, Failure
+from semievol.errors import whole_characters
 from semievol.records import Request, Response, before_stop
 
 CHARACTERS_PER_TOKEN = 4
@@ -14,6 +15,12 @@ CUT = frozenset({"length", "max_tokens", "max_output_tokens", "model_length"})
 """What services call the end of a response that was cut."""
 MOST_EXTRA = 3
 """Tokens after the text: the end of the turn, and white space before it."""
+MOST_CHARACTERS = 100
+"""An answer with more of them for each token that it may have, and for each of a thousand, is none."""
+MOST_TOKENS = 2**40
+"""A count that is higher, or no number, is none."""
+MOST_NATS = 1e300
+"""The same of a log-probability; `possible` says which of the others can be one."""
 
 
 def estimated_tokens(request: Request) -> int:
@@ -24,7 +31,14 @@ def estimated_tokens(request: Request) -> int:
 
 
 def read_answer(request: Request, content: object) -> Response | Failure:
-    """The response in the JSON of a chat completion, or why it holds none."""
+    """The response in the JSON of a chat completion, or why it holds none, whatever it holds instead."""
+    try:
+        return _read(request, content)
+    except NO_ANSWER as error:
+        return Failure("again", f"the answer cannot be read: {type(error).__name__}: {error}"[:300])
+
+
+def _read(request: Request, content: object) -> Response | Failure:
     if not isinstance(content, Mapping):
         return Failure("again", f"the answer is no JSON object: {str(content)[:100]!r}")
     choices = content.get("choices")
@@ -41,8 +55,9 @@ def read_answer(request: Request, content: object) -> Response | Failure:
         return Failure("row", "the service's content filter withheld the answer")
     usage = content.get("usage")
     usage = usage if isinstance(usage, Mapping) else {}
-    text = message.get("content")
-    text = text if isinstance(text, str) else ""
+    text = whole_characters(_text(message.get("content")))
+    if len(text) > MOST_CHARACTERS * max(request.sampling.max_tokens, 1_000):
+        return Failure("again", f"the answer has {len(text):,} characters, of {request.sampling.max_tokens} tokens")
     is_cut = _was_cut(reason, usage, request.sampling.max_tokens)
     if not text.strip() and is_cut and _reasoning_tokens(usage):
         why = f"all {request.sampling.max_tokens} tokens went into reasoning; raise collaborate.max_tokens"
@@ -61,6 +76,13 @@ def read_answer(request: Request, content: object) -> Response | Failure:
     )
 
 
+def _text(content: object) -> str:
+    """The text of a message, which some services send in parts."""
+    if isinstance(content, list):
+        return "".join(_text(part.get("text")) for part in content if isinstance(part, Mapping))
+    return content if isinstance(content, str) else ""
+
+
 def _was_cut(reason: object, usage: Mapping[str, Any], most: int) -> bool:
     """Whether a response ended for its length; if the service does not say, whether it is as long as it may be."""
     if isinstance(reason, str) and reason:
@@ -70,7 +92,9 @@ def _was_cut(reason: object, usage: Mapping[str, Any], most: int) -> bool:
 
 def _count(usage: Mapping[str, Any], name: str, otherwise: int) -> int:
     value = usage.get(name)
-    return value if isinstance(value, int) else otherwise
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < MOST_TOKENS:
+        return otherwise
+    return value
 
 
 def _reasoning_tokens(usage: Mapping[str, Any]) -> int:
@@ -130,14 +154,27 @@ def _tokens(raw: Mapping[str, Any]) -> list[tuple[bytes, float]] | None:
 
 
 def _token(entry: object) -> tuple[bytes, float] | None:
-    if not isinstance(entry, Mapping) or not isinstance(entry.get("logprob"), int | float):
+    if not isinstance(entry, Mapping):
         return None
-    raw = entry.get("bytes")
-    text = bytes(raw) if isinstance(raw, list) else str(entry.get("token", "")).encode()
-    return text, float(entry["logprob"])
+    raw, logprob = entry.get("bytes"), _number(entry.get("logprob"))
+    text = _encoded(entry.get("token", ""))
+    if isinstance(raw, list) and all(isinstance(byte, int) and 0 <= byte < 256 for byte in raw):
+        text = bytes(raw)
+    return None if logprob is None else (text, logprob)
 
 
 def _paired(texts: Sequence[Any], values: Sequence[Any]) -> list[tuple[bytes, float]] | None:
-    if not all(isinstance(value, int | float) for value in values):
+    logprobs = [logprob for value in values if (logprob := _number(value)) is not None]
+    if len(logprobs) < len(values):
         return None
-    return [(str(text).encode(), float(value)) for text, value in zip(texts, values, strict=True)]
+    return [(_encoded(text), logprob) for text, logprob in zip(texts, logprobs, strict=True)]
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MOST_NATS:
+        return None
+    return float(value)
+
+
+def _encoded(token: object) -> bytes:
+    return str(token).encode(errors="replace")

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeVar
 import openai
 
 from semievol.backends.service.clients import address, open_client
-from semievol.backends.service.failures import Failure, backoff, of_error, stops_all
+from semievol.backends.service.failures import NO_ANSWER, backoff, of_error, stops_all, waits
 from semievol.backends.service.job_file import JobFile
 from semievol.config import ServiceConfig
 from semievol.config.places import Place
@@ -91,13 +91,15 @@ class BatchAPI:
         """
         id_ = job.batch or ""
         try:
-            batch = self._again_and_again(lambda: self._client.batches.retrieve(id_))
+            return self._again_and_again(lambda: self._state(id_, self._client.batches.retrieve(id_)))
         except openai.NotFoundError as error:
             raise BackendError(
                 f"{address(self._service)} does not know the batch {id_}, in which {len(job.lines)} requests wait; "
                 f"is it the same account and address? If it is, they are lost: remove {job.path} to send them again, "
                 "and to pay for them again"
             ) from error
+
+    def _state(self, id_: str, batch: openai.types.Batch) -> BatchState:
         counts = batch.request_counts
         line = f"{batch.status}, {counts.completed} of {counts.total} requests done" if counts else batch.status
         if self._shown.get(id_) != line:
@@ -115,12 +117,7 @@ class BatchAPI:
         """The lines of the result files; one that is damaged is left out, and counts as not answered."""
         for file in job.result_files:
             content = self._again_and_again(partial(self._client.files.content, file)).content
-            for line in content.split(b"\n"):
-                try:
-                    if line:
-                        yield _result(json.loads(line))
-                except (ValueError, KeyError, TypeError):
-                    logger.warning("file %s: a damaged line: %.100r", file, line)
+            yield from read_lines(file, content)
 
     @property
     def _client(self) -> openai.OpenAI:
@@ -144,8 +141,8 @@ class BatchAPI:
                 return call()
             except openai.NotFoundError:
                 raise
-            except (openai.APIError, ValueError) as error:
-                failure: Failure = of_error(error)
+            except (openai.APIError, *NO_ANSWER) as error:
+                failure = waits(of_error(error), self._service)
                 if failure.kind not in ("again", "overloaded") or attempt > self._service.max_retries:
                     raise stops_all(failure, self._service) from error
                 pause = backoff(attempt, self._service.retry_wait, 1.0)
@@ -153,8 +150,21 @@ class BatchAPI:
         raise AssertionError("not reached")
 
 
+def read_lines(file: str, content: bytes) -> Iterator[Line]:
+    """The lines of a result file of this name."""
+    for line in content.split(b"\n"):
+        try:
+            if line:
+                yield _result(json.loads(line))
+        except NO_ANSWER:
+            logger.warning("file %s: a damaged line: %.100r", file, line)
+
+
 def _result(content: Mapping[str, Any]) -> Line:
     response, error = content.get("response"), content.get("error")
+    id_ = content["custom_id"]
+    if not isinstance(id_, str):
+        raise TypeError("the id is no text")
     if response is not None:
-        return content["custom_id"], int(response["status_code"]), response["body"]
-    return content["custom_id"], NOT_REACHED, error
+        return id_, int(response["status_code"]), response["body"]
+    return id_, NOT_REACHED, error

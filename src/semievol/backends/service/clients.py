@@ -1,13 +1,14 @@
 """The `openai` package's clients for a configured service. They retry nothing by themselves."""
 
 import os
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
 import openai
 
 from semievol.config import ServiceConfig
-from semievol.errors import BackendError
+from semievol.errors import BackendError, keep_secret
 
 OPENAI = "https://api.openai.com/v1"
 
@@ -57,10 +58,16 @@ def _options(service: ServiceConfig) -> dict[str, Any]:
 
 
 def _key(service: ServiceConfig) -> str:
-    key = os.environ.get(service.api_key_env, "")
+    keep_secret(service.api_key_env)
+    key = os.environ.get(service.api_key_env, "").strip()
     if not key and (service.base_url is None or service.api_version is not None):
         raise BackendError(
             f"{address(service)} wants a key: set the environment variable {service.api_key_env}, "
             "or name another one in backend.service.api_key_env"
+        )
+    if not re.fullmatch(r"[ -~]*", key):  # the message does not repeat it
+        raise BackendError(
+            f"the environment variable {service.api_key_env} holds a character that no key has: "
+            "a line break inside, or one that is no ASCII"
         )
     return key or "none"  # servers of one's own want none, and the client wants some text

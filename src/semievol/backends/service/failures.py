@@ -1,5 +1,6 @@
 """What a failed request means: for itself, for its neighbours, and for the run."""
 
+import dataclasses
 import email.utils
 import json
 import logging
@@ -13,13 +14,15 @@ import openai
 
 from semievol.backends.service.clients import address
 from semievol.config import ServiceConfig
-from semievol.errors import BackendError
+from semievol.errors import BackendError, redacted, whole_characters
 from semievol.records import Request, Response
 
 logger = logging.getLogger(__name__)
 
 Kind = Literal["again", "overloaded", "refused", "row", "all"]
 
+MOST_SECONDS = 1e8
+"""A wait that is longer is told in words."""
 LONGEST_WAIT = 60.0
 """Seconds at which the waits between attempts stop doubling."""
 
@@ -31,6 +34,10 @@ _ROW_WORDS = re.compile(
 _QUOTA_CODES = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 _AGAIN = {408, 409, 425}
 _OVERLOADED = {429, 502, 503, 504, 529}
+
+
+NO_ANSWER = (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RecursionError)
+"""What reading an answer can raise that is not what it should be; nothing else is done where they are caught."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,9 @@ class Failure:
     """The field of the request that the service names."""
     status: int | None = None
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "reason", redacted(whole_characters(self.reason)))  # services echo what they are sent
+
 
 def of_error(error: Exception) -> Failure:
     """What an error of the client means.
@@ -62,8 +72,8 @@ def of_error(error: Exception) -> Failure:
     if isinstance(error, openai.APIConnectionError):
         cause = error.__cause__
         return Failure("again", f"connection failed: {cause or error}".strip(" :"))
-    if isinstance(error, json.JSONDecodeError | UnicodeDecodeError | openai.APIError):
-        return Failure("again", f"the answer is damaged: {error}")
+    if isinstance(error, (openai.APIError, *NO_ANSWER)):
+        return Failure("again", f"the answer is damaged: {_line(str(error))}")
     raise error
 
 
@@ -72,7 +82,9 @@ def of_status(status: int, body: object, headers: Mapping[str, str]) -> Failure:
     fields = body if isinstance(body, Mapping) else {}
     fields = fields["error"] if isinstance(fields.get("error"), Mapping) else fields
     message = fields.get("message") or fields.get("detail") or (body if isinstance(body, str) else "") or "no reason"
-    code, field = fields.get("code"), fields.get("param")
+    code, field = (
+        whole_characters(value) if isinstance(value, str) else None for value in map(fields.get, ("code", "param"))
+    )
     reason = f"{status}: {_line(message)}"
     kind: Kind
     if status in (401, 402, 403, 404) or (status == 429 and code in _QUOTA_CODES):
@@ -85,7 +97,20 @@ def of_status(status: int, body: object, headers: Mapping[str, str]) -> Failure:
         kind = "row"
     else:
         kind = "refused"
-    return Failure(kind, reason, _asked_wait(headers), field if isinstance(field, str) else None, status)
+    return Failure(kind, reason, _asked_wait(headers), field, status)
+
+
+def waits(failure: Failure, service: ServiceConfig) -> Failure:
+    """The failure, whose wait is as long as the config allows; says so if the service asks for more."""
+    if failure.wait is None or failure.wait <= service.longest_wait:
+        return failure
+    logger.warning(
+        "%s asks to wait for %s; it is asked again in %.0f s (backend.service.longest_wait)",
+        address(service),
+        f"{failure.wait:,.0f} s" if failure.wait < MOST_SECONDS else "years",
+        service.longest_wait,
+    )
+    return dataclasses.replace(failure, wait=service.longest_wait)
 
 
 def stops_all(failure: Failure, service: ServiceConfig) -> BackendError:
@@ -128,10 +153,10 @@ def _asked_wait(headers: Mapping[str, str]) -> float | None:
         if re.fullmatch(r"[\d.]+", after.strip()):
             return float(after)
         return max(0.0, email.utils.parsedate_to_datetime(after).timestamp() - time.time())
-    except ValueError:
+    except (ValueError, TypeError, OverflowError):
         return None
 
 
 def _line(message: Any) -> str:
-    text = " ".join((message if isinstance(message, str) else json.dumps(message)).split())
+    text = whole_characters(" ".join((message if isinstance(message, str) else json.dumps(message)).split()))
     return text if len(text) <= 300 else text[:297] + "..."

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from semievol.backends.service.background import Background
 from semievol.backends.service.clients import open_async_client
-from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all
+from semievol.backends.service.failures import Failure, backoff, failed, of_error, stops_all, waits
 from semievol.backends.service.pace import Pace, nap
 from semievol.config import ServiceConfig
 from semievol.costs.budget import Budget
@@ -173,7 +173,7 @@ class Realtime:
         try:
             return self._dialect.read(request, await self._client.post(self._dialect.path, cast_to=object, body=body))
         except Exception as error:
-            return of_error(error)
+            return waits(of_error(error), self._service)
 
     async def _wait(self, failure: Failure, retry: int, halted: Callable[[], bool]) -> None:
         """Waits before another attempt; not to its end if the run is halted."""

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import openai
 
 from semievol.backends.service.clients import open_client
-from semievol.backends.service.failures import of_error
+from semievol.backends.service.failures import NO_ANSWER, of_error
 from semievol.config import ServiceConfig
-from semievol.errors import TrainingError
+from semievol.errors import SemiEvolError, TrainingError
 from semievol.training.hosted import Unanswered
 
 RETRIES = 2
@@ -36,7 +36,9 @@ def answered(doing: str, closed_reason: str | None = None) -> Iterator[None]:
     """
     try:
         yield
-    except openai.APIError as error:
+    except SemiEvolError:
+        raise
+    except (openai.APIError, *NO_ANSWER) as error:
         failure = of_error(error)
         message = f"{doing}: {failure.reason}"
         if failure.kind in ("again", "overloaded"):

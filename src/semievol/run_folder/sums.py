@@ -1,0 +1,147 @@
+"""By what a run's files are known again: the SHA-256 of each, and of what a JSON file says.
+
+The sums of a finished stage's files are in its `done.json`. What a stage has finished before it is done itself has a
+file of its own beside it: that of `part-00000.parquet` is `part-00000.sum.json`. JSON files that a run depends on hold
+the sum of their other fields. At an address there are none but those: an object store has its own.
+"""
+
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from semievol.config.places import Place
+from semievol.errors import SemiEvolError
+from semievol.run_folder.damage import damaged
+from semievol.run_folder.keys import without_revision
+
+SEAL = "sha256"
+"""The field of a JSON file with the sum of its other fields."""
+
+FILES = "files"
+"""The field of `done.json` with the sum of each file of the stage, by its place below the stage's folder."""
+
+KEY = "key"
+"""The field of `done.json` with the sum of what the key says, without its revision."""
+
+_BESIDE = ".sum.json"
+
+
+def seal_of(content: Mapping[str, Any]) -> str:
+    """The SHA-256 of a JSON object, whatever the order of its fields."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object with its own sum, which comes first: a file that is cut has it still."""
+    plain = json.loads(json.dumps(content))
+    return {SEAL: seal_of(plain), **plain}
+
+
+def unsealed(path: Place, content: dict[str, Any]) -> dict[str, Any]:
+    """What a JSON file says, without its sum. One of an older version has none.
+
+    Raises:
+        RunFolderError: it is not what was written.
+    """
+    plain = {name: value for name, value in content.items() if name != SEAL}
+    if SEAL in content and content[SEAL] != seal_of(plain):
+        raise damaged(path, "it is not what was written")
+    return plain
+
+
+def sum_of(path: Place) -> str:
+    """The SHA-256 of a file."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def beside(path: Path) -> Path:
+    """The file with the sum of a result whose stage is not done."""
+    return path.with_name(path.stem + _BESIDE)
+
+
+def is_sum(path: Place) -> bool:
+    """Whether a file holds the sum of one beside it."""
+    return path.name.endswith(_BESIDE)
+
+
+def recorded(path: Place) -> str | None:
+    """The sum of a file as its stage left it; `None` if that is not known.
+
+    Raises:
+        RunFolderError: `done.json` is damaged, which would say so.
+    """
+    if not isinstance(path, Path) or path.name == "done.json":
+        return None
+    try:
+        content = json.loads(beside(path).read_bytes())
+        return str(unsealed(path, content)["sum"])
+    except Exception:  # it is not there, or no more than a sum is lost
+        pass
+    for folder in list(path.parents)[:3]:
+        if (done := folder / "done.json").exists():
+            state = done.stat()
+            return _files(done, state.st_mtime_ns, state.st_size).get(path.relative_to(folder).as_posix())
+        if (folder / "key.json").exists():
+            return None
+    return None
+
+
+def files_of(done: Place) -> Mapping[str, str]:
+    """The sums that `done.json` holds.
+
+    Raises:
+        RunFolderError: it is damaged.
+    """
+    try:
+        content = json.loads(done.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise damaged(done, "it is no JSON") from error
+    if not isinstance(content, dict):
+        raise damaged(done, "not an object")
+    plain = unsealed(done, content)
+    if None not in (of := (plain.get(KEY), _key_of(done))) and of[0] != of[1]:
+        raise damaged(done, "it is that of another run")
+    weights = {f"adapter/{name}": one for name, one in plain.get("weights", {}).items()}  # of an older version
+    return {**weights, **plain.get(FILES, {})}
+
+
+def _key_of(done: Place) -> str | None:
+    """The sum of the key beside `done.json`; `None` if it is gone or damaged itself, which is another matter."""
+    try:
+        path = done.parent / "key.json"
+        return seal_of(without_revision(unsealed(path, json.loads(path.read_bytes()))))
+    except (OSError, ValueError, SemiEvolError, RecursionError):
+        return None
+
+
+@functools.lru_cache(maxsize=256)
+def _files(done: Path, _changed: int, _size: int) -> Mapping[str, str]:
+    return files_of(done)
+
+
+_right: set[tuple[str, int, int, str]] = set()
+"""Files that this process has found to be as they should be: place, time of the last change, size and sum."""
+
+
+def check(path: Place) -> None:
+    """Raises RunFolderError if a file is not the one that its stage left, as far as that is known.
+
+    A file that is not there is none of this function's business.
+
+    Raises:
+        RunFolderError: it is another one.
+    """
+    expected = recorded(path)
+    if expected is None or not path.exists():
+        return
+    state = Path(str(path)).stat()
+    mark = (str(path), state.st_mtime_ns, state.st_size, expected)
+    if mark in _right:
+        return
+    if sum_of(path) != expected:
+        raise damaged(path, "it is not what its stage has left")
+    _right.add(mark)

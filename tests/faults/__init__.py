@@ -1,0 +1,1 @@
+"""Faults put into a run on purpose, and what came of each: `make test-faults`."""
