@@ -3,13 +3,16 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-vllm test-ray check bench demo-results format lock clean
+.PHONY: demo test test-faults test-vllm test-ray check bench demo-results format lock clean
 
 demo: $(VENV)/.installed  ## the method on real data: about a quarter of an hour on 2 cores
 	$(BIN)/semievol run configs/demo.yaml
 
 test: $(VENV)/.installed  ## the test suite, in two processes
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-faults: $(VENV)/.installed  ## faults at full size: hours on 2 cores; keeps the figures under benchmarks/results/faults
+	PYTHONPATH=tests:. $(BIN)/python -m faults $(FAULTS)
 
 test-ray: $(VENV)/.installed  ## the tests that start Ray clusters on this machine; `make test` runs them too
 	$(BIN)/pytest -m ray

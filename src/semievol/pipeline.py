@@ -20,9 +20,9 @@ from semievol.forecast.needs import require_engine, require_ready
 from semievol.progress import Reporter
 from semievol.records import Example
 from semievol.run_folder import STAGES
-from semievol.run_folder.files import read_json
+from semievol.run_folder.files import read_json, sweep
 from semievol.run_folder.folder import RunFolder
-from semievol.run_folder.place import reaching
+from semievol.run_folder.place import on_disk, reaching
 from semievol.run_folder.stage import Stage
 from semievol.stages.answerer import Answerer
 from semievol.stages.collaborate import collaborate
@@ -82,6 +82,7 @@ def run(
     folder = RunFolder(config.output)
     folder.claim()
     with reaching(folder.path), folder.lock(partial(setattr, reporter, "stopping", True)), ExitStack() as ending:
+        sweep(on_disk(folder.path))
         if line := settle(folder):
             reporter.say(line)
         require_engine(config)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from semievol.config.options import Config
-from semievol.config.paths import expanded, path_of, sibling_like
+from semievol.config.paths import expanded, is_there, path_of, sibling_like
 from semievol.config.places import Place
 from semievol.config.section import explain
 from semievol.config.yaml_text import parsed, written
@@ -51,6 +51,10 @@ TRUSTED_SAMPLES: dict[str, Any] = {
 """The preset `trusted` where answers cannot be scored: those of an open set, and those of a service."""
 
 
+MOST_BYTES = 16 * 2**20
+"""Of a config; one that is longer is some other file."""
+
+
 def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
     """The config in a YAML file or of a run folder, with `section.option=value` overrides applied.
 
@@ -65,6 +69,8 @@ def load(source: str | Place, overrides: Sequence[str] = ()) -> Config:
     folder = _run_folder(place)
     path = place if folder is None else folder / CONFIG
     try:
+        if isinstance(path, Path) and is_there(path) and (not path.is_file() or path.stat().st_size > MOST_BYTES):
+            raise ConfigError(f"{path}: a config is a file of at most {MOST_BYTES // 2**20} MB")
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         if folder is not None:
@@ -91,11 +97,11 @@ def _beside(folder: Path, source: Any) -> Any:
     """The option of `data`; a file that is not where the command runs and is beside the config, with that place."""
     if isinstance(source, list):
         return [_beside(folder, part) for part in source]
-    if not isinstance(source, str) or source.startswith(("$", "~")) or ":" in source or Path(source).exists():
+    if not isinstance(source, str) or source.startswith(("$", "~")) or ":" in source or is_there(Path(source)):
         return source
     beside = folder / source
-    is_there = beside.exists() or ("*" in source and next(folder.glob(source), None) is not None)
-    return str(beside) if is_there and not Path(source).is_absolute() else source
+    has_it = is_there(beside) or ("*" in source and next(folder.glob(source), None) is not None)
+    return str(beside) if has_it and not Path(source).is_absolute() else source
 
 
 def _nearest(path: Place) -> str:

@@ -225,7 +225,7 @@ class Config(Section):
     output: str = "runs/default"
     """The run folder: a path, or an address such as `s3://bucket/runs/one`. `$NAME` and `~` are expanded. It is new,
     empty, or a run's."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     """Seeds the draw of rows and collaborators, sampling and training."""
     rounds: Annotated[int, Field(ge=1, le=100)] = 1
     """Iterated evolution: each further round takes the selected rows as labeled and the rejected as unlabeled."""

@@ -93,3 +93,11 @@ def in_one_line(path: Place | str, fault: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise RunFolderError(f"{path}: {fault}: {first_line(error)}") from error
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder; none has a name that the system does not take."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False

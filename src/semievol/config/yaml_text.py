@@ -6,7 +6,10 @@ from typing import Any
 
 import yaml
 
-from semievol.errors import ConfigError
+from semievol.errors import ConfigError, first_line
+
+MOST_PARTS = 1_000_000
+"""Values of a config; a longer one is a bomb of anchors."""
 
 
 def parsed(text: str, source: str) -> Any:
@@ -15,16 +18,35 @@ def parsed(text: str, source: str) -> Any:
     `true` and `false`, whole numbers, decimals and `null` are what they look like; all else is text.
 
     Raises:
-        ConfigError: it is no YAML, or a key stands twice in one section; names both lines.
+        ConfigError: it is no YAML, a key stands twice in one section, of which both lines are named, or it holds
+            more than a config can.
     """
     try:
-        return yaml.load(text, Loader=_Loader)
+        content = yaml.load(text, Loader=_Loader)
+        if _parts(content, {}) > MOST_PARTS:
+            raise ConfigError(f"{source}: with its anchors repeated, it has more than {MOST_PARTS:,} values")
+    except ConfigError:
+        raise
     except yaml.YAMLError as error:
         raise ConfigError(f"{source}: not valid YAML: {error}") from error
     except _Twice as twice:
         raise ConfigError(f"{source}: {twice}") from None
     except RecursionError:
         raise ConfigError(f"{source}: not valid YAML: it is nested too deeply") from None
+    except (ValueError, TypeError, AttributeError, ArithmeticError) as error:  # a tag, on what it cannot stand for
+        raise ConfigError(f"{source}: not valid YAML: {first_line(error)}") from error
+    return content
+
+
+def _parts(content: Any, counted: dict[int, int]) -> int:
+    """How many values it holds if what stands in several places is counted in each; those `counted` by identity."""
+    if not isinstance(content, dict | list):
+        return 1
+    if id(content) not in counted:
+        counted[id(content)] = MOST_PARTS  # of one that holds itself
+        values = content.values() if isinstance(content, dict) else content
+        counted[id(content)] = 1 + sum(_parts(value, counted) for value in values)
+    return counted[id(content)]
 
 
 def written(content: Any) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 
 from semievol.data.streams import COMPRESSED, open_bytes, readable
 from semievol.data.table import Row, Table
-from semievol.errors import DataError
+from semievol.errors import DataError, first_line
 
+MOST_UNPACKED = 2 * 2**30
+"""Bytes of a compressed Parquet file, which has to lie in memory."""
 _TOGETHER = 1024
 """Rows that are decoded at once."""
 
@@ -25,7 +27,10 @@ def parquet(path: Path, name: str) -> Table:
         if not packed:
             return pq.ParquetFile(path)
         with open_bytes(path) as stream:
-            return pq.ParquetFile(io.BytesIO(stream.read()))
+            content = stream.read(MOST_UNPACKED + 1)
+        if len(content) > MOST_UNPACKED:
+            raise DataError(f"{name}: unpacked, it has more than {MOST_UNPACKED // 2**30} GB; unpack it first")
+        return pq.ParquetFile(io.BytesIO(content))
 
     def batches(columns: list[str]) -> Iterator[Any]:
         yield from opened().iter_batches(batch_size=_TOGETHER, columns=columns)
@@ -50,6 +55,7 @@ def arrow(path: Path, name: str) -> Table:
         is_file = hasattr(reader, "num_record_batches")
         batches = (reader.get_batch(n) for n in range(reader.num_record_batches)) if is_file else iter(reader)
         for batch in batches:
+            batch.validate(full=True)  # its buffers are used as they lie in the file
             for start in range(0, batch.num_rows, _TOGETHER):
                 yield batch.slice(start, _TOGETHER).select(columns)
 
@@ -76,8 +82,8 @@ def _table(name: str, kind: str, schema: Callable[[], Any], batches: Callable[[l
                 for cells in batch.to_pylist() if columns_read else ({} for _ in range(batch.num_rows)):
                     yield Row(index, with_class_names(cells, classes))
                     index += 1
-        except (pa.ArrowException, OSError) as error:
-            raise DataError(f"{name}: damaged near row {index + 1}: {error}") from error
+        except (pa.ArrowException, OSError, ValueError, OverflowError) as error:  # the last two: text, dates
+            raise DataError(f"{name}: damaged near row {index + 1}: {first_line(error)}") from error
 
     return Table(name, columns, rows)
 

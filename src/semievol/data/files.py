@@ -15,6 +15,8 @@ from semievol.data.workbook import KINDS as WORKBOOKS
 from semievol.data.workbook import split_sheet, workbook
 from semievol.errors import DataError
 
+MOST_OF_A_TEXT = 2**30
+"""Characters of a file that is one JSON text."""
 _KEYS_FROM = 100
 """JSON Lines whose keys make up the columns at first: the rest are read only for a column that is not among them."""
 
@@ -66,7 +68,7 @@ def _json_lines(path: Path, name: str) -> Table:
 
 def _json(path: Path, name: str) -> Table:
     try:
-        value = json.loads("".join(lines(path, name)))
+        value = json.loads(_whole_text(path, name))
     except json.JSONDecodeError as error:
         hint = "; JSON Lines files are called .jsonl" if error.msg == "Extra data" else ""
         where = f"{name} line {error.lineno}"
@@ -85,6 +87,17 @@ def _json(path: Path, name: str) -> Table:
             yield Row(index, {key: cell for key, cell in object_.items() if key in names})
 
     return Table(name, _keys(name, iter(objects)), rows)
+
+
+def _whole_text(path: Path, name: str) -> str:
+    """What has to lie in memory at once."""
+    parts, size = [], 0
+    for line in lines(path, name):
+        parts.append(line)
+        size += len(line)
+        if size > MOST_OF_A_TEXT:
+            raise DataError(f"{name}: more than {MOST_OF_A_TEXT // 2**20} MB in one JSON text; make it JSON Lines")
+    return "".join(parts)
 
 
 def _fault(error: ValueError | RecursionError) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from semievol.config.paths import sibling_like, unset_variables
+from semievol.config.paths import is_there, sibling_like, unset_variables
 from semievol.data import pypi
 from semievol.data.columnar import arrow
 from semievol.data.delimited import USUAL, Dialect
@@ -100,9 +100,9 @@ def _named(names: Sequence[str]) -> str:
 
 def _files(option: str, path: Path) -> list[Path]:
     """The file at a path, those that fit a pattern or lie in a folder in their natural order; none if none is."""
-    if path.is_dir():
+    if is_there(path) and path.is_dir():
         return _in_folder(option, path)
-    if path.exists() or Path(split_sheet(str(path))[0]).is_file():
+    if is_there(path) or Path(split_sheet(str(path))[0]).is_file():
         return [path]
     if not _PATTERN.search(str(path)):
         return []

@@ -7,13 +7,16 @@ import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, AnyStr
 
 from semievol.errors import DataError
 
 COMPRESSED = (".gz", ".bz2", ".xz", ".zst")
 """Suffixes that may stand behind that of a format."""
+MOST_OF_A_LINE = 64 * 2**20
+"""Bytes or characters; a longer line is no row of anybody's table, and does not have to fit into memory."""
 _SEEN = 4096
 """Bytes at a file's beginning that tell its encoding and line ends."""
 _MARKED = (
@@ -38,6 +41,8 @@ _OPENERS: tuple[tuple[bytes, Any], ...] = (
 
 def open_bytes(path: Path) -> Any:
     """What a file holds, unpacked if it is compressed, which its first bytes tell."""
+    if path.exists() and not path.is_file():
+        raise OSError("it is no file, but a device, a pipe or a folder")
     with path.open("rb") as stream:
         first = stream.read(6)
     for magic, opener in _OPENERS:
@@ -78,8 +83,9 @@ def lines(path: Path, name: str) -> Iterator[str]:
         text = io.TextIOWrapper(stream, encoding=encoding, newline="\r" if alone else "")
         number = 0
         try:
-            for number, line in enumerate(text, start=1):  # noqa: B007 - the error names it
-                yield line
+            while line := text.readline(MOST_OF_A_LINE + 1):
+                number += 1
+                yield _bounded(line, name, number)
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{name} line {number + 1}: not {encoding.removesuffix('-sig').upper()}, which the file seems to be "
@@ -89,14 +95,20 @@ def lines(path: Path, name: str) -> Iterator[str]:
 
 def _utf8(stream: Any, name: str) -> Iterator[str]:
     """The lines, decoded one by one so that a bad byte has a place."""
-    for number, raw in enumerate(stream, start=1):
+    for number, raw in enumerate(iter(partial(stream.readline, MOST_OF_A_LINE + 1), b""), start=1):
         try:
-            yield raw.decode("utf-8")
+            yield _bounded(raw, name, number).decode("utf-8")
         except UnicodeDecodeError as error:
             raise DataError(
                 f"{name} line {number}: byte {error.start + 1} of the line, 0x{raw[error.start]:02x}, is not "
                 "UTF-8; save the file as UTF-8"
             ) from error
+
+
+def _bounded(line: AnyStr, name: str, number: int) -> AnyStr:
+    if len(line) > MOST_OF_A_LINE:
+        raise DataError(f"{name} line {number}: more than {MOST_OF_A_LINE // 2**20} MB in one line")
+    return line
 
 
 def _encoding(first: bytes) -> str:

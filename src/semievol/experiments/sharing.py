@@ -23,6 +23,7 @@ from semievol.config import Config
 from semievol.config.backend import SPEED_OPTIONS, VLLM_SPEED_OPTIONS
 from semievol.costs.budget import costs
 from semievol.records import Request, Response
+from semievol.run_folder.files import draft_of, sweep
 from semievol.run_folder.folder import LEDGER, RunFolder
 from semievol.run_folder.place import on_disk
 from semievol.run_folder.stage import Stage
@@ -35,6 +36,7 @@ class Shelf:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.rows_path = path / "rows"
+        sweep(path / "stages")
 
     def take(self, stage: Stage) -> bool:
         """Whether another run has finished the stage under the same key; then its results lie in the folder."""
@@ -80,7 +82,7 @@ class Shelf:
 
 def _copied(source: Path, target: Path) -> Path:
     """A folder beside `target` with the files of `source`, without the stages below it, which have their own keys."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}")
+    beside = draft_of(target)
     shutil.rmtree(beside, ignore_errors=True)
     shutil.copytree(source, beside, copy_function=_link, ignore=_stages_below)
     return beside

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -12,6 +14,7 @@ from typing import Any
 from semievol.config.places import Place
 from semievol.errors import first_line
 from semievol.run_folder.damage import damaged
+from semievol.run_folder.locks import process_is_gone
 from semievol.run_folder.place import at_address, on_disk, sync_folder, upload
 from semievol.run_folder.sums import beside, check, sealed, sum_of, unsealed
 
@@ -81,7 +84,7 @@ def whole(path: Place) -> Iterator[Path]:
             upload(Path(scratch, path.name), path)
         return
     target = on_disk(path)
-    draft = target.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+    draft = draft_of(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield draft
@@ -91,6 +94,26 @@ def whole(path: Place) -> Iterator[Path]:
         sync_folder(target.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def draft_of(path: Path) -> Path:
+    """The place beside `path` at which this process writes what becomes it."""
+    return path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}")
+
+
+def sweep(folder: Path) -> None:
+    """Removes what processes of this machine that are gone were writing in a folder, and had not brought to its place.
+
+    Nobody else may be writing there.
+    """
+    draft = re.compile(rf"\..+\.{re.escape(socket.gethostname())}\.(\d+)")
+    for path in [*folder.rglob(".*"), *folder.rglob("part-*.rewritten")]:
+        writer = draft.fullmatch(path.name)
+        if path.suffix == ".rewritten" or (writer and process_is_gone(socket.gethostname(), int(writer[1]))):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def readable_as(file: Path, *others: Path) -> None:

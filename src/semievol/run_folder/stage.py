@@ -15,7 +15,7 @@ from semievol.run_folder.files import read_json, sealed_text, write_sealed, writ
 from semievol.run_folder.keys import INPUTS, differences, key_text, without_revision
 from semievol.run_folder.place import at_address, make_folder, on_disk, remove_folder
 from semievol.run_folder.shards import Shards
-from semievol.run_folder.sums import FILES, KEY, beside, check, files_of, is_sum, seal_of, sum_of, unsealed
+from semievol.run_folder.sums import FILES, KEY, SEAL, check, files_of, is_sum, seal_of, sum_of, unsealed
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class Stage:
             inputs_only = all(_field(line) in INPUTS for line in fields)
             if fields and not (inputs_only and revision > old.get("revision", 0)):
                 raise RunFolderError(
-                    f"{self.path} holds results made with other settings:\n  "
+                    f"{self.path} holds results made with other settings, by its key.json:\n  "
                     + "\n  ".join(fields)
                     + "\nTo keep these results, choose another output or take the old settings. "
                     f"--redo {self.name} makes this stage and the later ones anew, and removes what they hold, "
@@ -98,7 +98,10 @@ class Stage:
                 self.shards.forget_begun()
             write_sealed(self._key_path, plain)
         if self.is_done and not self.may_change:
-            return False
+            if read_json(self.path / "done.json").get(KEY) in (None, seal_of(without_revision(plain))):
+                self._forget_sums()  # a process may have been killed before it came to that
+                return False
+            logger.warning("%s: done.json is that of another run; the stage is finished again", self.path)
         (self.path / "done.json").unlink(missing_ok=True)  # its sums and figures are those of before
         return True
 
@@ -113,10 +116,11 @@ class Stage:
         if content == text.encode():
             return True
         if seal_of(key).encode() not in content:
-            if _is_key(path, content):
+            done, is_key = self.path / "done.json", _is_key(path, content)
+            is_of_results = done.exists() and read_json(done).get(KEY) == seal_of(without_revision(key))
+            if is_key and (not is_of_results or seal_of(without_revision(key)) == _key_seal(content)):
                 return False
-            done = self.path / "done.json"
-            if not (done.exists() and read_json(done).get(KEY) == seal_of(without_revision(key))):
+            if not is_of_results:
                 if self._holds_results():
                     raise damaged(path, "it cannot be read" if content else "it is gone")
                 path.unlink(missing_ok=True)
@@ -181,8 +185,14 @@ class Stage:
         if self._key_path.exists():
             marks[KEY] = seal_of(without_revision(read_json(self._key_path)))
         write_sealed(self.path / "done.json", {**summary, **marks})
-        for path in results:
-            beside(path).unlink(missing_ok=True)
+        self._forget_sums()
+
+    def _forget_sums(self) -> None:
+        """Removes the sums beside its files, which are in `done.json` too."""
+        if not at_address(self.path):
+            for path in on_disk(self.path).rglob("*.json"):
+                if is_sum(path) and (path.parent == self.path or not (path.parent / "key.json").exists()):
+                    path.unlink()
 
     def result_files(self, below: Path | None = None) -> Iterator[Path]:
         """The files on a disk that it answers for; what may change yet is left out, and what has a key of its own."""
@@ -234,6 +244,13 @@ def _is_key(path: Place, content: bytes) -> bool:
         return isinstance(parsed, dict) and bool(unsealed(path, parsed))
     except (ValueError, RecursionError, RunFolderError):
         return False
+
+
+def _key_seal(content: bytes) -> str:
+    """The sum of what a key says, without its revision."""
+    fields = json.loads(content)
+    fields.pop(SEAL, None)
+    return seal_of(without_revision(fields))
 
 
 def _field(difference: str) -> str:

@@ -16,7 +16,7 @@ from semievol.run_folder.journal import Journal
 from semievol.run_folder.parquet import open_parquet
 from semievol.run_folder.place import at_address, on_disk
 from semievol.run_folder.stage import Stage
-from semievol.run_folder.sums import beside, check, files_of, recorded
+from semievol.run_folder.sums import beside, check, files_of, is_of_key, recorded
 
 NOT_MENDED = ("key.json", "job.json", "adapter")
 """Names of what is not made again by itself: a training, and what cannot be known any more."""
@@ -53,7 +53,8 @@ def verify(folder: RunFolder) -> Inspection:
     for stage in _stages(path):
         if stage.is_done:
             _look_at_done(inspection, stage)
-        if stage.path / "done.json" not in inspection.damages:  # else nobody knows what its files should be
+        unknown = {on_disk(stage.path) / name for name in ("done.json", "key.json")} & set(inspection.damages)
+        if not unknown:  # else nobody knows what its files should be
             for file in _files(stage):
                 _look(inspection, file)
     return inspection
@@ -100,7 +101,10 @@ def _look_at_done(inspection: Inspection, stage: Stage) -> None:
     path = on_disk(stage.path) / "done.json"
     inspection.files += 1
     try:
-        files_of(path)
+        files_of(path, of_key=False)
+        if not is_of_key(path):
+            key = path.with_name("key.json")
+            inspection.damages[key] = f"{key}: it and done.json are of two runs; the same command knows which is right"
     except RunFolderError as error:
         inspection.damages[path] = str(error)
 

@@ -218,8 +218,8 @@ def _measure(round_: Round, stage: Stage, model: str, test: Sequence[Example]) -
         forget_sum(path)
         write_tables(path, answer_rows(round_, stage, model, test).tables(), SCHEMA)
         write_sum(path)
-        if not shards.failures():
-            remove_folder(shards.path)
+    if not shards.failures():  # nor is anything there if an earlier process was killed here
+        remove_folder(shards.path)
     return _summary(round_, path)
 
 
