@@ -1,5 +1,6 @@
 """Files of a run that a disk, a full one or a person has damaged: one line that names the file, or no harm."""
 
+import contextlib
 import errno
 import io
 import json
@@ -293,6 +294,50 @@ def test_an_answer_that_is_written_in_pieces_is_whole(tmp_path: Path, monkeypatc
         with journal.writer() as write:
             write(Response("a", "ein längeres Wort", (-0.5,), "stop", 1, 1))
     assert journal.read()["a"].text == "ein längeres Wort"
+
+
+def test_a_line_that_a_full_disk_took_a_part_of_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.FileIO):
+        """A file on a disk that is full after so many bytes, until somebody makes room."""
+
+        room = 0
+
+        def write(self, data) -> int:
+            if not Full.room:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            written = super().write(data[: Full.room])
+            Full.room -= written
+            return written
+
+    journal, ledger = Journal(tmp_path / "part-00000.jsonl"), Ledger(tmp_path / "costs.jsonl")
+    entry = {"what": "answers", "weights": "base", "requests": 1, "input": 1, "output": 1, "dollars": 0.5}
+    monkeypatch.setattr(Path, "open", lambda path, mode, **_: Full(path, mode.replace("b", "")))
+    with journal.writer() as write:
+        for room in (5000, 20, 0, 5000):
+            Full.room = room
+            with contextlib.suppress(OSError):
+                write(Response(str(room), "rain", None, "stop", 1, 1))
+    for room in (5000, 20, 5000):
+        Full.room = room
+        with contextlib.suppress(OSError):
+            ledger.add(entry)
+    monkeypatch.undo()
+    assert journal.read().keys() == {"5000"}
+    assert len(journal.path.read_bytes().splitlines()) == 2
+    assert read_ledger(tmp_path / "costs.jsonl") == [entry, entry]
+
+
+def test_answers_are_brought_to_the_disk_within_a_second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr("os.fsync", lambda handle: synced.append(os.fstat(handle).st_size))
+    clock = iter([0.0, 0.5, 0.9, 1.5, 1.5, 1.6])
+    monkeypatch.setattr("time.monotonic", lambda: next(clock))
+    journal = Journal(tmp_path / "part-00000.jsonl")
+    with journal.writer() as write:
+        for id_ in ("a", "b", "c", "d"):
+            write(Response(id_, "x", None, "stop", 1, 1))
+    size = journal.path.stat().st_size
+    assert synced == [size * 3 // 4, size]
 
 
 def test_a_torn_line_of_a_ledger_costs_no_run(tmp_path: Path) -> None:

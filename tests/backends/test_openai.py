@@ -257,6 +257,17 @@ def test_a_service_that_asks_for_time_is_left_alone_for_that_long(service: Servi
     assert time.monotonic() - started >= 0.4
 
 
+@pytest.mark.parametrize("fault", ["429-years", "429-date"])
+def test_a_service_that_asks_for_years_is_asked_again_in_minutes_and_that_is_said(
+    fault: str, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    service.faults = first(fault)
+    started = time.monotonic()
+    assert len(answers(service, requests(1), longest_wait=0.3)) == 1
+    assert 0.3 <= time.monotonic() - started < 20
+    assert "asks to wait for years; it is asked again in 0.3 s (backend.service.longest_wait)" in caplog.text
+
+
 def test_no_more_requests_a_minute_are_sent_than_allowed(service: Service) -> None:
     started = time.monotonic()
     answers(service, requests(80), requests_per_minute=3000)  # 50 a second, and a second's worth at once

@@ -2,7 +2,9 @@ import bz2
 import gzip
 import json
 import lzma
+import os
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -225,3 +227,51 @@ def test_a_damaged_parquet_file_is_a_data_error(tmp_path):
     path.write_bytes(bytes(damaged))
     with pytest.raises(DataError, match=r"rows\.parquet"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv.gz", b"prompt,answer\n" + b"a" * 3000, "line 2: more than 0 MB in one line"),
+        ("rows.jsonl", b'{"prompt": "' + b"a" * 3000, "line 1: more than 0 MB in one line"),
+        ("rows.json", b"[\n" + b"1,\n" * 3000, "more than 0 MB in one JSON text; make it JSON Lines"),
+        ("rows.parquet.gz", b"a" * 3000, "unpacked, it has more than 0 GB; unpack it first"),
+        ("rows.json", b"[\n\xff]", "line 2: byte 1 of the line, 0xff, is not UTF-8"),
+        ("rows.csv", "/dev/zero", "it is no file, but a device, a pipe or a folder"),
+        ("rows.jsonl", None, "it is no file, but a device, a pipe or a folder"),
+    ],
+)
+def test_a_bomb_is_refused_before_it_fills_the_memory(
+    name: str, content: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("semievol.data.streams.MOST_OF_A_LINE", 1000)
+    monkeypatch.setattr("semievol.data.files.MOST_OF_A_TEXT", 1000)
+    monkeypatch.setattr("semievol.data.columnar.MOST_UNPACKED", 1000)
+    path = tmp_path / name
+    if content is None:
+        os.mkfifo(path)
+    elif isinstance(content, str):
+        path.symlink_to(content)
+    else:
+        path.write_bytes(gzip.compress(content) if name.endswith(".gz") else content)
+    with pytest.raises(DataError, match=message):
+        list(open_file(path, name).rows(["prompt"]))
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array([b"\xff", b"ok"], pa.binary()).view(pa.string()),
+        pa.array([2**30, 1], pa.date32()),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_column_that_python_cannot_hold_is_a_data_error(column: pa.Array, suffix: str, tmp_path: Path) -> None:
+    path, table = tmp_path / f"rows.{suffix}", pa.table({"prompt": column})
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    with pytest.raises(DataError, match="damaged near row 1"):
+        list(open_file(path, path.name).rows(["prompt"]))

@@ -70,6 +70,8 @@ FAULTS: dict[str, Callable[[], Awaitable[Reply | None]]] = {
     "429": _now(429, "Rate limit reached for requests."),
     "429-wait": _now(429, "Rate limit reached for tokens.", retry_after_ms="10"),
     "429-later": _now(429, "Rate limit reached for requests.", retry_after="0.4"),
+    "429-years": _now(429, "Rate limit reached for requests.", retry_after="1000000000"),
+    "429-date": _now(429, "Rate limit reached for requests.", retry_after="Fri, 31 Dec 9999 23:59:59 GMT"),
     "500": _now(500, "The server had an error while processing your request."),
     "503": _now(503, "The engine is currently overloaded."),
     "drop": _drop,

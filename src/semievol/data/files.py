@@ -67,8 +67,9 @@ def _json_lines(path: Path, name: str) -> Table:
 
 
 def _json(path: Path, name: str) -> Table:
+    text = _whole_text(path, name)
     try:
-        value = json.loads(_whole_text(path, name))
+        value = json.loads(text)
     except json.JSONDecodeError as error:
         hint = "; JSON Lines files are called .jsonl" if error.msg == "Extra data" else ""
         where = f"{name} line {error.lineno}"

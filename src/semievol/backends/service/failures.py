@@ -105,7 +105,7 @@ def waits(failure: Failure, service: ServiceConfig) -> Failure:
     if failure.wait is None or failure.wait <= service.longest_wait:
         return failure
     logger.warning(
-        "%s asks to wait for %s; it is asked again in %.0f s (backend.service.longest_wait)",
+        "%s asks to wait for %s; it is asked again in %g s (backend.service.longest_wait)",
         address(service),
         f"{failure.wait:,.0f} s" if failure.wait < MOST_SECONDS else "years",
         service.longest_wait,
