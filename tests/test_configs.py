@@ -77,3 +77,17 @@ def _skip_unless_here(source: str, folder: Path) -> None:
             pytest.skip(f"{package} is not in the cache; semievol check brings it")
     elif not Path(source.replace("$SEMIEVOL_DATA", str(folder))).exists():
         pytest.skip(f"{source} is not there")
+
+
+def test_the_lock_has_a_hash_for_every_tested_version() -> None:
+    root = Path(__file__).parents[1]
+    tested = {line.strip() for line in (root / "constraints.txt").read_text().splitlines() if "==" in line}
+    lines = [line for line in (root / "requirements.lock").read_text().splitlines() if line[0] != "#"]
+    locked = {line.partition(" ")[0] for line in lines}
+    assert all(len(line.partition("--hash=sha256:")[2]) >= 64 for line in lines)
+    names = {_plain(line) for line in tested if not line.startswith("torch==")}
+    assert {_plain(line) for line in locked} == names
+
+
+def _plain(pin: str) -> str:
+    return pin.lower().replace("_", "-").replace(".", "-")

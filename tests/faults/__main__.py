@@ -19,7 +19,7 @@ from typing import Any
 from benchmarks.pages import ROOT, measured_on, write_part
 from benchmarks.scale import machine
 
-from faults import damage, inputs, operations, services, stores
+from faults import damage, inputs, operations, services, stores, trainings
 from faults.tally import Tally
 
 KEPT = ROOT / "benchmarks/results/faults/faults.json"
@@ -40,6 +40,7 @@ def kinds(folder: Path, cases: int, step: int) -> Mapping[str, tuple[Callable[[]
     return {
         "kills": (lambda: operations.try_kills(folder / "kills", step), operations.WRONG),
         "refusals": (lambda: operations.try_refusals(folder / "refusals", step), operations.WRONG),
+        "trainings": (lambda: trainings.try_trainings(folder / "trainings", step), trainings.WRONG),
         "damages": (lambda: damage.try_damages(folder / "damages"), damage.WRONG),
         "bodies": (lambda: services.try_bodies(folder, min(cases, 60_000)), services.WRONG),
         "services": (lambda: services.try_runs(folder / "services", 60), services.WRONG),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import damage, inputs, operations, services
+from faults import damage, inputs, operations, services, trainings
 from faults.tally import Tally
 
 CASES = 250
@@ -22,6 +22,11 @@ def test_a_run_killed_at_any_operation_on_files_goes_on_and_leaves_nothing(tmp_p
 
 def test_a_run_whose_disk_is_full_at_any_operation_goes_on_and_leaves_nothing(tmp_path: Path) -> None:
     require_none(operations.try_refusals(tmp_path, step=37, first=23), operations.WRONG, at_least=10)
+
+
+def test_a_training_killed_or_refused_at_any_operation_on_files_comes_to_the_same_weights(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    require_none(trainings.try_trainings(tmp_path, step=30, first=12), trainings.WRONG, at_least=4)
 
 
 def test_a_damaged_file_is_named_or_mended_and_never_passed_over(tmp_path: Path) -> None:
