@@ -11,7 +11,7 @@ from semievol.records import Response
 from semievol.run_folder.damage import damaged
 from semievol.run_folder.files import forget_sum, write_sum, write_text
 from semievol.run_folder.journal import Journal
-from semievol.run_folder.parquet import open_parquet, read_rows, write_tables
+from semievol.run_folder.parquet import open_parquet, read_columns, read_rows, write_tables
 from semievol.run_folder.place import move, on_disk, same_bytes
 from semievol.run_folder.sums import recorded, sum_of
 from semievol.run_folder.uploads import open_journal
@@ -93,6 +93,18 @@ class Shards:
         may_change = any(not response.permanent for response in failed.values())
         if not may_change and (above is None or not above.journal(index).exists):
             self.journal(index).remove()
+
+    def part(self, index: int, ids: Sequence[str], columns: Sequence[str]) -> pa.Table:
+        """A finished shard with these columns, a row for each of the rows with these `ids`.
+
+        Raises:
+            RunFolderError: it is gone or damaged, or of other rows.
+        """
+        path = self.part_path(index)
+        table = read_columns(path, ["id", *columns])
+        if table["id"].to_pylist() != list(ids):
+            raise damaged(path, "its rows are not those of its shard")
+        return table
 
     @property
     def may_change(self) -> bool:

@@ -3,7 +3,7 @@
 import dataclasses
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import Any
 
 from semievol.data import StoredExamples, store
@@ -67,9 +67,10 @@ def decisions(round_: Round, selection: Stage, columns: Sequence[str]) -> Iterat
     """Each unlabeled row with what the selection says of it.
 
     Raises:
-        RunFolderError: it says so of more or fewer rows.
+        RunFolderError: it says so of other rows.
     """
-    try:
-        yield from zip(round_.unlabeled, iter_rows(selection.rows_path, columns), strict=True)
-    except ValueError as error:
-        raise damaged(selection.rows_path, "it has more or fewer rows than there are unlabeled ones") from error
+    rows = iter_rows(selection.rows_path, list(dict.fromkeys(["id", *columns])))
+    for example, row in zip_longest(round_.unlabeled, rows):
+        if example is None or row is None or example.id != row["id"]:
+            raise damaged(selection.rows_path, "its rows are not the unlabeled ones")
+        yield example, row

@@ -109,7 +109,7 @@ def _expected(round_: Round, collaborated: Shards, rows: int) -> int:
 def _settle_shard(
     round_: Round, shards: Shards, collaborated: Shards, calibration: Calibration | None, shard: Shard
 ) -> None:
-    candidate_table = read_columns(collaborated.part_path(shard.index), ["candidates"])
+    candidate_table = collaborated.part(shard.index, [example.id for example in shard.rows], ["candidates"])
     rows = list(zip(shard.rows, candidates_in(candidate_table["candidates"]), strict=True))
     _forget_changed(round_, shards, shard, candidate_table)
     journal = shards.journal(shard.index)
@@ -138,10 +138,11 @@ def _forget_changed(round_: Round, shards: Shards, shard: Shard, table: pa.Table
 
     What was asked about them stands if it would be asked in the same words.
     """
-    part = shards.part_path(shard.index)
-    if not part.exists():
+    if not shards.part_path(shard.index).exists():
         return
-    before = candidates_in(read_columns(part, ["candidates"])["candidates"])
+    before = candidates_in(
+        shards.part(shard.index, [example.id for example in shard.rows], ["candidates"])["candidates"]
+    )
     ids = set()
     for example, old, new in zip(shard.rows, before, candidates_in(table["candidates"]), strict=True):
         if old != new:

@@ -94,7 +94,7 @@ def keep(stage: Stage, file: str, fit: Mapping[str, Any], rows: Sequence[OutOfFo
     write_tables(stage.known_path, [table_of(rows, OutOfFold)], schema_of(OutOfFold))
     known = quality(np.array([row.probability for row in rows]), [row.right for row in rows]) if rows else {"rows": 0}
     path, content = stage.path / file, json.dumps({**fit, "out_of_fold": {**known, **figures}}, indent=2) + "\n"
-    if path.exists() and path.read_text(encoding="utf-8") != content:
+    if path.exists() and path.read_bytes() != content.encode():
         for index in range(len(stage.shards.parts())):
             stage.shards.reopen(index)
     write_text(path, content)

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from semievol.records import Candidate, Example, FinalAnswer, OutOfFold
-from semievol.run_folder.parquet import read_columns
 from semievol.run_folder.schema import schema_of, table_of
 from semievol.run_folder.shards import Shards
 from semievol.run_folder.stage import Stage
@@ -64,8 +63,8 @@ def pooled(round_: Round, collaborated: Stage, stage: Stage) -> Pooled:
 
 def pool_shard(round_: Round, shards: Shards, collaborated: Shards, pool: Pooled, shard: Shard) -> None:
     """Settles one shard by the pool, and writes its part."""
-    table = read_columns(collaborated.part_path(shard.index), ["candidates", "probabilities"])
     examples = list(shard.rows)
+    table = collaborated.part(shard.index, [example.id for example in examples], ["candidates", "probabilities"])
     distribution = pool.distribution(round_.task, examples, table["probabilities"].to_pylist())
     final_answers = [
         _final(round_, example, candidates, shares)
@@ -112,10 +111,9 @@ def _place(task: Task, choices: Sequence[str], answer: str) -> int:
 
 def _forget_changed(shards: Shards, index: int, final_answers: Sequence[FinalAnswer]) -> None:
     """Takes back the scores of responses that are others now, because requests that failed were answered since."""
-    part = shards.part_path(index)
-    if not part.exists():
+    if not shards.part_path(index).exists():
         return
-    before = read_columns(part, ["response"])["response"].to_pylist()
+    before = shards.part(index, [final.id for final in final_answers], ["response"])["response"].to_pylist()
     changed = {f"{new.id}/score" for old, new in zip(before, final_answers, strict=True) if old != new.response}
     if changed:
         shards.journal(index).forget(changed)
