@@ -43,25 +43,24 @@ class Breaking(FakeBackend):
     """Is interrupted before its n-th answer."""
 
     left: int | None = None
+    count = 0
 
     def generate(self, requests, finished=(), stop=lambda: False):
         for request in requests:
             if request.id not in finished:
                 if Breaking.left == 0:
                     raise KeyboardInterrupt
+                Breaking.count += 1
                 Breaking.left = None if Breaking.left is None else Breaking.left - 1
                 yield from super().generate([request])
 
 
-def config_of(folder: Path, seed: int = 0) -> Config:
-    return topics_config(
-        folder,
-        rounds=2,
-        seed=seed,
-        backend={"kind": "faults.damage:Breaking"},
-        collaborate={"n": 2},
-        justify={"mode": "all"},
-    )
+def config_of(folder: Path, seed: int = 0, trusted: bool = False) -> Config:
+    options = {"rounds": 1 if trusted else 2, "seed": seed, "backend": {"kind": "faults.damage:Breaking"}}
+    if trusted:
+        views = {"views": ["word_view:WordView"]}
+        return topics_config(folder, preset="trusted", justify=views, collaborate={"gate": False}, **options)
+    return topics_config(folder, justify={"mode": "all"}, collaborate={"n": 2}, **options)
 
 
 def half_run(config: Config, answers: int) -> None:
@@ -99,14 +98,18 @@ def damages(
 class Damages:
     """Runs to be damaged, in states from its middle to its end."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.config = folder, config_of(folder)
-        self.run, self.tally = folder / "run", Tally()
+    def __init__(self, folder: Path, tally: Tally, trusted: bool) -> None:
+        self.folder, self.config = folder, config_of(folder, trusted=trusted)
+        self.run, self.tally = folder / "run", tally
         self.states: dict[str, Path] = {}
-        run(config_of(folder, seed=1))
+        run(config_of(folder, 1, trusted))
         self.run.rename(folder / "other")
-        for name, answers in (("begun", 20), ("half", 90), ("late", 180), ("measuring", 290)):
-            half_run(self.config, answers)
+        before = Breaking.count
+        run(self.config)
+        shutil.rmtree(self.run)
+        answers = Breaking.count - before
+        for name, share in (("begun", 0.06), ("half", 0.3), ("late", 0.6), ("measuring", 0.97)):
+            half_run(self.config, round(answers * share))
             self.run.rename(folder / name)
             self.states[name] = folder / name
         run(self.config)
@@ -181,10 +184,13 @@ class Damages:
 
 
 def try_damages(folder: Path, most: int | None = None, seed: int = 0) -> Tally:
-    """What came of all damages, or of so many drawn from them."""
-    rng = random.Random(seed)
-    runs = Damages(folder)
-    cases = list(runs.cases(rng))
-    for case in cases if most is None else rng.sample(cases, min(most, len(cases))):
-        runs.judge(*case)
-    return runs.tally
+    """What came of all damages of two runs, of the paper's preset and the trusted one; or of so many of each."""
+    tally = Tally()
+    for name, trusted in (("paper", False), ("trusted", True)):
+        rng = random.Random(seed)
+        (folder / name).mkdir(parents=True)
+        runs = Damages(folder / name, tally, trusted)
+        cases = list(runs.cases(rng))
+        for case in cases if most is None else rng.sample(cases, min(most, len(cases))):
+            runs.judge(*case)
+    return tally
