@@ -181,7 +181,7 @@ def test_damaged_weights_do_not_leave(trained: Config, tmp_path: Path) -> None:
     with (copy / "evolve/adapter/adapter_model.safetensors").open("r+b") as file:
         file.seek(400)
         file.write(b"\xff")
-    with pytest.raises(RunFolderError, match="is not what the training has left"):
+    with pytest.raises(RunFolderError, match="is not what its stage has left"):
         export(load(copy), tmp_path / "model", Form(), Reporter())
 
 
