@@ -10,6 +10,7 @@ from samples import topics_config
 from semievol.backends.service.failures import Failure, of_status
 from semievol.cli import main
 from semievol.config import build, dump
+from semievol.config.paths import path_of
 from semievol.errors import BackendError, ConfigError, SemiEvolError, redacted
 from semievol.pipeline import run
 from service import Service
@@ -97,6 +98,12 @@ def test_a_config_that_holds_a_key_is_refused_in_words_without_it(service: dict)
         build({"backend": {"kind": "openai", "service": service}})
     assert OTHER not in str(caught.value)
     assert KEY not in str(caught.value)
+
+
+def test_an_address_with_a_password_is_refused_and_one_without_is_not() -> None:
+    with pytest.raises(ConfigError, match=r"ftp://\[a password\]@host/runs: passwords do not belong in an address"):
+        path_of(f"ftp://me:{OTHER}@host/runs")
+    assert str(path_of("memory://me@bucket/run:1@2")).startswith("memory://")
 
 
 def test_extra_fields_that_are_no_keys_are_taken() -> None:

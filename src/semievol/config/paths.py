@@ -11,6 +11,8 @@ from pathlib import Path
 from semievol.config.places import Address, Place
 from semievol.errors import ConfigError, MissingExtraError, RunFolderError, SemiEvolError, first_line
 
+_PASSWORD = re.compile(r"(?<=://)[^/@:]*:[^/@]+(?=@)")
+"""Who logs in at an address, and with what."""
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
 
@@ -54,6 +56,7 @@ def path_of(text: str | Place) -> Place:
     """The path that a text names, on a disk or at an address.
 
     Raises:
+        ConfigError: the address holds a password.
         MissingExtraError: what reads addresses of this kind is not installed.
         RunFolderError: the address cannot be reached, or is of a kind that is not known.
     """
@@ -61,7 +64,14 @@ def path_of(text: str | Place) -> Place:
         return text
     if text.startswith("file://"):
         return Path(text.removeprefix("file://"))
-    return _path_at(text) if "://" in text else Path(text)
+    if "://" not in text:
+        return Path(text)
+    if _PASSWORD.search(text):
+        raise ConfigError(
+            f"{_PASSWORD.sub('[a password]', text)}: passwords do not belong in an address, which is written into the "
+            "run folder; the environment holds those of a file system"
+        )
+    return _path_at(text)
 
 
 @functools.lru_cache(maxsize=64)

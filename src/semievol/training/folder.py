@@ -6,7 +6,7 @@ from pathlib import Path
 from semievol.config.places import Place
 from semievol.errors import RunFolderError
 from semievol.run_folder.damage import damaged
-from semievol.run_folder.place import at_address, move, on_disk, sync_files
+from semievol.run_folder.place import at_address, move, on_disk, sync_files, sync_folder
 from semievol.run_folder.stage import Stage
 from semievol.run_folder.sums import check
 
@@ -63,6 +63,8 @@ class TrainingFolder:
         if not at_address(self.path):
             sync_files(on_disk(folder))
         move(on_disk(folder), self.adapter_path)
+        if not at_address(self.path):
+            sync_folder(on_disk(self.path))
 
     @property
     def weights(self) -> str:
