@@ -31,7 +31,7 @@ def written(config: Config, form: str, folder: Path) -> tuple[list[dict[str, Any
     output = folder / "train.jsonl"
     write_training_data(config, load(config), form, output)
     text = output.read_text(encoding="utf-8")
-    rows = json.loads(text) if form == "label-studio" else [json.loads(line) for line in text.splitlines()]
+    rows = json.loads(text) if form in ("label-studio", "argilla") else [json.loads(line) for line in text.splitlines()]
     return rows, [json.loads(line) for line in (folder / "train.jsonl.about.jsonl").read_text().splitlines()]
 
 
@@ -75,6 +75,35 @@ def test_a_person_sees_predictions_apart_from_labels(config: Config, tmp_path: P
     assert all("predictions" in row and "annotations" not in row for row in rows[12:])
     result = rows[12]["predictions"][0]["result"][0]
     assert result["value"]["choices"] == [about[12]["answer"]]
+
+
+@pytest.mark.parametrize("form", ["label-studio", "argilla"])
+def test_a_set_of_labels_is_a_choice_for_each(form: str, tmp_path: Path) -> None:
+    for name, rows in {"labeled": ["quiet, clean", "cheap", "none", "clean"], "unlabeled": ["", ""]}.items():
+        lines = [f'"the room was {n} {name}","{answer}"' for n, answer in enumerate(rows)]
+        (tmp_path / f"{name}.csv").write_text("\n".join(["text,topic", *lines]) + "\n")
+    config = topics_config(tmp_path, task={"kind": "labels"}, select={"enabled": False})
+    config = changed(config, {"data": {"test": None}})
+    run(config, until="select")
+    rows, _ = written(config, form, tmp_path)
+    if form == "argilla":
+        assert [row["suggestions"]["label"]["value"] for row in rows[:4]] == [
+            ["clean", "quiet"],
+            ["cheap"],
+            [],
+            ["clean"],
+        ]
+        return
+    choices = [row["annotations"][0]["result"][0]["value"]["choices"] for row in rows[:4]]
+    assert choices == [["clean", "quiet"], ["cheap"], [], ["clean"]]
+
+
+def test_argilla_gets_suggestions_to_a_question(config: Config, tmp_path: Path) -> None:
+    rows, about = written(config, "argilla", tmp_path)
+    for row, fate in zip(rows, about, strict=True):
+        assert row["suggestions"]["label"]["value"] == fate["answer"]
+        assert row["suggestions"]["label"]["agent"] == ("labeled" if fate["source"] == "labeled" else "semievol")
+        assert row["fields"].keys() == {"text"}
 
 
 def test_without_labeled_rows_in_the_training_none_are_written(config: Config, tmp_path: Path) -> None:

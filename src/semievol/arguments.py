@@ -255,7 +255,7 @@ def _takes_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-compare", action="store_true", help="do not have it answer rows as the run does first")
     parser.add_argument(
         "--data",
-        choices=("chat", "prompt-completion", "alpaca", "label-studio"),
+        choices=("chat", "prompt-completion", "alpaca", "label-studio", "argilla"),
         help="in place of the model the rows that trained it, labeled and pseudo-labeled, as a file",
     )
     parser.add_argument("--push", metavar="OWNER/NAME", help="upload it to the Hugging Face hub too, as yours alone")

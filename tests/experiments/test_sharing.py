@@ -4,6 +4,8 @@ import dataclasses
 import json
 import os
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -102,6 +104,16 @@ def test_a_stage_that_was_under_way_is_replaced_by_a_finished_one(tmp_path: Path
     run(other, until="collaborate", sharing=shelf)
     assert (stage / "done.json").exists()
     assert not (stage / "part-00000.jsonl").exists()
+
+
+def test_what_a_killed_process_was_leaving_is_swept_up_and_what_a_live_one_leaves_is_not(tmp_path: Path) -> None:
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    host, stages = socket.gethostname(), tmp_path / "shelf/stages"
+    for pid in (killed.pid, os.getpid()):
+        (stages / f".warmup-abc.{host}.{pid}").mkdir(parents=True)
+    Shelf(tmp_path / "shelf")
+    assert [path.name for path in stages.iterdir()] == [f".warmup-abc.{host}.{os.getpid()}"]
 
 
 def test_the_model_stays_in_memory_until_the_last_cell(experiment, monkeypatch) -> None:

@@ -145,6 +145,12 @@ def test_answers_that_are_lists_are_sets_of_labels(tmp_path: Path) -> None:
     assert (found.answer.value, found.kind.value) == ("labels", "labels")
 
 
+def test_none_is_no_label_of_a_set(tmp_path: Path) -> None:
+    answers = ["a", "a, b", "none", "b, c", "c"]
+    path = table(tmp_path / "rows.csv", ["text", "labels"], [[f"words {n}", answers[n % 5]] for n in range(40)])
+    assert guesses_of(path).kind.reason == "16 of 40 answers list several of 3 labels"
+
+
 def test_what_the_user_says_counts(tmp_path: Path) -> None:
     found = guesses_of(tickets(tmp_path), prompt="body", answer="subject", kind="free_text")
     assert (found.prompt.value, found.answer.value, found.kind.value) == ("body", "subject", "free_text")

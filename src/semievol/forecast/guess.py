@@ -15,6 +15,7 @@ from semievol.data.choices import choices
 from semievol.data.layouts import layout_of
 from semievol.data.table import Table
 from semievol.errors import ConfigError, DataError
+from semievol.tasks.labels import NO_LABELS
 
 LOOKED_AT = 2_000
 """Rows that a guess is made from."""
@@ -292,7 +293,7 @@ def _kind(answers: ColumnFacts, options: Guess | None, named: Mapping[str, str])
 def _sets(answers: ColumnFacts) -> str | None:
     """Why the answers are sets of labels; `None` if they are not: of few parts, that stand alone and with others."""
     lists = [[part.strip() for part in _BETWEEN.split(answer) if part.strip()] for answer in answers.texts]
-    parts = Counter(part for of_row in lists for part in set(of_row))
+    parts = Counter(part for of_row in lists for part in set(of_row) if part.casefold() not in NO_LABELS)
     several = sum(len(of_row) > 1 for of_row in lists)
     is_few = 1 < len(parts) <= FEW and len(parts) < answers.distinct and min(parts.values()) > 1
     if not is_few or several < len(lists) / 5:

@@ -18,6 +18,7 @@ from semievol.run_folder.folder import RunFolder
 from semievol.run_folder.place import reaching
 from semievol.stages.evaluate import last_fates, selections_of
 from semievol.stages.warmup import TrainingRows
+from semievol.tasks.labels import Labels
 
 FATE = ("id", "answer", "response", "kept", "weight", "probability", "mean_nll", "agreement", "origin", "reason")
 Row = dict[str, Any]
@@ -33,8 +34,12 @@ def write_training_data(config: Config, dataset: Dataset, form: str, output: Pat
     with reaching(folder.path):
         examples, about = _rows(folder, config, dataset)
     chats = TrainingRows(dataset.task, examples)
-    rows = [FORMS[form](row, example, fate) for row, example, fate in zip(chats, examples, about, strict=True)]
-    is_one_list = form == "label-studio"
+    of_sets = dataset.task.labels_of if isinstance(dataset.task, Labels) else None
+    rows = [
+        FORMS[form](row, example, fate if of_sets is None else {**fate, "answer": sorted(of_sets(fate["answer"]))})
+        for row, example, fate in zip(chats, examples, about, strict=True)
+    ]
+    is_one_list = form in ("label-studio", "argilla")
     _write(output, json.dumps(rows, ensure_ascii=False, indent=1) + "\n" if is_one_list else _lines(rows))
     beside = output.with_name(f"{output.name}.about.jsonl")
     _write(beside, _lines(about))
@@ -83,11 +88,27 @@ def _alpaca(row: TrainingExample, example: Example, fate: Row) -> Row:
 def _label_studio(row: TrainingExample, example: Example, fate: Row) -> Row:
     """The answer as Label Studio reads one: an annotation of a person's, a prediction of the model's."""
     task: Row = {"data": {"id": example.id, "text": example.prompt, "answer": row.response}}
-    choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": [fate["answer"]]}}
+    answer = fate["answer"]
+    choices = answer if isinstance(answer, list) else [answer]
+    choice = {"from_name": "label", "to_name": "text", "type": "choices", "value": {"choices": choices}}
     if fate["source"] == "labeled":
         return {**task, "annotations": [{"result": [choice]}]}
     score = {} if fate["probability"] is None else {"score": round(fate["probability"], 4)}
     return {**task, "predictions": [{"model_version": "semievol", "result": [choice], **score}]}
+
+
+def _argilla(row: TrainingExample, example: Example, fate: Row) -> Row:
+    """The answer as a suggestion of Argilla's to the question `label`; a response has to be of a user it knows."""
+    is_labeled, score = fate["source"] == "labeled", fate.get("probability")
+    suggestion: Row = {"value": fate["answer"], "agent": "labeled" if is_labeled else "semievol"}
+    if score is not None:
+        suggestion["score"] = round(score, 4)
+    return {
+        "id": example.id,
+        "fields": {"text": example.prompt},
+        "suggestions": {"label": suggestion},
+        "metadata": {"source": fate["source"], "weight": fate["weight"]},
+    }
 
 
 def _lines(rows: list[Row]) -> str:
@@ -104,5 +125,6 @@ FORMS: Mapping[str, Callable[[TrainingExample, Example, Row], Row]] = {
     "prompt-completion": _prompt_completion,
     "alpaca": _alpaca,
     "label-studio": _label_studio,
+    "argilla": _argilla,
 }
 """The name of a form -> what makes a row of it, given the chat, the example, and what is known of it."""

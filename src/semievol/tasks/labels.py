@@ -23,7 +23,7 @@ _WORDS = re.compile(r",|\s(?:and|&)\s")
 """What stands between labels in a response."""
 _BEFORE = re.compile(r"(?:[-*•]|\d{1,3}[.)]|and|&)\s+")
 """What may stand before a label in a list."""
-_NOTHING = frozenset({"none", "no label", "no labels", "nothing", "none of them", "none of these", "[]", "{}", "-"})
+NO_LABELS = frozenset({"none", "no label", "no labels", "nothing", "none of them", "none of these", "[]", "{}", "-"})
 
 
 class Labels(Label):
@@ -46,7 +46,7 @@ class Labels(Label):
 
     def read(self, text: str, example: Example) -> str | None:
         """The labels that the text lists, if it lists nothing else."""
-        if folded(text).strip(" .") in _NOTHING and self._spellings.said(text) is None:
+        if folded(text).strip(" .") in NO_LABELS and self._spellings.said(text) is None:
             return self._none
         for parts in _readings(text):
             labels = [self._spellings.said(part) for part in parts]
@@ -110,7 +110,9 @@ class Labels(Label):
     def _found(self, labeled: Iterable[Example]) -> tuple[str, ...]:
         """Every part of an answer, of spellings that look the same the most frequent."""
         parts = (part for row in labeled if row.answer for part in _readings(row.answer)[0])
-        rows = [Example(id="", prompt="", answer=part) for part in parts if folded(part) not in _NOTHING and tidy(part)]
+        rows = [
+            Example(id="", prompt="", answer=part) for part in parts if folded(part) not in NO_LABELS and tidy(part)
+        ]
         return super()._found(rows)
 
 
