@@ -88,6 +88,15 @@ def test_facts_of_a_run_that_a_disk_has_damaged_are_named_and_written_again(tmp_
     assert run_results(tmp_path / "run") == before
 
 
+def test_a_bit_of_the_sums_own_name_is_noticed_too(tmp_path: Path) -> None:
+    config = topics_config(tmp_path)
+    run(config)
+    path = tmp_path / "run/collaborate/done.json"
+    path.write_bytes(path.read_bytes().replace(b'"sha256"', b'"sha254"'))
+    with pytest.raises(RunFolderError, match=r"collaborate/done\.json: damaged: it is not what was written"):
+        run(config)
+
+
 @pytest.mark.parametrize("stage", ["collaborate", "evolve", "evaluate"])
 @pytest.mark.parametrize("until", ["evaluate", "collaborate"])
 def test_a_key_that_is_damaged_is_written_again_for_the_same_settings(
