@@ -4,7 +4,7 @@ from semievol.config.places import Place
 from semievol.errors import RunFolderError
 from semievol.run_folder import STAGES
 
-_MEND = "semievol verify --mend takes it away, and the same command "
+_MEND = "after semievol verify --mend the same command "
 _ADVICE = {
     "run.json": _MEND + "writes it again; times, versions and the measured type of the weights are lost, and no result",
     "done.json": _MEND + "finishes the stage again from what lies beside it",

@@ -72,9 +72,10 @@ def mend(folder: RunFolder, inspection: Inspection) -> Iterator[str]:
                 continue
             if stage := _stage_of(path, on_disk(folder.path)):
                 _take_back(stage)
+            was_there = path.exists()
             path.unlink(missing_ok=True)
             del inspection.damages[path]
-            yield f"{path}: taken away"
+            yield f"{path}: {'taken away' if was_there else 'to be made again'}"
 
 
 def _look(inspection: Inspection, path: Path) -> None:
