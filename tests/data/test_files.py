@@ -275,3 +275,16 @@ def test_a_column_that_python_cannot_hold_is_a_data_error(column: pa.Array, suff
             writer.write_table(table)
     with pytest.raises(DataError, match="damaged near row 1"):
         list(open_file(path, path.name).rows(["prompt"]))
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "arrow"])
+def test_a_column_whose_name_is_no_text_is_a_data_error(suffix: str, tmp_path: Path) -> None:
+    path, table = tmp_path / f"rows.{suffix}", pa.table({"prompt-of-mine": ["a"]})
+    if suffix == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.ipc.new_file(path, table.schema) as writer:
+            writer.write_table(table)
+    path.write_bytes(path.read_bytes().replace(b"prompt-of-mine", b"prompt-of-min\xff"))
+    with pytest.raises(DataError, match=f"rows.{suffix}"):
+        list(open_file(path, path.name).rows(["prompt"]))

@@ -68,9 +68,9 @@ def _table(name: str, kind: str, schema: Callable[[], Any], batches: Callable[[l
     try:
         with readable(name):
             arrow_schema = schema()
-    except pa.ArrowException as error:
-        raise DataError(f"{name}: not {'an' if kind[0] == 'A' else 'a'} {kind} file: {error}") from error
-    columns = tuple(arrow_schema.names)
+        columns = tuple(arrow_schema.names)
+    except (pa.ArrowException, UnicodeDecodeError) as error:
+        raise DataError(f"{name}: not {'an' if kind[0] == 'A' else 'a'} {kind} file: {first_line(error)}") from error
     classes = _classes(arrow_schema.metadata or {})
 
     def rows(names: Collection[str]) -> Iterator[Row]:
