@@ -50,4 +50,4 @@ lock: $(VENV)/.installed  ## writes what is installed as the tested versions, an
 	$(BIN)/pip lock --quiet --no-deps -r constraints.txt -o - | $(BIN)/python scripts/lock.py > requirements.lock
 
 clean:
-	rm -rf $(VENV) $(VENV)-vllm build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-vllm build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
