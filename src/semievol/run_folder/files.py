@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from semievol.config.places import Place
-from semievol.errors import first_line
 from semievol.run_folder.damage import damaged
 from semievol.run_folder.locks import process_is_gone
 from semievol.run_folder.place import at_address, on_disk, sync_folder, upload
-from semievol.run_folder.sums import beside, check, sealed, sum_of, unsealed
+from semievol.run_folder.sums import beside, check, parsed, sealed, sum_of
 
 
 def write_text(path: Place, text: str) -> None:
@@ -61,14 +60,10 @@ def read_json(path: Place) -> dict[str, Any]:
     """
     check(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = path.read_bytes()
     except FileNotFoundError as error:
         raise damaged(path, "it is gone") from error
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, first_line(error)) from error
-    if not isinstance(content, dict):
-        raise damaged(path, "not an object")
-    return unsealed(path, content)
+    return parsed(path, content)
 
 
 @contextmanager

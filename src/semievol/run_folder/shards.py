@@ -87,7 +87,9 @@ class Shards:
         else:
             before = recorded(path)
             write_tables(path, tables, schema)
-            if before not in (None, sum_of(path)):  # it was damaged and taken away, and now says something else
+            if before is not None and before != sum_of(
+                path
+            ):  # it was damaged and taken away, and now says something else
                 self._revise()
         write_sum(path)
         may_change = any(not response.permanent for response in failed.values())

@@ -15,7 +15,7 @@ from semievol.run_folder.files import read_json, sealed_text, write_sealed, writ
 from semievol.run_folder.keys import INPUTS, differences, key_text, without_revision
 from semievol.run_folder.place import at_address, make_folder, on_disk, remove_folder
 from semievol.run_folder.shards import Shards
-from semievol.run_folder.sums import FILES, KEY, SEAL, check, files_of, is_sum, seal_of, sum_of, unsealed
+from semievol.run_folder.sums import FILES, KEY, check, files_of, is_sum, key_seal, recorded, seal_of, sum_of
 
 logger = logging.getLogger(__name__)
 
@@ -116,9 +116,10 @@ class Stage:
         if content == text.encode():
             return True
         if seal_of(key).encode() not in content:
-            done, is_key = self.path / "done.json", _is_key(path, content)
-            is_of_results = done.exists() and read_json(done).get(KEY) == seal_of(without_revision(key))
-            if is_key and (not is_of_results or seal_of(without_revision(key)) == _key_seal(content)):
+            done, wanted_seal = self.path / "done.json", seal_of(without_revision(key))
+            is_of_results = done.exists() and read_json(done).get(KEY) == wanted_seal
+            seal = key_seal(path, content)
+            if seal is not None and (not is_of_results or seal == wanted_seal):
                 return False
             if not is_of_results:
                 if self._holds_results():
@@ -180,7 +181,7 @@ class Stage:
         results = [] if at_address(self.path) else [path for path in self.result_files() if path.suffix != ".jsonl"]
         for path in results:
             check(path)
-        sums = {path.relative_to(folder).as_posix(): sum_of(path) for path in results}
+        sums = {path.relative_to(folder).as_posix(): recorded(path) or sum_of(path) for path in results}
         marks: dict[str, Any] = {FILES: sums} if sums else {}
         if self._key_path.exists():
             marks[KEY] = seal_of(without_revision(read_json(self._key_path)))
@@ -235,22 +236,6 @@ class Stage:
         """The figures of a finished stage."""
         content = read_json(self.path / "done.json")
         return {name: value for name, value in content.items() if name not in (KEY, FILES, "weights")}
-
-
-def _is_key(path: Place, content: bytes) -> bool:
-    """Whether that is a key as it was written, of whatever settings and version."""
-    try:
-        parsed = json.loads(content)
-        return isinstance(parsed, dict) and bool(unsealed(path, parsed))
-    except (ValueError, RecursionError, RunFolderError):
-        return False
-
-
-def _key_seal(content: bytes) -> str:
-    """The sum of what a key says, without its revision."""
-    fields = json.loads(content)
-    fields.pop(SEAL, None)
-    return seal_of(without_revision(fields))
 
 
 def _field(difference: str) -> str:

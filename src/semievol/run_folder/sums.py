@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from semievol.config.places import Place
-from semievol.errors import SemiEvolError
+from semievol.errors import RunFolderError, first_line
 from semievol.run_folder.damage import damaged
 from semievol.run_folder.keys import without_revision
 
@@ -52,6 +52,21 @@ def unsealed(path: Place, content: dict[str, Any]) -> dict[str, Any]:
     if content.get(SEAL, seal_of(plain)) != seal_of(plain) or (first != SEAL and content.get(first) == seal_of(rest)):
         raise damaged(path, "it is not what was written")
     return plain
+
+
+def parsed(path: Place, content: bytes) -> dict[str, Any]:
+    """The object in a JSON file of this content, without the sum that it may hold.
+
+    Raises:
+        RunFolderError: it holds something else, or not what was written.
+    """
+    try:
+        value = json.loads(content.decode())
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, first_line(error)) from error
+    if not isinstance(value, dict):
+        raise damaged(path, "not an object")
+    return unsealed(path, value)
 
 
 def sum_of(path: Place) -> str:
@@ -101,35 +116,31 @@ def files_of(done: Place, of_key: bool = True) -> Mapping[str, str]:
     Raises:
         RunFolderError: it is damaged.
     """
-    try:
-        content = json.loads(done.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise damaged(done, "it is no JSON") from error
-    if not isinstance(content, dict):
-        raise damaged(done, "not an object")
-    plain = unsealed(done, content)
-    if of_key and not is_of_key(done):
+    plain = parsed(done, done.read_bytes())
+    if of_key and not _fits(plain, done):
         raise damaged(done, "it is that of another run")
     weights = {f"adapter/{name}": one for name, one in plain.get("weights", {}).items()}  # of an older version
     return {**weights, **plain.get(FILES, {})}
 
 
 def is_of_key(done: Place) -> bool:
-    """Whether `done.json` is of the key beside it, as far as both can be read."""
-    try:
-        of = json.loads(done.read_bytes()).get(KEY)
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return True
-    return of is None or _key_of(done) in (None, of)
+    """Whether `done.json`, which can be read, is of the key beside it, as far as that can be read."""
+    return _fits(parsed(done, done.read_bytes()), done)
 
 
-def _key_of(done: Place) -> str | None:
-    """The sum of the key beside `done.json`; `None` if it is gone or damaged itself, which is another matter."""
+def _fits(plain: Mapping[str, Any], done: Place) -> bool:
+    path = done.parent / "key.json"
+    of_key = key_seal(path, path.read_bytes()) if path.exists() else None
+    return plain.get(KEY) is None or of_key in (None, plain[KEY])
+
+
+def key_seal(path: Place, content: bytes) -> str | None:
+    """The sum of what a key says, without its revision; `None` if it is not as it was written."""
     try:
-        path = done.parent / "key.json"
-        return seal_of(without_revision(unsealed(path, json.loads(path.read_bytes()))))
-    except (OSError, ValueError, SemiEvolError, RecursionError):
+        fields = parsed(path, content)
+    except RunFolderError:
         return None
+    return seal_of(without_revision(fields)) if fields else None
 
 
 @functools.lru_cache(maxsize=256)
